@@ -1,0 +1,1 @@
+"""Questions about what was stored: SQL views, statistics, reports."""

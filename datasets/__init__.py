@@ -1,0 +1,1 @@
+"""What is on disk: trajectories, advice, runs and their manifests."""

@@ -1,0 +1,1 @@
+"""Tasks: environments with their options, their describer and their grounding."""

@@ -1,0 +1,69 @@
+"""Options and plans: the words in which a teacher advises, and their grammar.
+
+plan   := option (" > " option)*
+option := "explore" | "go to" object | "pick up" object | "drop" object
+        | "open" object ["with" object]
+object := one to three words, optionally in angle brackets
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+VERBS = ("explore", "go to", "pick up", "drop", "open")
+_OBJECT = r"<?\s*(?:the\s+)?([a-z0-9]+(?:[ _][a-z0-9]+){0,2})\s*>?"
+_OPTION = re.compile(
+    rf"(?:(explore)|(go to|pick up|drop)\s+{_OBJECT}|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?)\s*"
+)
+_NO_OBJECT = re.compile(r"\b(with|to|up|the|a|and|then)\b")
+MAX_PLAN_CHARACTERS = 200
+
+
+class PlanSyntaxError(ValueError):
+    """The text is not a plan of the grammar above."""
+
+
+@dataclass(frozen=True, order=True)
+class Option:
+    """A temporally extended action: a verb and, except for explore, the object it is done to."""
+
+    verb: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.target}".rstrip()
+
+
+@dataclass(frozen=True, order=True)
+class Plan:
+    """A short list of options, done in order; the first that is not done yet acts."""
+
+    options: tuple[Option, ...]
+
+    def __str__(self) -> str:
+        return " > ".join(map(str, self.options))
+
+
+def parse_plan(text: str, separator: str = " > ") -> Plan:
+    """Read a plan such as ``go to key > pick up key``; ``parse_plan(str(plan)) == plan``.
+
+    Raises:
+        PlanSyntaxError: some step is not an option of the grammar, or the text is too long.
+    """
+    if len(text) > MAX_PLAN_CHARACTERS:
+        raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_CHARACTERS} characters")
+    return Plan(tuple(_parse_option(step) for step in text.split(separator)))
+
+
+def _parse_option(text: str) -> Option:
+    match = _OPTION.fullmatch(" ".join(text.lower().split()))
+    if match is None:
+        raise PlanSyntaxError(f"not an option: {text.strip()!r}")
+    explore, verb, target, open_, open_target, _tool = match.groups()
+    if explore:
+        return Option("explore")
+    name = (target or open_target).replace("_", " ")
+    if _NO_OBJECT.search(name):
+        raise PlanSyntaxError(f"not an object: {name!r}")
+    return Option(verb or open_, name)

@@ -1,0 +1,1 @@
+"""The student: network, distillation, PPO with a KL term to the teacher, evaluation."""

@@ -1,0 +1,1 @@
+"""Teachers and labelling: states in, advice out."""

@@ -1,0 +1,104 @@
+"""The Teacher protocol: questions about states in, advice out, whatever the backend."""
+
+from __future__ import annotations
+
+import math
+import re
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from llm4teach.envs.plan import Plan
+from llm4teach.envs.task import State
+
+
+class TeacherError(RuntimeError):
+    """A teacher cannot be made or cannot answer; the message says why and what to do."""
+
+
+class AdviceStatus(StrEnum):
+    """What became of a question."""
+
+    OK = "ok"
+    NO_ADVICE = "no_advice"  # the teacher has nothing to say of this state
+    INVALID = "invalid"  # it answered, and no part of the answer was an admissible plan
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """Who the teacher is: everything that, when changed, makes its earlier advice another's."""
+
+    backend: str  # embedded | recorded | openai | …
+    model: str
+    model_revision: str
+    method: str  # logprobs | sampling | verbalized | recorded
+    settings: str = ""  # the method's settings, e.g. "n=10,temperature=1"
+    prompt_version: str = ""  # content hash of the prompt template
+
+    @property
+    def teacher_id(self) -> str:
+        """One stable string; with ``prompt_version`` it identifies the teacher."""
+        parts = (self.backend, f"{self.model}@{self.model_revision}", self.method, self.settings)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def slug(self) -> str:
+        """``teacher_id`` made fit for a folder's name, unique by a short hash."""
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.teacher_id).strip("-")[:60]
+        return f"{plain}-{hashlib.sha256(self.teacher_id.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One teacher's answer for one state.
+
+    ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
+    ``coverage`` is the mass on valid, admissible plans before that normalisation.
+    """
+
+    state: State
+    status: AdviceStatus
+    plans: tuple[tuple[Plan, float], ...] = ()
+    coverage: float = 0.0
+    n_samples: int = 0
+    replies: tuple[str, ...] = field(default=(), repr=False)  # raw text, parsed or not
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+    cost: float = 0.0  # US dollars
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of the plan distribution, in nats."""
+        return -sum(p * math.log(p) for _, p in self.plans if p > 0)
+
+
+def advice_from_weights(state: State, weights: dict[Plan, float], **measured: object) -> Advice:
+    """Normalise non-negative weights (a share each of all replies or all mass) to an Advice."""
+    total = math.fsum(weights.values())
+    if total <= 0:
+        return Advice(state, AdviceStatus.INVALID, **measured)  # type: ignore[arg-type]
+    ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    plans = tuple((plan, weight / total) for plan, weight in ranked if weight > 0)
+    return Advice(state, AdviceStatus.OK, plans, coverage=total, **measured)  # type: ignore[arg-type]
+
+
+class Teacher(Protocol):
+    """Anything that can be asked for advice."""
+
+    info: TeacherInfo
+
+    def advise(self, states: Sequence[State]) -> Iterable[Advice]:
+        """Yield one Advice a state, in any order, as each becomes known.
+
+        Raises:
+            TeacherError: the backend cannot answer (not reachable, no such model, …). What was
+                yielded before stays valid.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model or the connections."""
+        ...
