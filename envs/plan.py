@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 
 VERBS = ("explore", "go to", "pick up", "drop", "open")
-_OBJECT = r"<?\s*(?:the\s+)?([a-z0-9]+(?:[ _][a-z0-9]+){0,2})\s*>?"
+_WORD = r"(?!(?:with|to|up|the|a|and|then)\b)[a-z0-9]+"
+_OBJECT = rf"<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,2}})\s*>?"
 _OPTION = re.compile(
     rf"(?:(explore)|(go to|pick up|drop)\s+{_OBJECT}|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?)\s*"
 )
-_NO_OBJECT = re.compile(r"\b(with|to|up|the|a|and|then)\b")
 MAX_PLAN_CHARACTERS = 200
 
 
@@ -63,7 +63,4 @@ def _parse_option(text: str) -> Option:
     explore, verb, target, open_, open_target, _tool = match.groups()
     if explore:
         return Option("explore")
-    name = (target or open_target).replace("_", " ")
-    if _NO_OBJECT.search(name):
-        raise PlanSyntaxError(f"not an object: {name!r}")
-    return Option(verb or open_, name)
+    return Option(verb or open_, (target or open_target).replace("_", " "))
