@@ -1,0 +1,113 @@
+"""Files that a reader sees whole or not at all: written beside, fsynced, renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llm4teach.datasets.workspace import DatasetError
+
+PART_GLOB = "part-*.parquet"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; on leaving, make it ``path`` in one step, or remove it on an error.
+
+    The temporary name starts with a dot, so that no reader's pattern matches it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, readable by people."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing") from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is not valid JSON ({error}); was it cut short?") from None
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write one Parquet file atomically (zstd level 3)."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+
+
+def write_part(folder: Path, table: pa.Table) -> Path:
+    """Add a part to a dataset folder and return its path."""
+    path = folder / f"part-{uuid.uuid4().hex}.parquet"
+    write_parquet(path, table)
+    return path
+
+
+def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one file written under ``schema`` or an earlier version with fewer columns.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or of a newer version.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        table = file.read(columns=list(columns) if columns else None)
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        detail = str(error).splitlines()[0]
+        raise DatasetError(
+            f"{path} is not a readable Parquet file ({detail}); it may have been cut short: "
+            "restore it from a copy, or move it away to go on without it"
+        ) from None
+    found = int((file.schema_arrow.metadata or {}).get(b"schema_version", b"0"))
+    known = int((schema.metadata or {})[b"schema_version"])
+    if found > known:
+        raise DatasetError(f"{path} has schema version {found}; this release knows up to {known}")
+    return table
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """Every part below a dataset folder, in a stable order."""
+    return sorted(folder.rglob(PART_GLOB)) if folder.is_dir() else []
+
+
+def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read every part below a folder as one table; empty, with the schema's columns, if none."""
+    tables = [read_parquet(path, schema, columns) for path in part_paths(folder)]
+    if not tables:
+        return schema.empty_table().select(list(columns or schema.names))
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,98 @@
+"""The tables' schemas: a version in the metadata, a unit and a meaning on every column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+VERSION = 1
+
+
+def _table(name: str, columns: Sequence[tuple[str, pa.DataType, str, str]]) -> pa.Schema:
+    fields = [
+        pa.field(column, kind, metadata={"unit": unit, "description": text})
+        for column, kind, unit, text in columns
+    ]
+    return pa.schema(fields, metadata={"table": name, "schema_version": str(VERSION)})
+
+
+def trajectories(observation_shape: Sequence[int]) -> pa.Schema:
+    """One row a step; ``observation`` is the uint8 array of this shape, in C order."""
+    schema = _table(
+        "trajectories",
+        [
+            ("run_id", pa.string(), "", "run that collected the step"),
+            ("episode_id", pa.int64(), "", "counts the run's episodes from 0"),
+            ("t", pa.int32(), "env steps", "position in the episode, from 0"),
+            ("seed", pa.int64(), "", "the episode's seed"),
+            ("observation", pa.binary(math.prod(observation_shape)), "", "before the action"),
+            ("state_key", pa.string(), "", "content hash of task family and state_text"),
+            ("state_text", pa.string(), "", "what the teacher is told"),
+            ("action", pa.int8(), "", "index into the task's actions"),
+            ("reward", pa.float32(), "", "for this step"),
+            ("terminated", pa.bool_(), "", "the episode ended by itself"),
+            ("truncated", pa.bool_(), "", "the time limit ended it"),
+            ("behaviour", pa.string(), "", "who chose: teacher, student, option or noise"),
+            ("action_logprob", pa.float32(), "nats", "of the behaviour mixture"),
+        ],
+    )
+    shape = ",".join(map(str, observation_shape))
+    return schema.with_metadata({**schema.metadata, b"observation_shape": shape.encode()})
+
+
+ADVICE = _table(
+    "advice",
+    [
+        ("state_key", pa.string(), "", "content hash of task family and state_text"),
+        ("state_text", pa.string(), "", "what the teacher was told"),
+        ("teacher_id", pa.string(), "", "backend, model, revision, method and settings"),
+        ("prompt_version", pa.string(), "", "content hash of the prompt template"),
+        ("status", pa.string(), "", "ok, no_advice or invalid"),
+        (
+            "options",
+            pa.list_(pa.struct([("plan", pa.string()), ("probability", pa.float64())])),
+            "",
+            "the advice: a distribution over plans; empty unless ok",
+        ),
+        ("entropy", pa.float64(), "nats", "of that distribution"),
+        ("coverage", pa.float64(), "", "mass on valid plans before normalising"),
+        ("method", pa.string(), "", "logprobs, sampling, verbalized or recorded"),
+        ("n_samples", pa.int32(), "replies", "that the distribution rests on"),
+        ("replies", pa.list_(pa.string()), "", "raw text of the model, parsed or not"),
+        ("model", pa.string(), "", ""),
+        ("model_revision", pa.string(), "", ""),
+        ("prompt_tokens", pa.int64(), "tokens", ""),
+        ("completion_tokens", pa.int64(), "tokens", ""),
+        ("latency_s", pa.float64(), "seconds", ""),
+        ("cost", pa.float64(), "USD", ""),
+        ("created_at", pa.timestamp("us", tz="UTC"), "UTC", ""),
+    ],
+)
+
+METRICS = _table(
+    "metrics",
+    [
+        ("run_id", pa.string(), "", ""),
+        ("stage", pa.string(), "", "collect, label, pretrain, finetune or evaluate"),
+        ("step", pa.int64(), "", "env steps in finetune and collect, gradient steps in pretrain"),
+        ("name", pa.string(), "", "what was measured"),
+        ("value", pa.float64(), "", ""),
+        ("wall_s", pa.float64(), "seconds", "since the run began"),
+    ],
+)
+
+EVALUATIONS = _table(
+    "evaluations",
+    [
+        ("run_id", pa.string(), "", ""),
+        ("task", pa.string(), "", ""),
+        ("policy", pa.string(), "", "student, teacher or random"),
+        ("mode", pa.string(), "", "sampled or greedy"),
+        ("seed", pa.int64(), "", "held-out seed of the episode"),
+        ("success", pa.bool_(), "", "terminated with a positive return"),
+        ("return", pa.float64(), "", "undiscounted sum of rewards"),
+        ("length", pa.int32(), "env steps", ""),
+    ],
+)

@@ -1,0 +1,140 @@
+"""Option policies: small closed loops from the observation alone, one primitive action at a time.
+
+Each option either acts, is done, or cannot be done (arXiv 2311.13373, section 3.2: pi_k(a | s)).
+Where several actions start a shortest path the policy is uniform over them, so that it is the same
+for an observation and its mirror image.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+from numpy.typing import NDArray
+
+from llm4teach.envs.fog_of_war import NO_HEADING
+from llm4teach.envs.paths import Board, pack
+from llm4teach.envs.plan import Option, Plan
+
+PICK_UP, DROP, TOGGLE = 3, 4, 5  # MiniGrid's action codes; the moves are in paths.py
+UNSEEN, EMPTY, DOOR, KEY = (OBJECT_TO_IDX[name] for name in ("unseen", "empty", "door", "key"))
+OPEN, LOCKED = STATE_TO_IDX["open"], STATE_TO_IDX["locked"]
+_WALKABLE = np.isin(np.arange(256), [EMPTY, OBJECT_TO_IDX["floor"], OBJECT_TO_IDX["goal"]])
+
+
+class Outcome(Enum):
+    """What an option says where it does not act."""
+
+    DONE = "done"
+    CANNOT = "cannot"
+
+
+Decision = Outcome | tuple[int, ...]  # or the actions that are equally good, at least one
+
+
+class GridView:
+    """One observation, uint8 (width, height, 4), as the option policies look at it."""
+
+    def __init__(self, observation: NDArray[np.uint8]) -> None:
+        self.objects, self.colours, self.states = (observation[..., i] for i in range(3))
+        flat = int(np.argmin(observation[..., 3]))  # headings 0..3 stand below NO_HEADING
+        self.agent = divmod(flat, observation.shape[1])
+        self.heading = int(observation[(*self.agent, 3)])
+        if self.heading >= NO_HEADING:
+            raise ValueError("this observation has no agent: no heading below 4 in its channel 3")
+        self.carrying = int(self.objects[self.agent])
+
+    @cached_property
+    def board(self) -> Board:
+        """Known free cells for the path search."""
+        free = _WALKABLE[self.objects] | ((self.objects == DOOR) & (self.states == OPEN))
+        free[self.agent] = True
+        free[[0, -1], :] = False
+        free[:, [0, -1]] = False
+        height = self.objects.shape[1]
+        return Board(
+            pack(free), 1 << (self.agent[0] * height + self.agent[1]), self.heading, height
+        )
+
+    def holds(self, name: str) -> bool:
+        """Whether the agent carries an object of this name."""
+        return self.carrying != EMPTY and bool(self._named(name)[self.agent])
+
+    def cells(self, name: str) -> NDArray[np.bool_]:
+        """Where objects of this name (``key``, ``red key``) were seen and not carried."""
+        mask = self._named(name)
+        mask[self.agent] = False
+        return mask
+
+    def _named(self, name: str) -> NDArray[np.bool_]:
+        *colour, kind = name.split()
+        mask = self.objects == OBJECT_TO_IDX.get(kind, 255)
+        if colour:
+            mask &= self.colours == COLOR_TO_IDX.get(" ".join(colour), 255)
+        return mask
+
+    def approach(self, cells: NDArray[np.bool_], then: Decision) -> Decision:
+        """Go to face the nearest of ``cells``; once there, ``then``."""
+        actions = self.board.first_actions(self.board.facing(pack(cells)))
+        if actions is None:
+            return Outcome.CANNOT
+        return actions or then
+
+
+def explore(view: GridView) -> Decision:
+    """Go to the nearest frontier: a never-seen cell beside a known free one. Done: none is left."""
+    decision = view.approach(view.objects == UNSEEN, then=Outcome.DONE)
+    return Outcome.DONE if decision is Outcome.CANNOT else decision
+
+
+def go_to(view: GridView, name: str) -> Decision:
+    """Stand before the object and face it. Cannot: not seen, or no known way."""
+    return view.approach(view.cells(name), then=Outcome.DONE)
+
+
+def pick_up(view: GridView, name: str) -> Decision:
+    """Go to the object and take it. Cannot: hands full, not seen, or no known way."""
+    if view.holds(name):
+        return Outcome.DONE
+    if view.carrying != EMPTY:
+        return Outcome.CANNOT
+    return view.approach(view.cells(name), then=(PICK_UP,))
+
+
+def drop(view: GridView, name: str) -> Decision:
+    """Turn or walk to face an empty cell and put the object there. Done: not carried."""
+    if not view.holds(name):
+        return Outcome.DONE
+    return view.approach(view.cells("empty"), then=(DROP,))
+
+
+def open_(view: GridView, name: str) -> Decision:
+    """Go to the door and toggle it. Cannot: not seen, no known way, or locked without its key."""
+    doors = view.cells(name) & (view.objects == DOOR)
+    closed = doors & (view.states != OPEN)
+    if doors.any() and not closed.any():
+        return Outcome.DONE
+    key_colour = int(view.colours[view.agent]) if view.carrying == KEY else -1
+    fits = closed & ((view.states != LOCKED) | (view.colours == key_colour))
+    return view.approach(fits, then=(TOGGLE,))
+
+
+_POLICIES = {"go to": go_to, "pick up": pick_up, "drop": drop, "open": open_}
+
+
+def decide(view: GridView, option: Option) -> Decision:
+    """What the option does in this observation."""
+    return (
+        explore(view) if option.verb == "explore" else _POLICIES[option.verb](view, option.target)
+    )
+
+
+def decide_plan(view: GridView, plan: Plan) -> Decision:
+    """A plan's first option that is not done decides; DONE where all are."""
+    for option in plan.options:
+        decision = decide(view, option)
+        if decision is not Outcome.DONE:
+            return decision
+    return Outcome.DONE
