@@ -1,0 +1,63 @@
+"""Settings of the student's stages; every field says what it does and in which unit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CollectConfig(_Settings):
+    """How trajectories are collected before the student ever learns online."""
+
+    steps: int = Field(4_000, ge=1, description="env steps in all, over all rounds")
+    rounds: int = Field(4, ge=1, description="rounds of collect, label and pretrain (DAgger)")
+    n_envs: int = Field(16, ge=1, description="episodes that run side by side")
+    teacher_share: float = Field(
+        0.5, ge=0, le=1, description="share of later rounds' episodes led by the teacher"
+    )
+    noise: float = Field(0.1, ge=0, le=1, description="probability of a uniformly random action")
+
+
+class PretrainConfig(_Settings):
+    """Distillation from stored advice."""
+
+    epochs: int = Field(20, ge=1, description="passes over the collected steps")
+    batch_size: int = Field(128, ge=1, description="steps a gradient step")
+    learning_rate: float = Field(2e-3, gt=0, description="of Adam, annealed to 0")
+
+
+class FinetuneConfig(_Settings):
+    """PPO with a decaying KL term to the teacher; the names are PPO's usual ones."""
+
+    steps: int = Field(8_192, ge=0, description="env steps in all")
+    n_envs: int = Field(16, ge=1, description="environments that run side by side")
+    rollout_length: int = Field(64, ge=1, description="env steps an environment between updates")
+    epochs: int = Field(4, ge=1, description="passes over each rollout")
+    minibatches: int = Field(4, ge=1, description="gradient steps a pass")
+    learning_rate: float = Field(3e-4, gt=0, description="of Adam, annealed to 0")
+    gamma: float = Field(0.99, ge=0, le=1, description="discount factor")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalised advantage estimation")
+    clip: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio")
+    value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
+    entropy_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus")
+    max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
+    kl_coef: float = Field(1.0, ge=0, description="weight of KL(teacher || student) at the start")
+    kl_plateau: float = Field(0.1, ge=0, description="weight it falls to, linearly")
+    kl_decay: float = Field(0.5, ge=0, le=1, description="share of the steps spent falling")
+    kl_off: float = Field(0.8, ge=0, le=1, description="share of the steps after which it is 0")
+    checkpoint_every: int = Field(4, ge=1, description="updates between checkpoints")
+
+
+class EvaluateConfig(_Settings):
+    """Evaluation on held-out seeds, which no training ever uses."""
+
+    episodes: int = Field(500, ge=1, description="held-out episodes for each policy and mode")
+    n_envs: int = Field(64, ge=1, description="episodes that run side by side")
+
+
+Mode = Literal["sampled", "greedy"]
