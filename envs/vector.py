@@ -78,8 +78,12 @@ class EpisodeVector:
             for seed, active, actions in zip(self.seeds, self.active, self._actions, strict=True)
         ]
 
-    def restore(self, state: list[dict[str, Any]]) -> None:
-        """Bring every episode back to where it was, by playing its actions again."""
+    def restore(self, state: list[dict[str, Any]], seeds: Iterator[int], started: int) -> None:
+        """Bring every episode back to where it was, by playing its actions again.
+
+        ``seeds`` are those of the episodes after the ``started`` first ones.
+        """
+        self._seeds, self.episodes_started = seeds, started
         for i, saved in enumerate(state):
             self.seeds[i], self.active[i] = saved["seed"], saved["active"]
             self._actions[i] = list(saved["actions"])

@@ -1,0 +1,69 @@
+"""Evaluation: whole episodes on held-out seeds, for any policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from llm4teach.envs.seeds import held_out_seeds
+from llm4teach.envs.task import Task
+from llm4teach.envs.vector import EpisodeVector
+from llm4teach.student.config import EvaluateConfig, Mode
+from llm4teach.student.policies import Policy, sample
+
+
+def evaluate_policy(
+    task: Task,
+    policy: Policy,
+    mode: Mode,
+    config: EvaluateConfig,
+    seed: int,
+    on_episodes: Callable[[int], None] = lambda ended: None,
+) -> list[dict[str, Any]]:
+    """Play the held-out episodes and return one dict each, in the order of their seeds.
+
+    Args:
+        task: to play.
+        policy: gives action probabilities.
+        mode: draw from them, or take the likeliest action (the first of equals).
+        config: number of episodes, and how many run side by side.
+        seed: of the drawn actions; the episodes' own seeds are fixed.
+        on_episodes: told how many episodes just ended.
+
+    Returns:
+        ``seed``, ``success`` (terminated with a positive return), ``return``, ``length`` (env
+        steps) and ``actions`` of each episode.
+    """
+    rng = np.random.default_rng(seed)
+    n_envs = min(config.n_envs, config.episodes)
+    envs = EpisodeVector(task, n_envs, iter(held_out_seeds(config.episodes)))
+    played: list[list[int]] = [[] for _ in range(n_envs)]
+    returns = np.zeros(n_envs)
+    episodes = []
+    while envs.active.any():
+        running = np.flatnonzero(envs.active)
+        probs = policy(envs.observations[running])  # (n_running, n_actions)
+        actions = np.zeros(n_envs, np.int64)
+        actions[running] = probs.argmax(1) if mode == "greedy" else sample(probs, rng)
+        seeds = envs.seeds.copy()
+        step = envs.step(actions)
+        returns[running] += step.rewards[running]
+        for i in running:
+            played[i].append(int(actions[i]))
+        ended = np.flatnonzero(step.terminated | step.truncated)
+        for i in ended:
+            episodes.append(
+                {
+                    "seed": int(seeds[i]),
+                    "success": bool(step.terminated[i] and returns[i] > 0),
+                    "return": float(returns[i]),
+                    "length": len(played[i]),
+                    "actions": played[i],
+                }
+            )
+            returns[i], played[i] = 0.0, []
+        if len(ended):
+            on_episodes(len(ended))
+    return sorted(episodes, key=lambda episode: episode["seed"])

@@ -1,0 +1,166 @@
+"""THE MAIN LOOP: PPO with a decaying KL term to the teacher, resumable in mid-run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from llm4teach.envs.seeds import training_seeds
+from llm4teach.envs.task import Task
+from llm4teach.envs.vector import EpisodeVector
+from llm4teach.student.checkpoint import (
+    load_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_tensors,
+)
+from llm4teach.student.config import FinetuneConfig
+from llm4teach.student.kl_schedules import schedule_of
+from llm4teach.student.network import Student
+from llm4teach.student.policies import AdviceSource
+from llm4teach.student.ppo import Batch, student_loss
+from llm4teach.student.rollout import EpisodeStats, collect_rollout
+
+Log = Callable[[int, Mapping[str, float]], None]  # env steps so far, measurements
+
+
+class Finetuner:
+    """Trains a student in place; `run` goes on from wherever `restore` has put it.
+
+    The same seed gives the same weights, with or without a stop in between, on one machine and one
+    number of threads.
+
+    Args:
+        task: to learn.
+        student: to train; its device is used.
+        teacher: gives advice while kl_coef is above 0; None for plain PPO.
+        config: steps, PPO's settings and the schedule of kl_coef.
+        seed: of episodes, actions and minibatches.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        student: Student,
+        teacher: AdviceSource | None,
+        config: FinetuneConfig,
+        seed: int,
+    ) -> None:
+        self.task, self.student, self.teacher, self.config = task, student, teacher, config
+        self.seed, self.update = seed, 0
+        self.kl_coef = schedule_of(config)
+        self.optimizer = torch.optim.Adam(student.parameters(), config.learning_rate, eps=1e-5)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.envs = EpisodeVector(task, config.n_envs, training_seeds(seed, "finetune"))
+        self.running_returns = torch.zeros(config.n_envs)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Env steps between two updates."""
+        return self.config.n_envs * self.config.rollout_length
+
+    @property
+    def n_updates(self) -> int:
+        """As many whole updates as fit into the budget of env steps."""
+        return self.config.steps // self.steps_per_update
+
+    def run(self, log: Log, checkpoint: Callable[[], None] = lambda: None) -> None:
+        """Train to the end of the budget; log after each update, checkpoint every few.
+
+        Raises:
+            TeacherError: a new state had to be asked about and the teacher cannot answer.
+        """
+        config = self.config
+        while self.update < self.n_updates:
+            step = self.update * self.steps_per_update
+            kl_coef = self.kl_coef(step) if self.teacher is not None else 0.0
+            remaining = 1 - self.update / self.n_updates
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.learning_rate * remaining
+
+            batch, episodes = collect_rollout(
+                self.student,
+                self.teacher if kl_coef else None,
+                self.envs,
+                config,
+                self.generator,
+                self.running_returns,
+            )
+            losses = self._improve(batch, kl_coef)
+
+            self.update += 1
+            advised = (batch.teacher_probs.sum(1) > 0).float().mean().item()
+            log(
+                self.update * self.steps_per_update,
+                {"kl_coef": kl_coef, "advice_rate": advised, **losses, **_summary(episodes)},
+            )
+            if self.update % config.checkpoint_every == 0 or self.update == self.n_updates:
+                checkpoint()
+
+    def _improve(self, batch: Batch, kl_coef: float) -> dict[str, float]:
+        """Take the gradient steps of one rollout; return the mean of each loss term."""
+        size = len(batch.actions)
+        terms: list[dict[str, float]] = []
+        for _ in range(self.config.epochs):
+            order = torch.randperm(size, generator=self.generator)
+            for rows in order.chunk(self.config.minibatches):
+                part = Batch(*(column[rows.to(column.device)] for column in batch))
+                loss, stats = student_loss(
+                    self.student(part.observations), part, self.config, kl_coef
+                )
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.max_grad_norm)
+                self.optimizer.step()
+                terms.append(stats)
+        return {name: fmean(term[name] for term in terms) for name in terms[0]}
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs, in one file."""
+        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        tensors |= optimizer_tensors(self.optimizer)
+        tensors["generator"] = self.generator.get_state()
+        tensors["running_returns"] = self.running_returns
+        meta = {
+            "update": self.update,
+            "seed": self.seed,
+            "config": self.config.model_dump(),
+            "episodes_started": self.envs.episodes_started,
+            "episodes": self.envs.state(),
+        }
+        save_tensors(path, tensors, meta)
+
+    def restore(self, path: Path) -> None:
+        """Go back to where `save` was called.
+
+        Raises:
+            DatasetError: the file is missing or damaged.
+            ValueError: it belongs to other settings or another seed.
+        """
+        tensors, meta = load_tensors(path)
+        if (meta["config"], meta["seed"]) != (self.config.model_dump(), self.seed):
+            raise ValueError(f"{path} was written with other settings; resume with the same ones")
+        prefix = "student."
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        self.student.load_state_dict(own)
+        restore_optimizer(self.optimizer, tensors)
+        self.generator.set_state(tensors["generator"])
+        self.running_returns = tensors["running_returns"]
+        self.update = meta["update"]
+        seeds = training_seeds(self.seed, "finetune", start=meta["episodes_started"])
+        self.envs.restore(meta["episodes"], seeds, meta["episodes_started"])
+
+
+def _summary(episodes: EpisodeStats) -> dict[str, float]:
+    ended = len(episodes.returns)
+    if not ended:
+        return {"episodes": 0}
+    return {
+        "episodes": ended,
+        "success_rate": episodes.successes / ended,
+        "episode_return": fmean(episodes.returns),
+        "episode_length": fmean(episodes.lengths),
+    }

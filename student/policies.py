@@ -1,0 +1,69 @@
+"""Policies as the code outside the learner sees them: observations in, action probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from llm4teach.envs.task import Observations, Task, ground_mixture
+from llm4teach.student.network import Student
+
+Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
+
+
+class AdviceSource(Protocol):
+    """Whoever can give grounded advice; the student never learns which backend is behind it."""
+
+    def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
+        """Return pi_T(a | s), (N, n_actions); a row of zeros where there is no advice."""
+        ...
+
+
+def student_policy(student: Student) -> Policy:
+    """Return the student's own policy."""
+
+    @torch.no_grad()
+    def act(observations: Observations) -> NDArray[np.float32]:
+        logits = student(torch.from_numpy(observations).to(student.device)).logits
+        probs: NDArray[np.float32] = torch.softmax(logits, -1).cpu().numpy()
+        return probs
+
+    return act
+
+
+def uniform_policy(n_actions: int) -> Policy:
+    """Return the policy that chooses every action alike."""
+    return lambda observations: np.full((len(observations), n_actions), 1 / n_actions, np.float32)
+
+
+def teacher_policy(teacher: AdviceSource) -> Policy:
+    """Return the teacher's own policy: its grounded advice, and any action where it has none."""
+    return lambda observations: _or_uniform(teacher.teacher_probs(observations))
+
+
+def option_policy(task: Task) -> Policy:
+    """Return the simplest behaviour that gets anywhere: all admissible options alike."""
+
+    def act(observations: Observations) -> NDArray[np.float32]:
+        states = task.describe(observations)
+        advice = [[(plan, 1 / len(s.options)) for plan in s.options] for s in states]
+        return _or_uniform(ground_mixture(task, observations, advice))
+
+    return act
+
+
+def _or_uniform(probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    silent = probs.sum(axis=1) == 0
+    probs[silent] = 1 / probs.shape[1]
+    return probs
+
+
+def sample(probs: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One action a row, int64 (N,), by inverting the cumulative distribution."""
+    cumulative = probs.astype(np.float64).cumsum(axis=1)  # (N, n_actions)
+    threshold = rng.random((len(probs), 1)) * cumulative[:, -1:]
+    return (cumulative > threshold).argmax(axis=1)

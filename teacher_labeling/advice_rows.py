@@ -1,0 +1,36 @@
+"""Advice to and from rows of the advice store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.teacher_labeling.teacher import Advice, TeacherInfo
+
+WeightedPlans = tuple[tuple[Plan, float], ...]
+
+
+def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
+    """One row of `datasets.schema.ADVICE`, less what the store adds itself."""
+    return {
+        "state_key": advice.state.key,
+        "state_text": advice.state.text,
+        "status": advice.status.value,
+        "options": [{"plan": str(plan), "probability": p} for plan, p in advice.plans],
+        "entropy": advice.entropy,
+        "coverage": advice.coverage,
+        "method": info.method,
+        "n_samples": advice.n_samples,
+        "replies": list(advice.replies),
+        "model": info.model,
+        "model_revision": info.model_revision,
+        "prompt_tokens": advice.prompt_tokens,
+        "completion_tokens": advice.completion_tokens,
+        "latency_s": advice.latency_s,
+        "cost": advice.cost,
+    }
+
+
+def plans_of(row: dict[str, Any]) -> WeightedPlans:
+    """The distribution over plans that a row holds; empty unless its status is ok."""
+    return tuple((parse_plan(o["plan"]), float(o["probability"])) for o in row["options"])

@@ -1,0 +1,47 @@
+"""The live teacher: grounded advice for observations, asking only about states not seen before."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.datasets.advice import AdviceStore
+from llm4teach.envs.task import Observations, State, Task, ground_mixture
+from llm4teach.teacher_labeling.advice_rows import WeightedPlans, plans_of
+from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
+from llm4teach.teacher_labeling.teacher import Teacher
+
+
+class LiveTeacher:
+    """Looks advice up in memory; with a ``teacher`` it asks about what the store lacks.
+
+    Without one it is the stored advice alone: states that have none get a row of zeros.
+    """
+
+    def __init__(self, task: Task, store: AdviceStore, teacher: Teacher | None = None) -> None:
+        self.task, self._store, self._teacher = task, store, teacher
+        self._plans: dict[str, WeightedPlans] = {}
+        self.questions = LabelReport()  # what was asked live
+        self._load()
+
+    def _load(self) -> None:
+        self._plans = {row["state_key"]: plans_of(row) for row in self._store.rows()}
+
+    def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
+        """Grounded advice pi_T(a | s), float32 (N, n_actions).
+
+        A row of zeros says "no advice": the teacher has none, or none of its plans can act.
+
+        Raises:
+            TeacherError: a state had to be asked about and the teacher cannot answer.
+        """
+        states = self.task.describe(observations)
+        self._ask([state for state in states if state.key not in self._plans])
+        advice = [self._plans.get(state.key, ()) for state in states]
+        return ground_mixture(self.task, observations, advice)
+
+    def _ask(self, unseen: list[State]) -> None:
+        if not unseen or self._teacher is None:
+            return
+        self.questions.add(label_states(self._teacher, self._store, unseen))
+        self._load()
