@@ -17,47 +17,71 @@ from llm4teach.datasets.parts import read_json, read_parquet, write_json, write_
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
+PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
 
 class Run:
-    """One run's folder while it is being written."""
+    """One run's folder while it is being written.
+
+    Nothing is kept in memory but measurements not yet flushed, so that several stages, in turn, can
+    each open the same run.
+    """
 
     def __init__(self, workspace: Workspace, run_id: str, kind: str) -> None:
-        self.workspace, self.run_id, self.kind = workspace, run_id, kind
+        self.run_id, self.kind = run_id, kind
         self.folder = workspace.run(run_id)
         self._began = time.monotonic()
-        self._metrics: list[dict[str, Any]] = []
-        if (self.folder / METRICS).exists():  # a resumed run goes on with its own history
-            self._metrics = read_parquet(self.folder / METRICS, schema.METRICS).to_pylist()
+        self._unflushed: list[dict[str, Any]] = []
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Store the resolved configuration; a run without a manifest is unfinished."""
-        write_json(self.folder / CONFIG, {"kind": self.kind, "config": dict(config)})
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        content = {"kind": self.kind, "created_at": created_at, "config": dict(config)}
+        write_json(self.folder / CONFIG, content)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What the stages so far have noted."""
+        path = self.folder / PROGRESS
+        found: dict[str, Any] = read_json(path) if path.exists() else {}
+        return found
+
+    def note(self, **results: Any) -> None:
+        """Set results that the manifest will hold; durable at once."""
+        write_json(self.folder / PROGRESS, self.results | results)
+
+    def count(self, **amounts: float) -> None:
+        """Add to results that are sums over the run's stages."""
+        before = self.results
+        self.note(**{name: before.get(name, 0) + value for name, value in amounts.items()})
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Note measurements; `flush` stores them."""
+        """Keep measurements for the next `flush`."""
+        common = {"run_id": self.run_id, "stage": stage, "step": step}
         wall_s = time.monotonic() - self._began
-        self._metrics += [
-            {
-                "run_id": self.run_id,
-                "stage": stage,
-                "step": step,
-                "name": name,
-                "value": float(value),
-                "wall_s": wall_s,
-            }
+        self._unflushed += [
+            {**common, "name": name, "value": float(value), "wall_s": wall_s}
             for name, value in values.items()
         ]
 
-    def forget_after(self, stage: str, step: int) -> None:
-        """Drop what a crashed attempt measured beyond the checkpoint it resumes from."""
-        self._metrics = [m for m in self._metrics if m["stage"] != stage or m["step"] <= step]
-
     def flush(self) -> None:
-        """Store all measurements so far."""
-        table = pa.Table.from_pylist(self._metrics, schema=schema.METRICS)
+        """Store the measurements."""
+        self._write_metrics(self._stored_metrics() + self._unflushed)
+        self._unflushed = []
+
+    def forget_after(self, stage: str, step: int) -> None:
+        """Drop what a killed attempt measured beyond the checkpoint that is taken up again."""
+        kept = [m for m in self._stored_metrics() if m["stage"] != stage or m["step"] <= step]
+        self._write_metrics(kept)
+
+    def _stored_metrics(self) -> list[dict[str, Any]]:
+        path = self.folder / METRICS
+        return read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []
+
+    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        table = pa.Table.from_pylist(rows, schema=schema.METRICS)
         write_parquet(self.folder / METRICS, table)
 
     def write_evaluation(self, episodes: list[dict[str, Any]]) -> None:
@@ -65,24 +89,36 @@ class Run:
         table = pa.Table.from_pylist(episodes, schema=schema.EVALUATIONS)
         write_parquet(self.folder / EVALUATION, table)
 
-    def finish(self, results: Mapping[str, Any]) -> None:
+    def finish(self) -> None:
         """Write the manifest, which makes the run complete."""
         self.flush()
+        started = read_json(self.folder / CONFIG)
         write_json(
             self.folder / MANIFEST,
             {
                 "run_id": self.run_id,
                 "kind": self.kind,
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "created_at": started["created_at"],
+                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "wall_s": round(time.monotonic() - self._began, 3),
-                "config": read_json(self.folder / CONFIG)["config"],
-                "results": dict(results),
+                "config": started["config"],
+                "results": self.results,
                 "versions": {name: version(name) for name in _VERSIONS_OF},
                 "python": platform.python_version(),
                 "platform": platform.platform(terse=True),
                 "files": sorted(p.name for p in self.folder.iterdir() if p.name[0] != "."),
             },
         )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration that a run, complete or not, was started with.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    config: dict[str, Any] = read_json(folder / CONFIG)["config"]
+    return config
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Flow evaluate-student: held-out episodes for student, teacher and a random policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from llm4teach.flows import online_stages, stages
+from llm4teach.student.config import EvaluateConfig
+from llm4teach.teacher_labeling.config import TeacherConfig
+
+
+@flow(name="evaluate-student")
+def evaluate_student(
+    workspace: str = "workspace",
+    task: str = "SimpleDoorKey",
+    teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    evaluate: EvaluateConfig = EvaluateConfig(),  # noqa: B008
+    seed: int = 0,
+    from_run: str | None = None,
+    run_id: str | None = None,
+) -> dict[str, Any]:
+    """Evaluate on seeds that no training uses.
+
+    Args:
+        workspace: folder of all datasets and runs.
+        task: environment to play.
+        teacher: to compare with.
+        evaluate: how many episodes.
+        seed: of the drawn actions.
+        from_run: run whose student to evaluate; by default the newest of the task.
+        run_id: run to join, and to evaluate.
+    """
+    with stages.opened(
+        "evaluate", workspace, task, teacher, seed, join=run_id, evaluate=evaluate
+    ) as ctx:
+        evaluated = run_id or from_run or stages.newest_student(ctx)
+        online_stages.evaluate(ctx, evaluate, evaluated)
+    return online_stages.outcome(ctx)

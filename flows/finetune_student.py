@@ -1,0 +1,47 @@
+"""Flow finetune-student: PPO with a decaying KL term to the live teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from llm4teach.flows import online_stages, stages
+from llm4teach.student.config import FinetuneConfig
+from llm4teach.teacher_labeling.config import TeacherConfig
+
+
+@flow(name="finetune-student")
+def finetune_student(
+    workspace: str = "workspace",
+    task: str = "SimpleDoorKey",
+    teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    finetune: FinetuneConfig = FinetuneConfig(),  # noqa: B008
+    seed: int = 0,
+    from_run: str | None = None,
+    resume: str | None = None,
+    run_id: str | None = None,
+) -> dict[str, Any]:
+    """Train a student online and store it.
+
+    Args:
+        workspace: folder of all datasets and runs.
+        task: environment to learn.
+        teacher: asked about states that have no advice yet.
+        finetune: PPO's settings and the schedule of kl_coef.
+        seed: of everything random.
+        from_run: run whose student to start from; by default the newest of the task.
+        resume: unfinished run to go on with, from its last checkpoint and with its own settings.
+        run_id: run to join, instead of one of its own.
+    """
+    if resume:
+        settings = stages.resumed_settings(workspace, resume)
+        task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
+        finetune = settings["finetune"]
+    with stages.opened(
+        "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, finetune=finetune
+    ) as ctx:
+        start = ctx.run.results.get("from_run") or run_id or from_run or stages.newest_student(ctx)
+        ctx.run.note(from_run=start)
+        online_stages.finetune(ctx, finetune, stages.stored_student(ctx, start))
+    return online_stages.outcome(ctx)

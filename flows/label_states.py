@@ -1,0 +1,31 @@
+"""Flow label-states: ask the teacher about every state that has no advice yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from llm4teach.flows import stages
+from llm4teach.flows.online_stages import outcome
+from llm4teach.teacher_labeling.config import TeacherConfig
+
+
+@flow(name="label-states")
+def label_states(
+    workspace: str = "workspace",
+    task: str = "SimpleDoorKey",
+    teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    run_id: str | None = None,
+) -> dict[str, Any]:
+    """Label every distinct state of the stored trajectories once and for all.
+
+    Args:
+        workspace: folder of all datasets and runs.
+        task: whose trajectories.
+        teacher: whom to ask, and how.
+        run_id: run to join; then only its own trajectories count.
+    """
+    with stages.opened("label", workspace, task, teacher, 0, join=run_id) as ctx:
+        stages.label(ctx, stages.trajectories(ctx, run_id))
+    return outcome(ctx)

@@ -1,0 +1,139 @@
+"""The stages that meet the environment again: fine-tuning and evaluation, as plain functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from llm4teach.analysis.report import write_report
+from llm4teach.analysis.summary import summary_table
+from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.runs import EVALUATION
+from llm4teach.datasets.schema import EVALUATIONS
+from llm4teach.flows.progress import stage
+from llm4teach.flows.stages import PRETRAINED, RESUME, Context, store_student, stored_student
+from llm4teach.student.config import EvaluateConfig, FinetuneConfig, Mode
+from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.finetune import Finetuner
+from llm4teach.student.network import Student, n_bytes
+from llm4teach.student.policies import (
+    AdviceSource,
+    Policy,
+    student_policy,
+    teacher_policy,
+    uniform_policy,
+)
+
+FILMS = 3  # episodes whose actions the report shows
+
+
+def finetune(ctx: Context, config: FinetuneConfig, student: Student) -> None:
+    """Train the student online and store it; go on from the run's last checkpoint if it has one."""
+    teacher = ctx.live_teacher(ask=True)
+    tuner = Finetuner(ctx.task, student, teacher, config, ctx.seed)
+    state = ctx.run.folder / RESUME
+    if state.exists():
+        tuner.restore(state)
+        ctx.run.forget_after("finetune", tuner.update * tuner.steps_per_update)
+    board = SummaryWriter(str(ctx.run.folder / "tensorboard"))
+    began, begun_at = time.monotonic(), tuner.update * tuner.steps_per_update
+
+    with stage("finetune", tuner.n_updates * tuner.steps_per_update, "env steps") as shown:
+        shown.at(begun_at)
+
+        def log(step: int, values: Mapping[str, float]) -> None:
+            asked = teacher.questions.asked
+            speed = (step - begun_at) / (time.monotonic() - began)
+            values = {**values, "live_questions": asked, "steps_per_s": speed}
+            ctx.run.log("finetune", step, values)
+            for name, value in values.items():
+                board.add_scalar(name, value, step)
+            shown.at(step)
+            rate = values.get("success_rate")
+            last = f", {rate:.1%} of the last rollout's episodes solved" if rate is not None else ""
+            shown.summary = f"{step:,} env steps, {asked} live questions{last}"
+
+        def checkpoint() -> None:
+            ctx.run.flush()
+            tuner.save(state)
+
+        tuner.run(log, checkpoint)
+        shown.summary = shown.summary or "0 env steps"
+    board.close()
+    store_student(ctx, student, "finetune")
+    asked = teacher.questions
+    ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
+    ctx.run.count(
+        live_questions=asked.asked,
+        prompt_tokens=asked.prompt_tokens,
+        completion_tokens=asked.completion_tokens,
+        teacher_s=asked.seconds,
+    )
+    state.unlink(missing_ok=True)
+
+
+def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
+    """Play the held-out episodes with student, teacher and a random policy; store every episode."""
+    student = stored_student(ctx, from_run)
+    teacher = ctx.live_teacher(ask=True)
+    random = uniform_policy(len(ctx.task.action_names))
+    contestants: list[tuple[str, Policy, Mode]] = [
+        ("student", student_policy(student), "sampled"),
+        ("student", student_policy(student), "greedy"),
+        ("teacher", teacher_policy(teacher), "sampled"),
+        ("teacher", teacher_policy(teacher), "greedy"),
+        ("random", random, "sampled"),
+    ]
+    if (ctx.workspace.run(from_run) / PRETRAINED).exists():
+        pretrained = student_policy(stored_student(ctx, from_run, PRETRAINED))
+        contestants.insert(2, ("pretrained", pretrained, "sampled"))
+    rows: list[dict[str, Any]] = []
+    with stage("evaluate", config.episodes * len(contestants), "episodes") as shown:
+        for name, policy, mode in contestants:
+            episodes = evaluate_policy(ctx.task, policy, mode, config, ctx.seed, shown.advance)
+            if (name, mode) == ("student", "sampled"):
+                ctx.run.note(films=[film(ctx, episode, teacher) for episode in episodes[:FILMS]])
+            identity = {"run_id": ctx.run.run_id, "task": ctx.task.name}
+            rows += [{**identity, "policy": name, "mode": mode, **e} for e in episodes]
+        shown.summary = f"{config.episodes} held-out episodes for each policy"
+    for row in rows:
+        del row["actions"]
+    ctx.run.write_evaluation(rows)
+    ctx.run.note(student_bytes=n_bytes(student), evaluated_run=from_run)
+    ctx.run.count(evaluation_questions=teacher.questions.asked)
+
+
+def film(ctx: Context, episode: Mapping[str, Any], teacher: AdviceSource) -> dict[str, Any]:
+    """What the report needs to show an episode: its actions, each beside the teacher's choice."""
+    env = ctx.task.make_env()
+    observation, _ = env.reset(seed=episode["seed"])
+    names = ctx.task.action_names
+    captions = []
+    for action in episode["actions"]:
+        probs = teacher.teacher_probs(np.asarray(observation)[None])[0]  # (n_actions,)
+        advice = names[int(probs.argmax())] if probs.any() else "no advice"
+        captions.append(f"{names[action]} (teacher: {advice})")
+        observation, *_ = env.step(action)
+    kept = {name: episode[name] for name in ("seed", "actions", "success")}
+    return {**kept, "policy": "student", "captions": captions}
+
+
+def report(ctx: Context) -> dict[str, Any]:
+    """Write the run's page; return its path, the final table and the results, as plain JSON."""
+    ctx.run.flush()
+    path = write_report(ctx.workspace, ctx.run.run_id, ctx.run.results)
+    return {"report": str(path), **outcome(ctx)}
+
+
+def outcome(ctx: Context) -> dict[str, Any]:
+    """Return a run's id and results, with the final table if it was evaluated."""
+    found: dict[str, Any] = {"run_id": ctx.run.run_id}
+    found |= {k: v for k, v in ctx.run.results.items() if k != "films"}
+    evaluation = ctx.run.folder / EVALUATION
+    if evaluation.exists():
+        found["table"] = summary_table(read_parquet(evaluation, EVALUATIONS))
+    return found

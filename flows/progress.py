@@ -1,0 +1,54 @@
+"""Progress on stderr: a bar on a terminal, one line a finished stage everywhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Stage:
+    """Handed to the stage that is running."""
+
+    def __init__(self, progress: Progress, title: str, total: float) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total)
+        self.summary = ""  # printed when the stage is finished
+
+    def advance(self, amount: float = 1) -> None:
+        """Move the bar."""
+        self._progress.advance(self._task, amount)
+
+    def at(self, done: float, total: float | None = None) -> None:
+        """Set the bar."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
+    """Show a stage's progress; ``summary``, set inside, becomes its one lasting line."""
+    console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        running = Stage(progress, title, total)
+        yield running
+    seconds = time.monotonic() - began
+    console.print(f"{title:<10} {running.summary}  [dim]{seconds:.1f} s[/dim]")
