@@ -21,7 +21,7 @@ RUN = "teach-20261120-120000-ab12"
 
 
 class Episode(NamedTuple):
-    """One real episode of SimpleDoorKey, led by each state's last plan with some noise."""
+    """One real episode of SimpleDoorKey, led by sensible plans with some noise."""
 
     seed: int
     observations: np.ndarray  # uint8 (T, 10, 10, 4), before each action
@@ -40,8 +40,10 @@ def play(seed: int, noise: float = 0.1) -> Episode:
     terminated = truncated = False
     while not (terminated or truncated):
         [state] = task.describe(observation[None])
-        known = [plan for plan in state.options if plan.options[0].verb == "go to"]
-        plan = known[-1] if known else state.options[0]
+        holds = state.text.endswith("<key>.")
+        wanted = "open" if holds else "pick up"
+        fitting = [plan for plan in state.options if plan.options[-1].verb == wanted]
+        plan = (fitting or state.options)[0]
         probs = ground_mixture(task, observation[None], [[(plan, 1.0)]])[0]
         lost = probs.sum() == 0 or rng.random() < noise
         action = int(rng.integers(6)) if lost else int(rng.choice(len(probs), p=probs))
@@ -235,3 +237,13 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(tmp_path_factory.mktemp("taught"))
     write_teach_run(workspace)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a complete teach run."""
+    from llm4teach.analysis.report import write_report
+
+    workspace = Workspace(tmp_path_factory.mktemp("reported"))
+    write_teach_run(workspace)
+    return write_report(workspace, RUN)
