@@ -1,0 +1,139 @@
+"""Figures as inline SVG that takes its colours and its font from the page around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from io import StringIO
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from llm4teach.analysis.summary import SummaryRow
+
+# Colours that matplotlib writes, and the page's variables that replace them, so that one figure
+# does for light, dark and print.
+_INK, _FAINT, _LINE, _STUDENT, _TEACHER, _RANDOM = (f"#0{i}0{i}0{i}" for i in range(1, 7))
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--faint)",
+    _LINE: "var(--line)",
+    _STUDENT: "var(--student)",
+    _TEACHER: "var(--teacher)",
+    _RANDOM: "var(--random)",
+}
+_COLOUR_OF = {"student": _STUDENT, "teacher": _TEACHER, "random": _RANDOM}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.parse_math": False,  # a "$" in a name is a dollar sign
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _FAINT,
+    "ytick.labelcolor": _FAINT,
+    "lines.linewidth": 1.8,
+}
+
+
+def _draw(width: float, height: float, salt: str, alt: str, draw: Callable[[Any], None]) -> Markup:
+    """Let ``draw`` fill axes (inches) and return the <svg> element: themed, scalable, with a text.
+
+    ``salt`` keeps the ids of several figures on one page apart.
+    """
+    import matplotlib  # 0.5 s, so only where a figure is drawn
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    stream = StringIO()
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    head, _, body = stream.getvalue().partition("<svg")[2].partition(">")
+    viewbox = re.search(r'viewBox="[^"]*"', head)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)  # the family is the page's
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same in every figure, and not used
+    return Markup(
+        '<svg xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'{viewbox[0] if viewbox else ""} role="img" aria-label="{escape(alt)}">{body}'
+    )
+
+
+def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
+    """Success rates with their 95% intervals, one line a policy and mode."""
+    names = [f"{row['policy']}, {row['mode']}" for row in rows]
+
+    def draw(axes: Any) -> None:
+        for place, row in enumerate(rows):
+            colour = _COLOUR_OF.get(row["policy"], _INK)
+            low, high = 100 * row["success_low"], 100 * row["success_high"]
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.2)
+            axes.plot(100 * row["success_rate"], place, "o", color=colour, markersize=6)
+        axes.set_yticks(range(len(rows)), names, color=_INK)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(-2, 102)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}%")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+
+    told = "; ".join(
+        f"{name}: {row['success_rate']:.1%}, {row['success_low']:.1%} to {row['success_high']:.1%}"
+        for name, row in zip(names, rows, strict=True)
+    )
+    alt = f"Success rates with 95% intervals. {told}."
+    return _draw(4.6, 0.5 + 0.28 * len(rows), "intervals", alt, draw)
+
+
+def curve_figure(
+    title: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    x_label: str,
+    band: Sequence[tuple[float, float]] | None = None,
+    percent: bool = False,
+    reference: float | None = None,
+) -> Markup:
+    """One curve, with a band of (low, high) around it and a dashed level to compare it with."""
+    scale = 100 if percent else 1
+    values = [scale * value for value in y]
+
+    def draw(axes: Any) -> None:
+        if band is not None:
+            low, high = ([scale * edge[side] for edge in band] for side in (0, 1))
+            axes.fill_between(x, low, high, color=_STUDENT, alpha=0.18, linewidth=0)
+        axes.plot(x, values, color=_STUDENT, marker="o" if len(x) < 3 else None, markersize=4)
+        if reference is not None:
+            axes.axhline(scale * reference, color=_TEACHER, linewidth=1.4, linestyle=(0, (5, 3)))
+        axes.set_title(title)
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+        if percent:
+            axes.set_ylim(-3, 103)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
+
+    unit = "%" if percent else ""
+    first, last = (f"{values[i]:.3g}{unit} at {x[i]:,}" for i in (0, -1))
+    return _draw(3.9, 2.35, title, f"{title}: from {first} to {last} {x_label}.", draw)
+
+
+def _short(value: float) -> str:
+    """12,000 as 12k."""
+    if abs(value) >= 1_000_000:
+        return f"{value / 1_000_000:g}M"
+    return f"{value / 1_000:g}k" if abs(value) >= 1_000 else f"{value:g}"

@@ -1,0 +1,166 @@
+"""An episode in pictures: played again from its seed and actions, as a film strip or animation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from llm4teach.envs.registry import get_task
+
+Frames = NDArray[np.uint8]  # (n_steps + 1, height, width, 3), RGB
+
+FOG = np.array([96, 104, 122], np.float32)  # RGB
+FOG_SHARE = 0.72  # what lies under the fog stays just visible: the viewer may know it
+PAPER, INK, FAINT = (250, 250, 248), (32, 36, 44), (110, 116, 128)  # RGB, of a strip
+TILE, GAP, LINE, PER_ROW = 320, 20, 27, 5  # pixels, pixels, pixels, frames
+
+
+class FilmError(ValueError):
+    """The actions do not belong to an episode of this task and seed."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """An episode's frames, one before each action and one at its end."""
+
+    frames: Frames
+    captions: tuple[str, ...]  # one a frame
+    outcome: str  # "success", "failure", "time limit" or "unfinished"
+    total_return: float  # undiscounted
+
+    @property
+    def steps(self) -> int:
+        """How many actions were played."""
+        return len(self.frames) - 1
+
+
+def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str] = ()) -> Film:
+    """Play an episode again and keep its frames.
+
+    MiniGrid lightens what the agent sees now; fog lies on the cells that it has never seen.
+
+    Args:
+        task: a name that `get_task` knows.
+        seed: of the episode.
+        actions: indices into the task's actions, from the episode's start.
+        captions: at most one a frame; the actions' names where there are none. The last frame,
+            for which there is usually none, is captioned with the outcome.
+
+    Raises:
+        TaskError: no such task.
+        FilmError: an action is none of the task's, or the episode ended before the last of them.
+    """
+    the_task = get_task(task)
+    names = the_task.action_names
+    for step, action in enumerate(actions):
+        if not 0 <= action < len(names):
+            raise FilmError(f"action {action} at step {step} is none of {task}'s {len(names)}")
+    env: Any = the_task.make_env(render_mode="rgb_array")
+    try:
+        observation, _ = env.reset(seed=seed)
+        frames = [_with_fog(np.asarray(env.render()), observation)]
+        total_return, terminated, truncated = 0.0, False, False
+        for step, action in enumerate(actions):
+            if terminated or truncated:
+                raise FilmError(
+                    f"the episode with seed {seed} of {task} ended after {step} steps, but there "
+                    f"are {len(actions)} actions; were they recorded with another version?"
+                )
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total_return += float(reward)
+            frames.append(_with_fog(np.asarray(env.render()), observation))
+    finally:
+        env.close()
+    outcome = "time limit" if truncated else "unfinished"
+    if terminated:
+        outcome = "success" if total_return > 0 else "failure"
+    told = list(captions[: len(frames)]) or [names[action] for action in actions]
+    told += [""] * (len(frames) - len(told))
+    told[-1] = told[-1] or outcome
+    return Film(np.stack(frames), tuple(told), outcome, total_return)
+
+
+def _with_fog(frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Veil the cells whose object code is 0, MiniGrid's "unseen", in a (W, H, 4) observation."""
+    if observation.ndim != 3 or observation.shape[2] != 4:
+        return frame  # no map of cells: nothing is known of what was seen
+    width, height = observation.shape[:2]
+    unseen = (observation[..., 0] == 0).T  # (H, W), as images are indexed
+    y = np.arange(frame.shape[0]) * height // frame.shape[0]  # cell of each row of pixels
+    x = np.arange(frame.shape[1]) * width // frame.shape[1]
+    veil = (FOG_SHARE * unseen[y][:, x])[..., None]  # (rows, columns, 1)
+    return np.asarray(frame * (1 - veil) + FOG * veil).round().astype(np.uint8)
+
+
+def film_strip(film: Film, max_frames: int = 10) -> bytes:
+    """Return a PNG of evenly chosen frames, the first and the last among them, with captions."""
+    count = min(max_frames, len(film.frames))
+    chosen = np.linspace(0, film.steps, count).round().astype(int)  # (count,)
+    columns = min(PER_ROW, count)
+    rows = -(-count // columns)
+    title, text = ImageFont.load_default(22), ImageFont.load_default(22)
+    lines = [_wrap(film.captions[i], text, TILE) for i in chosen]
+    cell = TILE + LINE * (1 + max(map(len, lines))) + 12  # pixels high: frame, step number, caption
+    size = (columns * (TILE + GAP) + GAP, rows * (cell + GAP) + GAP)
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for place, frame in enumerate(chosen):
+        left = GAP + place % columns * (TILE + GAP)
+        top = GAP + place // columns * (cell + GAP)
+        sheet.paste(_scaled(film.frames[frame], TILE), (left, top))
+        draw.text((left, top + TILE + 6), f"step {frame}", FAINT, title)
+        for number, line in enumerate(lines[place], start=1):
+            draw.text((left, top + TILE + 6 + number * LINE), line, INK, text)
+    return _encoded(sheet, "PNG", optimize=True)
+
+
+def animation(film: Film, max_bytes: int = 300_000, frame_ms: int = 140) -> bytes:
+    """Return an endless GIF of the episode, made smaller and then shorter until it fits.
+
+    Raises:
+        FilmError: it does not fit even at its smallest.
+    """
+    for pixels, stride in ((320, 1), (240, 1), (160, 1), (160, 2), (120, 3), (96, 5)):
+        chosen = [*range(0, film.steps, stride), film.steps]
+        images = [_scaled(film.frames[i], pixels).quantize(64) for i in chosen]
+        content = _encoded(
+            images[0],
+            "GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=[frame_ms * stride] * (len(images) - 1) + [1_500],  # ms; linger at the end
+            loop=0,
+        )
+        if len(content) <= max_bytes:
+            return content
+    raise FilmError(f"an animation of {film.steps} steps does not fit into {max_bytes:,} bytes")
+
+
+def _scaled(frame: NDArray[np.uint8], pixels: int) -> Image.Image:
+    image = Image.fromarray(frame)
+    height = max(1, round(image.height * pixels / image.width))
+    return image.resize((pixels, height), Image.Resampling.BOX)
+
+
+def _encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
+    stream = BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Break a caption into lines no wider than ``width`` pixels; at most three."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines if len(lines) <= 3 else [*lines[:2], lines[2] + " …"]

@@ -1,0 +1,125 @@
+"""SQL over a workspace: read-only views of its Parquet and JSON files, in DuckDB.
+
+The files reach DuckDB as Arrow datasets. DuckDB itself therefore needs access to no file and gets
+none, so that no statement, however it is written, reads or writes anything but the views.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from llm4teach.analysis.views import dataset, runs_table, stored_tables
+from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.workspace import DatasetError, Workspace
+
+VIEWS = ("trajectories", "states", "advice", "runs", "metrics", "evaluations")
+
+_SETTINGS = (
+    "SET python_enable_replacements = false",  # else a table name could name a Python variable
+    "SET temp_directory = ''",  # a query that outgrows the memory fails, and leaves no files
+    "SET enable_external_access = false",
+)
+# The last 20 characters of a run id are its time and four digits; its kind stands before them.
+_STATES = """
+    CREATE TEMP VIEW states AS
+    SELECT task, state_key, any_value(state_text) AS state_text, count(*) AS steps,
+           arg_min(run_id, right(run_id, 20)) AS first_run,
+           arg_max(run_id, right(run_id, 20)) AS last_run
+    FROM trajectories GROUP BY task, state_key
+"""
+_RUNS = """
+    CREATE TEMP TABLE runs AS
+    SELECT * REPLACE (config::JSON AS config, results::JSON AS results) FROM _runs
+"""
+_QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what DuckDB makes of a PIVOT
+
+
+class QueryError(ValueError):
+    """A query that cannot be answered; the message says why and what to do."""
+
+
+def connect(workspace: Workspace | str | Path) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database with the views `VIEWS`, all of them there even without data.
+
+    A view covers the files that are there now. ``trajectories`` has the column ``task`` beside its
+    stored ones, ``advice`` has ``family`` and ``teacher`` (its folder), ``states`` has one row for
+    each task and state_key, ``runs`` one for each run (status: complete, unfinished or damaged).
+
+    The connection reaches no file and its settings are locked. What one creates in it stands in
+    memory and is gone with it.
+
+    Raises:
+        QueryError: the workspace does not exist.
+    """
+    workspace = _workspace(workspace)
+    if not workspace.root.is_dir():
+        raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
+    connection = duckdb.connect(":memory:")
+    for statement in _SETTINGS:
+        connection.execute(statement)
+    for name, (table, paths) in stored_tables(workspace).items():
+        connection.register(name, dataset(workspace, table, paths))
+    connection.execute(_STATES)
+    connection.register("_runs", runs_table(workspace))
+    connection.execute(_RUNS)
+    connection.unregister("_runs")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def run_sql(workspace: Workspace | str | Path, sql: str) -> pa.Table:
+    """Answer one question: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, PIVOT or EXPLAIN.
+
+    Raises:
+        QueryError: the SQL is wrong or no question, or a file that it needs is damaged.
+    """
+    workspace = _workspace(workspace)
+    with connect(workspace) as connection:
+        try:
+            statements = duckdb.extract_statements(sql)
+            if len(statements) != 1:
+                raise QueryError(f"expected one SQL statement, got {len(statements)}")
+            if (kind := statements[0].type.name) not in _QUESTIONS:
+                raise QueryError(
+                    f"this is a {kind} statement; only questions are answered (SELECT, FROM, WITH, "
+                    "DESCRIBE, SUMMARIZE, SHOW, PIVOT, EXPLAIN), and nothing is ever changed"
+                )
+            return connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            message = _damaged_file(workspace, str(error)) or _explain(str(error))
+            raise QueryError(message) from None
+
+
+def _workspace(workspace: Workspace | str | Path) -> Workspace:
+    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+
+
+def _damaged_file(workspace: Workspace, message: str) -> str:
+    """What is wrong with the file that Arrow could not read; "" if all can be read."""
+    if "reading the stream" not in message:  # DuckDB's words for an error in a registered dataset
+        return ""
+    for table, paths in stored_tables(workspace).values():
+        for path in paths:
+            try:
+                read_parquet(path, table.with_metadata({b"schema_version": b"1000"}))
+            except DatasetError as error:
+                return str(error)
+    return ""
+
+
+def _explain(message: str) -> str:
+    """DuckDB's message in short, with what the reader may have meant."""
+    lines = message.strip().splitlines()
+    hints = [line for line in lines[1:] if line.startswith(("Did you mean", "Candidate"))]
+    if missing := re.search(r"Table with name (\S+) does not exist", lines[0]):
+        # DuckDB would propose its own internal tables
+        close = difflib.get_close_matches(missing[1].lower(), VIEWS, n=1, cutoff=0.5)
+        hints = [f"Did you mean {close[0]}?"] if close else []
+    if "file system operations are disabled" in message or "external extensions" in message:
+        lines[0] = f"a query reads the workspace's tables and nothing else ({lines[0]})"
+    return "\n".join([lines[0], *hints, f"The tables are: {', '.join(VIEWS)}."])

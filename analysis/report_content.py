@@ -1,0 +1,147 @@
+"""What a report says, as plain data: costs, advice, settings, command and films of one run."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from llm4teach.analysis.film import FilmError, animation, film_strip, replay
+from llm4teach.envs.task import TaskError
+
+MAX_FILMS, MAX_ADVICE = 3, 200
+_SECRET = re.compile(r"(api_?key|secret|password|passwd|credential|authorization|token)s?$", re.I)
+_COUNTING = re.compile(r"(max|prompt|completion)_?\w*tokens$", re.I)  # amounts, not secrets
+
+
+class Fact(NamedTuple):
+    """One number with what it counts."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+class FilmView(NamedTuple):
+    """One episode for the page; ``problem`` says why there are no pictures."""
+
+    title: str
+    animation: str = ""  # data URL
+    strip: str = ""  # data URL
+    alt: str = ""
+    problem: str = ""
+
+
+def costs(results: Mapping[str, Any], metrics: pa.Table) -> list[Fact]:
+    """What the run took, from the environment's steps down to the teacher's seconds."""
+    collected = results.get("collect_steps") or _last_step(metrics, "collect")
+    tuned = results.get("finetune_steps") or _last_step(metrics, "finetune")
+    steps, questions = (collected or 0) + (tuned or 0), results.get("questions")
+    live = results.get("live_questions")
+    seconds = results.get("teacher_s")
+    rate = f"one in {steps / questions:,.0f} steps" if questions and steps else ""
+    each = f"{seconds / questions:.2f} s a question" if questions and seconds else ""
+    size = results.get("student_bytes")
+    facts = [
+        ("env steps collected", _count(collected), ""),
+        ("env steps of fine-tuning", _count(tuned), ""),
+        ("distinct states", _count(results.get("distinct_states")), "as the teacher sees them"),
+        ("questions to the teacher", _count(questions), rate),
+        ("of them live", _count(live), "for states first met in fine-tuning"),
+        ("prompt tokens", _count(results.get("prompt_tokens")), ""),
+        ("completion tokens", _count(results.get("completion_tokens")), ""),
+        ("of the teacher's time", None if seconds is None else f"{seconds:,.1f} s", each),
+        ("size of the student", None if size is None else f"{size / 1000:,.0f} kB", "no LLM in it"),
+    ]
+    return [Fact(label, value, note) for label, value, note in facts if value is not None]
+
+
+def _count(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
+
+
+def _last_step(metrics: pa.Table, stage: str) -> int | None:
+    steps = [row["step"] for row in metrics.to_pylist() if row["stage"] == stage]
+    return max(steps, default=None)
+
+
+def advice_view(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of schema.ADVICE for the page: plans by falling probability, sorted by state."""
+    shown = sorted(rows, key=lambda row: (row["state_text"] or "", row["state_key"]))
+    return [
+        {
+            **row,
+            "plans": sorted(row["options"] or [], key=lambda o: -o["probability"]),
+            "tokens": (row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0),
+        }
+        for row in shown
+    ]
+
+
+def film_views(results: Mapping[str, Any], task: str) -> list[FilmView]:
+    """The first few of the run's recorded episodes, played again."""
+    return [_film_view(film, task) for film in (results.get("films") or [])[:MAX_FILMS]]
+
+
+def _film_view(film: Mapping[str, Any], task: str) -> FilmView:
+    policy, seed = film.get("policy", "student"), film.get("seed")
+    title = f"{policy}, seed {seed}"
+    try:
+        replayed = replay(task, film["seed"], film["actions"], film.get("captions") or ())
+        steps = f"{replayed.steps} step{'' if replayed.steps == 1 else 's'}"
+        ends = f"{replayed.outcome} after {steps}"
+        return FilmView(
+            f"{title}: {ends}, return {replayed.total_return:.2f}",
+            _data_url("gif", animation(replayed)),
+            _data_url("png", film_strip(replayed)),
+            f"{task} played by the {policy} with seed {seed}: {ends}",
+        )
+    except KeyError as error:
+        return FilmView(title, problem=f"its record lacks {error}")
+    except (FilmError, TaskError) as error:
+        return FilmView(title, problem=str(error))
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The configuration as titled lists of names and values, without secrets."""
+    flat = list(_flatten(config))
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for name, value in flat:
+        section, _, rest = name.partition(".") if "." in name else ("run", "", name)
+        text = "–" if value is None else str(value)
+        sections.setdefault(section, []).append((rest, text))
+    return list(sections.items())
+
+
+def command(kind: str, workspace: str, config: Mapping[str, Any]) -> str:
+    """The command line that starts this run again, every setting spelled out but the secrets."""
+    flags = [
+        f"--{name} {shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))}"
+        for name, value in _flatten({"workspace": workspace, **config})
+        if value is not None and value != _HIDDEN
+    ]
+    return " \\\n  ".join([f"llm4teach {kind}", *flags])
+
+
+_HIDDEN = "(not shown)"
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{path}.")
+        elif value and _SECRET.search(name) and not _COUNTING.search(name):
+            yield path, _HIDDEN
+        elif isinstance(value, str):
+            yield path, re.sub(r"(?<=://)[^/@\s]+@", "", value)  # a URL's user and password
+        else:
+            yield path, value

@@ -1,0 +1,98 @@
+"""Estimates with honest intervals: success rates, means, and averages that outliers do not move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Z_95 = 1.959963984540054  # the standard normal's 97.5% quantile
+RESAMPLES = 10_000
+_BLOCK = 1 << 21  # draws held at a time: 16 MiB of indices
+
+
+class Interval(NamedTuple):
+    """A two-sided 95% confidence interval."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Return Wilson's 95% score interval of a success rate; (0, 1) without trials.
+
+    With p = successes/n and z the normal quantile, ``(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) /
+    (1 + z²/n)`` (Wilson 1927, J. Am. Stat. Assoc. 22:209; recommended by Brown, Cai and DasGupta
+    2001, Stat. Sci. 16:101). It stays within [0, 1] and has a width at 0 and at n successes.
+
+    Raises:
+        ValueError: not 0 <= successes <= trials.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials: need 0 <= successes <= trials")
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    p, z2 = successes / trials, Z_95**2
+    centre = p + z2 / (2 * trials)
+    spread = Z_95 * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
+    scale = 1 + z2 / trials
+    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17 beside them.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return Interval(low, high)
+
+
+def bootstrap_mean_interval(
+    values: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Return the 95% percentile bootstrap interval of the mean (Efron 1979, Ann. Stat. 7:1).
+
+    Args:
+        values: numbers, length n; of a single one the interval is that number itself.
+        seed: the same seed gives the same interval.
+        resamples: means of n draws with replacement.
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+    """
+    x = _finite(values)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    rows = max(1, _BLOCK // len(x))
+    for start in range(0, resamples, rows):
+        block = means[start : start + rows]
+        block[:] = x[rng.integers(len(x), size=(len(block), len(x)))].mean(axis=1)  # (rows,)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Return the mean of the middle half: floor(n/4) values cut at either end.
+
+    Robust as a median and nearly as efficient as a mean (Agarwal et al. 2021, arXiv 2108.13264).
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+    """
+    x = np.sort(_finite(values))
+    cut = len(x) // 4
+    return float(x[cut : len(x) - cut].mean())
+
+
+def median(values: ArrayLike) -> float:
+    """Return the median.
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+    """
+    return float(np.median(_finite(values)))
+
+
+def _finite(values: ArrayLike | Sequence[float]) -> NDArray[np.float64]:
+    x = np.asarray(values, np.float64).ravel()  # (n,)
+    if not len(x) or not np.isfinite(x).all():
+        raise ValueError("need at least one value, and finite ones only")
+    return x

@@ -1,0 +1,93 @@
+"""The tables that SQL sees: a workspace's files as Arrow datasets, typed also where empty."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+
+from llm4teach.datasets import schema
+from llm4teach.datasets.parts import part_paths, read_json
+from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS
+from llm4teach.datasets.workspace import DatasetError, Workspace
+
+RUNS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("kind", pa.string()),
+        ("status", pa.string()),  # complete, unfinished or damaged
+        ("created_at", pa.timestamp("us", tz="UTC")),
+        ("wall_s", pa.float64()),  # seconds
+        ("config", pa.string()),  # JSON
+        ("results", pa.string()),  # JSON
+    ]
+)
+
+
+def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]]]:
+    """Each stored table by name: its schema with the folders' columns first, and its files."""
+    steps = schema.trajectories((0,))
+    observation = steps.get_field_index("observation")
+    steps = steps.set(observation, pa.field("observation", pa.binary()))  # its size is the task's
+    runs = workspace.root / "runs"
+    return {
+        "trajectories": (_before(steps, "task"), part_paths(workspace.root / "trajectories")),
+        "advice": (
+            _before(schema.ADVICE, "family", "teacher"),
+            part_paths(workspace.root / "advice"),
+        ),
+        "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
+        "evaluations": (schema.EVALUATIONS, sorted(runs.glob(f"*/{EVALUATION}"))),
+    }
+
+
+def _before(table: pa.Schema, *columns: str) -> pa.Schema:
+    return pa.schema([*(pa.field(c, pa.string()) for c in columns), *table], table.metadata)
+
+
+def dataset(workspace: Workspace, table: pa.Schema, paths: list[Path]) -> ds.Dataset:
+    """One dataset over files, some of which may be of an earlier schema version.
+
+    The folders ``name=value`` on a file's way become columns; columns that a file lacks are null.
+    """
+    file_format, disk = ds.ParquetFileFormat(), LocalFileSystem()
+    fragments = []
+    for path in paths:
+        parts = path.relative_to(workspace.root).parts[:-1]
+        folders = dict(part.split("=", 1) for part in parts if "=" in part)
+        if parts[0] == "advice" and "task" in folders:
+            folders["family"] = folders.pop("task")  # advice belongs to a family of tasks
+        where = ds.scalar(True)
+        for name in folders.keys() & set(table.names):
+            where = where & (ds.field(name) == folders[name])
+        fragments.append(file_format.make_fragment(str(path), disk, partition_expression=where))
+    return ds.FileSystemDataset(fragments, table.remove_metadata(), file_format)
+
+
+def runs_table(workspace: Workspace) -> pa.Table:
+    """One row a run, schema `RUNS`."""
+    rows = [_run(workspace.run(run_id)) for run_id in workspace.run_ids()]
+    return pa.Table.from_pylist(rows, schema=RUNS)
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"run_id": folder.name}
+    complete = (folder / MANIFEST).exists()
+    try:
+        content = read_json(folder / (MANIFEST if complete else CONFIG))
+        created_at, wall_s = content.get("created_at"), content.get("wall_s")
+        return row | {
+            "kind": content.get("kind"),
+            "status": "complete" if complete else "unfinished",
+            "created_at": datetime.fromisoformat(created_at) if created_at else None,
+            "wall_s": None if wall_s is None else float(wall_s),
+            "config": json.dumps(content.get("config")),
+            "results": json.dumps(content["results"]) if "results" in content else None,
+        }
+    except (DatasetError, AttributeError, TypeError, ValueError):
+        return row | {"status": "damaged"}  # one broken file must not hide the other runs

@@ -1,0 +1,82 @@
+"""Statistics: values worked out by hand, and the coverage that the intervals promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm4teach.analysis.statistics import (
+    bootstrap_mean_interval,
+    interquartile_mean,
+    median,
+    wilson_interval,
+)
+
+
+def test_wilson_by_hand() -> None:
+    # 8 of 10: p = 0.8, z² = 3.8415; (0.8 + 0.19207 ± 1.95996 * sqrt(0.016 + 0.0096036)) / 1.38415
+    assert wilson_interval(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-5)
+    # All of n: low is n / (n + z²), high is 1.
+    assert wilson_interval(10, 10) == pytest.approx((10 / 13.841459, 1.0), abs=1e-6)
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 3.841459 / 13.841459), abs=1e-6)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_rate_and_mirrors(case: tuple[int, int]) -> None:
+    k, n = case
+    low, high = wilson_interval(k, n)
+    assert 0 <= low <= k / n <= high <= 1
+    assert wilson_interval(n - k, n) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 2), (0, -1)])
+def test_wilson_refuses(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        wilson_interval(k, n)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.93])
+def test_wilson_covers(rate: float) -> None:
+    counts = np.random.default_rng(0).binomial(100, rate, size=4_000)
+    hits = [low <= rate <= high for low, high in (wilson_interval(int(k), 100) for k in counts)]
+    assert 0.93 <= np.mean(hits) <= 0.975
+
+
+def test_bootstrap_covers() -> None:
+    rng, hits = np.random.default_rng(0), []
+    for i in range(400):
+        low, high = bootstrap_mean_interval(rng.exponential(2.0, 100), seed=i, resamples=1_000)
+        hits.append(low <= 2.0 <= high)
+    assert 0.90 <= np.mean(hits) <= 0.98
+
+
+def test_bootstrap_is_near_the_normal_interval_and_seeded() -> None:
+    x = np.random.default_rng(3).normal(10, 2, 400)
+    half = 1.96 * x.std() / 20
+    assert bootstrap_mean_interval(x) == pytest.approx((x.mean() - half, x.mean() + half), abs=0.02)
+    assert bootstrap_mean_interval(x) == bootstrap_mean_interval(x)
+    assert bootstrap_mean_interval(x, seed=1) != bootstrap_mean_interval(x)
+
+
+def test_bootstrap_in_blocks_is_the_plain_one() -> None:
+    """Blocks are for memory only; the plain version draws everything at once."""
+    x = np.random.default_rng(0).normal(size=1_000)
+    plain = x[np.random.default_rng(0).integers(1_000, size=(4_000, 1_000))].mean(axis=1)
+    assert bootstrap_mean_interval(x, resamples=4_000) == tuple(np.quantile(plain, [0.025, 0.975]))
+
+
+def test_one_value_and_bad_values() -> None:
+    assert bootstrap_mean_interval([3.0]) == (3.0, 3.0)
+    for bad in ([], [1.0, float("nan")]):
+        for statistic in (bootstrap_mean_interval, interquartile_mean, median):
+            with pytest.raises(ValueError, match="finite"):
+                statistic(bad)
+
+
+def test_iqm_and_median_by_hand() -> None:
+    assert interquartile_mean([1, 2, 3, 100]) == 2.5  # 1 and 100 are cut
+    assert interquartile_mean([7, 1, 2, 3, 4, 5, 6, 1000]) == 4.5  # 3 4 5 6 stay
+    assert interquartile_mean([1, 9]) == 5.0  # too few to cut
+    assert median([5, 1, 100]) == 5
+    assert median([1, 2, 3, 100]) == 2.5
