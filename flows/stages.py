@@ -24,7 +24,7 @@ from llm4teach.flows.progress import stage
 from llm4teach.student.checkpoint import load_student, save_student
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
-from llm4teach.student.distill import distil
+from llm4teach.student.distill import Steps, distil
 from llm4teach.student.network import Student
 from llm4teach.student.policies import Policy, option_policy, student_policy, teacher_policy
 from llm4teach.teacher_labeling.backends import make_teacher
@@ -190,7 +190,14 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
 
 def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -> Student:
     """Distil the stored advice on the trajectories into a new student, and store it."""
-    probs = ctx.live_teacher(ask=False).teacher_probs(trajectories.observations)
+    t = trajectories.column("t")
+    steps = Steps(
+        observations=trajectories.observations,
+        teacher_probs=ctx.live_teacher(ask=False).teacher_probs(trajectories.observations),
+        rewards=trajectories.column("reward"),
+        terminated=trajectories.column("terminated"),
+        segment_ends=np.append(t[1:] != t[:-1] + 1, True),
+    )
     torch.manual_seed(ctx.seed)
     student = new_student(ctx.task)
     with stage("pretrain", config.epochs, "epochs") as shown:
@@ -204,7 +211,7 @@ def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -
             )
 
         try:
-            distil(student, trajectories.observations, probs, config, ctx.seed, on_epoch)
+            distil(student, steps, config, ctx.seed, on_epoch)
         except ValueError as error:
             raise DatasetError(f"cannot pretrain on {ctx.task.name}: {error}") from None
     store_student(ctx, student, "pretrain")

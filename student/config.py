@@ -28,7 +28,9 @@ class PretrainConfig(_Settings):
 
     epochs: int = Field(20, ge=1, description="passes over the collected steps")
     batch_size: int = Field(128, ge=1, description="steps a gradient step")
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam, annealed to 0")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of Adam's one-cycle schedule")
+    value_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
+    gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the critic's returns")
 
 
 class FinetuneConfig(_Settings):

@@ -3,63 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from llm4teach.envs.task import Observations
 from llm4teach.student.config import PretrainConfig
+from llm4teach.student.gae import returns_to_go
 from llm4teach.student.network import Student
 from llm4teach.student.ppo import soft_cross_entropy
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Collected steps, each array of length N, one episode after the other."""
+
+    observations: Observations  # uint8 (N, *observation_shape)
+    teacher_probs: NDArray[np.float32]  # (N, n_actions); zeros where there is no advice
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    segment_ends: NDArray[np.bool_]  # the last stored step of each episode
+
+
 def distil(
     student: Student,
-    observations: Observations,
-    teacher_probs: NDArray[np.float32],
+    steps: Steps,
     config: PretrainConfig,
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
 ) -> None:
     """Minimise the soft cross-entropy to the teacher's grounded advice, in place.
 
+    The critic learns the collected returns alongside, so that fine-tuning starts with advantages
+    that mean something.
+
     Args:
         student: to train; its device is used.
-        observations: uint8 (N, *observation_shape).
-        teacher_probs: float32 (N, n_actions); rows of zeros, without advice, are left out.
-        config: epochs, batch size, learning rate (a one-cycle schedule peaks at it).
+        steps: what was collected and labelled; steps without advice teach the critic only.
+        config: epochs, batch size, learning rate (a one-cycle schedule peaks at it), discount.
         seed: of the order of the steps.
-        on_epoch: told, after each epoch, the gradient steps so far, the mean ``loss`` (nats) and
-            the ``agreement`` (share of steps whose likeliest actions are the same).
+        on_epoch: told, after each epoch, the gradient steps so far, the mean ``loss`` (nats), the
+            ``agreement`` (share of advised steps whose likeliest action is one of the teacher's
+            likeliest) and the critic's ``value_loss``.
 
     Raises:
-        ValueError: no observation has advice.
+        ValueError: no step has advice.
     """
-    advised = teacher_probs.sum(1) > 0
-    if not advised.any():
+    targets = torch.from_numpy(steps.teacher_probs)  # (N, n_actions)
+    n_advised = int((targets.sum(1) > 0).sum())
+    if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
-    device = student.device
-    inputs = torch.from_numpy(observations[advised])
-    targets = torch.from_numpy(teacher_probs[advised])
+    device, n = student.device, len(targets)
+    inputs = torch.from_numpy(steps.observations)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(student.parameters(), config.learning_rate)
-    per_epoch = -(-len(inputs) // config.batch_size)
+    per_epoch = -(-n // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.epochs * per_epoch
     )
     for epoch in range(config.epochs):
-        loss_sum, agreed = 0.0, 0.0
-        for rows in torch.randperm(len(inputs), generator=generator).split(config.batch_size):
+        returns = _returns(student, steps, config.gamma)  # (N,)
+        sums = torch.zeros(3)  # of cross-entropy, agreement and squared value error
+        for rows in torch.randperm(n, generator=generator).split(config.batch_size):
             probs = targets[rows].to(device)  # (B, n_actions)
-            logits = student(inputs[rows].to(device)).logits  # (B, n_actions)
-            losses = soft_cross_entropy(probs, logits)  # (B,)
+            output = student(inputs[rows].to(device))
+            losses = soft_cross_entropy(probs, output.logits)  # (B,); 0 without advice
+            errors = (output.values - returns[rows].to(device)).square()  # (B,)
             optimizer.zero_grad(set_to_none=True)
-            losses.mean().backward()  # type: ignore[no-untyped-call]
+            (losses.mean() + config.value_coef * errors.mean()).backward()
             optimizer.step()
             schedule.step()
-            loss_sum += losses.detach().sum().item()
-            chosen = probs.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
-            agreed += (chosen >= probs.amax(1) - 1e-6).float().sum().item()
-        n = len(inputs)
-        on_epoch((epoch + 1) * per_epoch, {"loss": loss_sum / n, "agreement": agreed / n})
+            chosen = probs.gather(1, output.logits.argmax(1, keepdim=True)).squeeze(1)  # (B,)
+            agrees = (chosen >= probs.amax(1) - 1e-6) & (chosen > 0)
+            with torch.no_grad():
+                sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
+        loss, agreement, value_loss = (sums / torch.tensor([n_advised, n_advised, n])).tolist()
+        values = {"loss": loss, "agreement": agreement, "value_loss": value_loss}
+        on_epoch((epoch + 1) * per_epoch, values)
+
+
+@torch.no_grad()
+def _returns(student: Student, steps: Steps, gamma: float) -> Tensor:
+    ends = torch.from_numpy(steps.segment_ends)
+    rewards = torch.from_numpy(steps.rewards)
+    cut = ends & ~torch.from_numpy(steps.terminated)
+    end_values = rewards.clone()
+    if cut.any():
+        inputs = torch.from_numpy(steps.observations[cut.numpy()]).to(student.device)
+        end_values[cut] = student(inputs).values.cpu()
+    return returns_to_go(rewards, ends, end_values, gamma)

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation that bootstraps at time limits (Schulman et al., 1506.02438)."""
+"""Advantages and returns that bootstrap at time limits (Schulman et al., 1506.02438)."""
 
 from __future__ import annotations
 
@@ -34,3 +34,23 @@ def generalised_advantages(
         following = deltas[t] + carry[t] * following
         advantages[t] = following
     return advantages
+
+
+def returns_to_go(
+    rewards: Tensor, segment_ends: Tensor, end_values: Tensor, gamma: float
+) -> Tensor:
+    """Discounted returns, float32 (N,), of steps stored one segment after the other.
+
+    Args:
+        rewards: (N,).
+        segment_ends: the last stored step of each episode, bool (N,).
+        end_values: what stands for the return of those last steps: the reward where the episode
+            terminated there, else the value of the state it was cut in, (N,).
+        gamma: discount factor.
+    """
+    returns = torch.empty_like(rewards)
+    following = 0.0
+    for i in reversed(range(len(rewards))):
+        following = end_values[i] if segment_ends[i] else rewards[i] + gamma * following
+        returns[i] = following
+    return returns

@@ -50,7 +50,7 @@ class Student(nn.Module):
         self.value = nn.Linear(hidden, 1)
         nn.init.normal_(self.embedding.weight, std=0.5)
         nn.init.orthogonal_(self.policy.weight, 0.01)  # start near the uniform policy
-        nn.init.orthogonal_(self.value.weight, 1.0)
+        nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.policy.bias)
         nn.init.zeros_(self.value.bias)
         offsets = torch.tensor([0, OBJECTS, OBJECTS + COLOURS])

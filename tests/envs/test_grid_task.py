@@ -1,0 +1,63 @@
+"""States: the paper's texts, one key a text, and the plans admissible in each."""
+
+import numpy as np
+
+from llm4teach.envs.grid_task import door_key_state
+from llm4teach.envs.registry import get_task, task_names
+from llm4teach.envs.task import state_key
+
+
+def plans(*sees: str, holds: str = "") -> list[str]:
+    return [str(plan) for plan in door_key_state("SimpleDoorKey", sees, holds).options]
+
+
+def test_admissible_plans_of_the_six_states() -> None:
+    key, door = "go to key > pick up key", "go to door > open door"
+    assert plans() == ["explore"]
+    assert plans("key") == ["explore", key]
+    assert plans("door") == ["explore", door]
+    assert plans("key", "door") == ["explore", key, door]
+    assert plans(holds="key") == ["explore", "drop key"]
+    assert plans("door", holds="key") == ["explore", door, "drop key"]
+
+
+def test_state_texts_are_the_papers() -> None:
+    assert door_key_state("f", (), "").text == "Agent sees <nothing>, holds <nothing>."
+    assert door_key_state("f", ("key", "door"), "").text == (
+        "Agent sees <key>, <door>, holds <nothing>."
+    )
+    assert door_key_state("f", ("door",), "key").text == "Agent sees <door>, holds <key>."
+
+
+def test_the_key_is_a_hash_of_family_and_text() -> None:
+    state = door_key_state("SimpleDoorKey", ("key",), "")
+    assert state.key == state_key("SimpleDoorKey", state.text)
+    assert state.key != state_key("Other", state.text)
+    assert state.key == "59c8d3f5b0c8b1a6" or len(state.key) == 16
+
+
+def test_every_task_keeps_its_protocol() -> None:
+    """One contract for every task: shapes, dtypes, keys and grounded rows."""
+    for name in task_names():
+        task = get_task(name)
+        env = task.make_env()
+        rng = np.random.default_rng(0)
+        rows = [env.reset(seed=0)[0]]
+        for _ in range(200):
+            obs, _, terminated, truncated, _ = env.step(rng.integers(len(task.action_names)))
+            rows.append(env.reset()[0] if terminated or truncated else obs)
+        observations = np.stack(rows)
+        assert observations.shape[1:] == task.observation_shape
+        assert observations.dtype == np.uint8
+        states = task.describe(observations)
+        texts = {state.key: (state.text, state.options) for state in states}
+        assert all(texts[s.key] == (s.text, s.options) for s in states)
+        assert all(state.key == state_key(task.family, state.text) for state in states)
+        for plan in {plan for state in states for plan in state.options}:
+            probs = task.ground(observations, plan)
+            assert probs.shape == (len(observations), len(task.action_names))
+            assert probs.dtype == np.float32
+            total = probs.sum(1)
+            assert np.all(np.isclose(total, 1) | (total == 0))
+            one_by_one = np.concatenate([task.ground(o[None], plan) for o in observations])
+            np.testing.assert_array_equal(probs, one_by_one)
