@@ -1,0 +1,87 @@
+"""The student's network: the same from every side, small, and back from disk unchanged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llm4teach.datasets.workspace import DatasetError
+from llm4teach.envs.registry import get_task
+from llm4teach.student.checkpoint import load_student, load_tensors, save_student
+from llm4teach.student.network import Student, n_bytes
+
+TASK = get_task("SimpleDoorKey")
+
+
+def observations(n: int = 40) -> torch.Tensor:
+    env, rng = TASK.make_env(), np.random.default_rng(0)
+    rows = [env.reset(seed=1)[0]]
+    while len(rows) < n:
+        rows.append(env.step(int(rng.integers(0, 5)))[0])
+    return torch.from_numpy(np.stack(rows))
+
+
+def noisy_student() -> Student:
+    torch.manual_seed(0)
+    student = Student(TASK.observation_shape, 7)
+    for parameter in student.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return student
+
+
+def test_turning_the_map_turns_nothing_in_the_answer() -> None:
+    student, seen = noisy_student(), observations()
+    expected = student(seen)
+    turned = seen
+    for _ in range(4):
+        turned = torch.rot90(turned, dims=(1, 2)).clone()
+        heading = turned[..., 3]
+        turned[..., 3] = torch.where(heading < 4, (heading + 1) % 4, 4)
+        got = student(turned)
+        torch.testing.assert_close(got.logits, expected.logits)
+        torch.testing.assert_close(got.values, expected.values)
+    assert expected.logits.std(0).min() > 0.01, "or the test would say nothing"
+
+
+def test_maps_that_are_not_square_are_padded_with_the_unseen() -> None:
+    student = Student((10, 7, 4), 7)
+    narrow = observations()[:, :, :7].clone()
+    narrow[:, 3, 3, 3] = 1
+    wide = torch.zeros(len(narrow), 10, 10, 4, dtype=torch.uint8)
+    wide[..., 3] = 4
+    wide[:, :, :7] = narrow
+    torch.testing.assert_close(student(narrow).logits, student(wide).logits)
+
+
+def test_it_fits_an_edge_device_and_starts_uniform() -> None:
+    student = Student(TASK.observation_shape, 7)
+    assert n_bytes(student) < 1_000_000
+    probs = student(observations()).logits.softmax(-1)
+    assert (probs - 1 / 7).abs().max() < 0.05
+    assert not student(observations()).values.any()
+
+
+def test_to_disk_and_back(tmp_path: Path) -> None:
+    student, seen = noisy_student(), observations()
+    path = tmp_path / "checkpoint.safetensors"
+    save_student(path, student, {"task": "SimpleDoorKey"})
+    again, facts = load_student(path)
+    assert facts["task"] == "SimpleDoorKey"
+    assert torch.equal(again(seen).logits, student(seen).logits)
+    assert path.stat().st_size < 1_000_000
+    assert (tmp_path / "checkpoint.json").exists()
+
+
+def test_damaged_missing_or_foreign_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(DatasetError, match="no checkpoint at"):
+        load_student(path)
+    save_student(path, noisy_student(), {})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DatasetError, match="is not a checkpoint"):
+        load_tensors(path)
+    torch.save({"a": 1}, path)  # a pickle is never opened
+    with pytest.raises(DatasetError, match="is not a checkpoint"):
+        load_student(path)
