@@ -60,6 +60,7 @@ class EmbeddedTeacher:
         # Evenly spaced rotations: each has another example last, which weighs the most.
         self._orders = [round(i * examples / orders) for i in range(orders)]
         self._neutral: dict[tuple[int, Plan], float] = {}  # (slot, plan) -> log-probability
+        self._primed: set[int] = set()  # slots whose cache begins with the examples
         self._engine = LlamaEngine(find_weights(spec), slots=orders, threads=threads)
         self.info = TeacherInfo(
             backend="embedded",
@@ -137,9 +138,13 @@ class EmbeddedTeacher:
         """Cut a slot's cache back to the examples.
 
         What is read in one batch differs in the last digits from what is read in two. Starting
-        always from the same cached prefix keeps a state's advice the same, whatever came before.
+        always from the same cached prefix keeps a state's advice the same, whatever came before;
+        the first time it is read twice, since its last token is always read anew.
         """
-        self._engine.read(_chatml(self._template.preamble(self._orders[slot]), ""), spent, slot)
+        prefix = _chatml(self._template.preamble(self._orders[slot]), "")
+        for _ in range(1 if slot in self._primed else 2):
+            self._engine.read(prefix, spent, slot)
+        self._primed.add(slot)
 
 
 def _chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:
