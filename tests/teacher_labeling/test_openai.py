@@ -1,0 +1,175 @@
+"""The openai teacher against a real, and often ill-behaved, HTTP server."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
+
+SECRET = "sk-very-secret-123"
+GO_KEY = parse_plan("go to key > pick up key")
+EXPLORE = parse_plan("explore")
+
+
+def teacher(server: Any, **settings: Any) -> OpenAITeacher:
+    defaults = {"n_samples": 4, "max_retries": 2, "timeout_s": 5}
+    return OpenAITeacher(TeacherConfig(base_url=server.url, **(defaults | settings)))
+
+
+def test_relative_frequencies(chat_server: Any, states: list[State]) -> None:
+    chat_server.replies = ["Action: {explore}", "I cannot say.", "Action: {explore}"]
+    (advice,) = teacher(chat_server, usd_per_million_completion_tokens=2.0).advise(states[:1])
+    assert advice.status is AdviceStatus.OK
+    assert dict(advice.plans) == pytest.approx({EXPLORE: 2 / 3, GO_KEY: 1 / 3})
+    assert advice.coverage == pytest.approx(3 / 4)
+    assert advice.replies[1] == "I cannot say."
+    assert advice.n_samples == 4
+    assert (advice.prompt_tokens, advice.completion_tokens) == (100, 40)
+    assert advice.cost == pytest.approx(40 * 2e-6)
+    body = chat_server.requests[0]
+    assert body["n"] == 4
+    assert body["messages"][0]["role"] == "system"
+    assert body["messages"][-1]["content"] == states[0].text
+
+
+def test_garbage_is_counted_and_never_guessed(chat_server: Any, states: list[State]) -> None:
+    chat_server.reply = "Action: {__import__('os').system('true')}"
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert advice.status is AdviceStatus.INVALID
+    assert advice.plans == ()
+    assert advice.coverage == 0.0
+    assert len(advice.replies) == 4
+
+
+def test_n_ignored_is_asked_again(chat_server: Any, states: list[State]) -> None:
+    chat_server.ignore_n = True
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert len(advice.replies) == 4
+    assert advice.prompt_tokens == 400
+    assert len({body["seed"] for body in chat_server.requests}) == 4
+
+
+def test_n_refused_is_asked_one_by_one(chat_server: Any, states: list[State]) -> None:
+    chat_server.script = [400]
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert [body["n"] for body in chat_server.requests] == [4, 1, 1, 1, 1]
+    assert advice.coverage == 1.0
+
+
+@pytest.mark.parametrize("trouble", [408, 409, 429, 500, 503, "reset"])
+def test_trouble_then_good(trouble: str | int, chat_server: Any, states: list[State]) -> None:
+    chat_server.script = [trouble, trouble]
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert advice.status is AdviceStatus.OK
+    assert len(chat_server.requests) == 3
+
+
+def test_retry_after_is_honoured(chat_server: Any, states: list[State]) -> None:
+    chat_server.script = [429]
+    chat_server.headers = {"Retry-After": "1"}
+    begin = time.perf_counter()
+    list(teacher(chat_server).advise(states[:1]))
+    assert time.perf_counter() - begin > 0.7
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says", "requests"),
+    [
+        (500, "3 attempt", 3),
+        ("reset", "3 attempt", 3),
+        ("html", "not a JSON object", 1),
+        ("no choices", "without any choices", 1),
+        (404, "HTTP 404", 1),
+        (401, "API key", 1),
+    ],
+)
+def test_trouble_for_ever(
+    trouble: str | int,
+    says: str,
+    requests: int,
+    chat_server: Any,
+    states: list[State],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    chat_server.default = trouble
+    with pytest.raises(TeacherError, match=says) as caught:
+        list(teacher(chat_server).advise(states[:1]))
+    assert chat_server.url in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value.__cause__)
+    assert len(chat_server.requests) == requests
+
+
+def test_finished_questions_are_yielded_before_a_failure(
+    chat_server: Any, states: list[State]
+) -> None:
+    chat_server.poison = states[3].text
+    seen: list[Advice] = []
+    with pytest.raises(TeacherError, match="HTTP 500"):
+        for advice in teacher(chat_server, max_in_flight=1).advise(states):
+            seen.append(advice)
+    assert [advice.state for advice in seen] == states[:3]
+    asked_last = chat_server.requests[-1]["messages"][-1]["content"]
+    assert asked_last == states[3].text  # nothing new was asked after the failure
+
+
+def test_inside_a_running_event_loop(chat_server: Any, states: list[State]) -> None:
+    async def run() -> list[Advice]:
+        return list(teacher(chat_server).advise(states))
+
+    assert len(asyncio.run(run())) == len(states)
+
+
+def test_a_caller_that_stops_listening(chat_server: Any, states: list[State]) -> None:
+    for _ in teacher(chat_server, max_in_flight=1).advise(states * 50):
+        break
+    time.sleep(0.3)
+    asked = len(chat_server.requests)
+    time.sleep(0.3)
+    assert len(chat_server.requests) == asked < 300
+
+
+def test_server_not_there() -> None:
+    with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer"):
+        OpenAITeacher(TeacherConfig(base_url="http://127.0.0.1:1/v1", max_retries=0))
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://[::1"])
+def test_not_an_address(url: str) -> None:
+    with pytest.raises(TeacherError, match="base_url"):
+        OpenAITeacher(TeacherConfig(base_url=url, max_retries=0))
+
+
+def test_models(chat_server: Any) -> None:
+    assert teacher(chat_server).info.model == "test-model"
+    with pytest.raises(TeacherError, match=r"does not serve 'gpt-9'.*test-model"):
+        teacher(chat_server, model="gpt-9")
+    chat_server.models = ["a", "b"]
+    assert teacher(chat_server, model="b").info.model == "b"
+    with pytest.raises(TeacherError, match="a, b"):
+        teacher(chat_server)
+
+
+def test_keys(chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch) -> None:
+    chat_server.key = SECRET
+    with pytest.raises(TeacherError, match=r"none is set.*LLM4TEACH_API_KEY"):
+        teacher(chat_server)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    with pytest.raises(TeacherError, match="refused the API key") as caught:
+        teacher(chat_server)
+    assert "sk-wrong" not in str(caught.value)
+    monkeypatch.setenv("LLM4TEACH_API_KEY", SECRET)  # goes before the other
+    assert SECRET not in repr(teacher(chat_server).info)
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    with pytest.raises(TeacherError) as caught:
+        OpenAITeacher(TeacherConfig(base_url="http://me:hush@127.0.0.1:1/v1", max_retries=0))
+    assert "hush" not in str(caught.value)
