@@ -27,12 +27,16 @@ def prepare_environment(workspace: Path) -> None:
 
     Without a Prefect server in the user's configuration, runs use a temporary one, whose database
     lies in ``workspace/.prefect``: apart from the user's own, which may be of another version.
+
+    Raises:
+        OSError: that folder cannot be made.
     """
     defaults = dict(_ALWAYS)
     if "PREFECT_LOGGING_LEVEL" not in os.environ:  # whoever sets it wants to see the log
         defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     if not has_own_server():
         home = workspace.expanduser().resolve() / ".prefect"
+        home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
         defaults |= {**_OWN_SERVER, "PREFECT_HOME": str(home)}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

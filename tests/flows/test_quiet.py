@@ -20,7 +20,7 @@ def test_without_a_server_prefects_database_lies_in_the_workspace(tmp_path: Path
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "w" / ".prefect")
     assert os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] == "300"
     assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
-    assert not (tmp_path / "w").exists()
+    assert (tmp_path / "w" / ".prefect").is_dir()
 
 
 def test_what_the_user_set_stays(tmp_path: Path) -> None:
