@@ -1,0 +1,113 @@
+"""What each sub-command does: settings in, one flow or one query, its result on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from llm4teach.flows.arguments import given_settings
+from llm4teach.flows.config import ConfigError, Settings, load_settings
+
+_FLOWS = {
+    "teach": "teach",
+    "collect": "collect_trajectories",
+    "label": "label_states",
+    "pretrain": "pretrain_student",
+    "finetune": "finetune_student",
+    "evaluate": "evaluate_student",
+}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command that the arguments name."""
+    settings = load_settings(given_settings(arguments), getattr(arguments, "config", None))
+    if arguments.command in _FLOWS:
+        _run_flow(arguments, settings)
+        return
+    others = {"report": _report, "sql": _sql, "tasks": _tasks, "teachers": _teachers}
+    others[arguments.command](arguments, settings)
+
+
+def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.envs.registry import get_task
+    from llm4teach.flows.output import print_result
+    from llm4teach.flows.quiet import prepare_environment
+
+    # What is wrong with these is said before Prefect starts, which takes seconds.
+    workspace = Workspace(settings.workspace)
+    get_task(settings.task)
+    parameters = {name: getattr(settings, name) for name in arguments._command.settings}
+    for name in ("from_run", "resume"):
+        if run_id := getattr(arguments, name, None):
+            workspace.existing_run(run_id)
+            parameters[name] = run_id
+    prepare_environment(workspace.root)
+    module = import_module(f"llm4teach.flows.{_FLOWS[arguments.command]}")
+    print_result(getattr(module, _FLOWS[arguments.command])(**parameters))
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.analysis.report import write_report
+    from llm4teach.datasets.workspace import DatasetError, Workspace
+
+    workspace = Workspace(settings.workspace)
+    run_ids = [arguments.run] if arguments.run else workspace.run_ids()[-1:]
+    if not run_ids:
+        raise DatasetError(f"no runs in {workspace.root}; start with `llm4teach teach`")
+    workspace.existing_run(run_ids[0])
+    print(write_report(workspace, run_ids[0]))
+
+
+def _sql(arguments: argparse.Namespace, settings: Settings) -> None:
+    output = Path(arguments.output) if arguments.output else None
+    if (arguments.query is None) == (arguments.file is None):
+        raise ConfigError("give one SQL statement, or a file with -f (see `llm4teach sql --help`)")
+    if arguments.format == "parquet" and output is None:
+        raise ConfigError("Parquet is not for the terminal; add --output FILE")
+    sql = arguments.query if arguments.file is None else _read_text(arguments.file)
+
+    from llm4teach.analysis.query import run_sql
+    from llm4teach.analysis.table_formats import format_table
+
+    format_table(run_sql(settings.workspace, sql), arguments.format, output)
+
+
+def _read_text(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} is not UTF-8 text: {error}") from None
+
+
+def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.envs.registry import get_task, task_names
+    from llm4teach.flows.output import print_table
+
+    rows: list[dict[str, Any]] = []
+    for name in task_names():
+        task = get_task(name)
+        shape = " x ".join(map(str, task.observation_shape))
+        rows.append(
+            {
+                "task": name,
+                "family": task.family,
+                "actions": len(task.action_names),
+                "observation": shape,
+                "steps at most": task.max_steps,
+            }
+        )
+    print_table(rows)
+
+
+def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.flows.output import print_table
+    from llm4teach.teacher_labeling.backends import fetch_teacher, list_teachers
+
+    if arguments.fetch:
+        print(fetch_teacher(arguments.fetch))
+    else:
+        print_table(list_teachers())

@@ -1,0 +1,86 @@
+"""The command `llm4teach`: parse, run one command, and tell every failure in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from llm4teach.flows.arguments import build_parser, parse
+from llm4teach.flows.commands import COMMANDS, add_more_arguments
+from llm4teach.flows.config import ConfigError
+from llm4teach.flows.signals import INTERRUPTED, handle_signals
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, 1 (it failed), 2 (misuse) or 130 (Ctrl-C)."""
+    if argv is None:  # called as a program, not from another one
+        handle_signals()
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if os.environ.get("LLM4TEACH_DEBUG"):
+            traceback.print_exc()
+        message, status = _explain(error)
+        _say(f"error: {message}")
+        return status
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser, by_name = build_parser(COMMANDS)
+    add_more_arguments(by_name)
+    arguments = parse(parser, argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if getattr(arguments, "quiet", True) is False and sys.stderr.isatty():
+        _show_progress()
+    from llm4teach.flows.actions import run
+
+    run(arguments)
+    return 0
+
+
+def _show_progress() -> None:
+    """Show what the stages log (logger ``llm4teach``, level INFO) on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("llm4teach")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def _say(message: str) -> None:
+    print(f"llm4teach: {message}", file=sys.stderr)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The message for people, and the exit status.
+
+    Known errors are told by their names, as importing their modules would be slow.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = str(error).strip()
+    if isinstance(error, ConfigError) or "TaskError" in names:
+        return message, 2
+    if names & {"DatasetError", "TeacherError", "QueryError"}:
+        return message, 1
+    if "Failed to reach API" in message:
+        return f"{message.splitlines()[0]} Start that server, or unset PREFECT_API_URL.", 1
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}", 1
+    hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"
+    return f"{type(error).__name__}: {message}{hint}", 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

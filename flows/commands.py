@@ -1,0 +1,105 @@
+"""The table of sub-commands: what each is for, the settings it uses, and its other arguments."""
+
+from __future__ import annotations
+
+from llm4teach.flows.arguments import Command, Parser
+
+_STAGE = ("task", "workspace", "seed", "teacher")
+COMMANDS = (
+    Command(
+        "teach",
+        "The whole pipeline: collect, label, pretrain, finetune, evaluate, report.",
+        (
+            "llm4teach teach",
+            "llm4teach teach --teacher recorded/vicuna-33b --workspace runs/vicuna",
+            "llm4teach teach --finetune.steps 20000 --finetune.kl-coef 0 --quiet",
+        ),
+        (*_STAGE, "collect", "pretrain", "finetune", "evaluate"),
+        is_flow=True,
+    ),
+    Command(
+        "collect",
+        "Play episodes and store every step.",
+        ("llm4teach collect --collect.steps 4000",),
+        (*_STAGE, "collect"),
+        is_flow=True,
+    ),
+    Command(
+        "label",
+        "Ask the teacher about every stored state that has no advice yet, each once.",
+        ("llm4teach label", "llm4teach label --teacher recorded/vicuna-33b"),
+        ("task", "workspace", "teacher"),
+        is_flow=True,
+    ),
+    Command(
+        "pretrain",
+        "Distil the stored advice into a student, without the environment.",
+        ("llm4teach pretrain --pretrain.epochs 40",),
+        (*_STAGE, "pretrain"),
+        is_flow=True,
+    ),
+    Command(
+        "finetune",
+        "Train a student further with PPO and a decaying KL term to the teacher.",
+        (
+            "llm4teach finetune --finetune.steps 20000",
+            "llm4teach finetune --from-run pretrain-20261120-101500-a1b2",
+            "llm4teach finetune --resume finetune-20261120-103000-c3d4",
+        ),
+        (*_STAGE, "finetune"),
+        is_flow=True,
+    ),
+    Command(
+        "evaluate",
+        "Play held-out episodes with a student, its teacher and a random policy.",
+        ("llm4teach evaluate", "llm4teach evaluate --evaluate.episodes 1000"),
+        ("workspace", "evaluate"),
+        is_flow=True,
+    ),
+    Command(
+        "report",
+        "Write a run's report, an HTML file, and print where it lies.",
+        ("llm4teach report", "llm4teach report teach-20261120-101500-a1b2"),
+        ("workspace",),
+    ),
+    Command(
+        "sql",
+        "Answer a question in SQL over everything in the workspace; nothing is ever changed.",
+        (
+            'llm4teach sql "SHOW TABLES"',
+            'llm4teach sql "SELECT state_text, options, entropy FROM advice ORDER BY entropy"',
+            "llm4teach sql -f question.sql --format csv --output answer.csv",
+        ),
+        ("workspace",),
+    ),
+    Command("tasks", "List the tasks.", ("llm4teach tasks",)),
+    Command(
+        "teachers",
+        "List the teachers, or download one's weights.",
+        ("llm4teach teachers", "llm4teach teachers --fetch qwen2.5-coder-1.5b"),
+    ),
+)
+
+
+def add_more_arguments(parsers: dict[str, Parser]) -> None:
+    """Add the arguments that are no settings."""
+    start = parsers["finetune"].add_mutually_exclusive_group()
+    start.add_argument(
+        "--from-run",
+        metavar="RUN",
+        help="run whose student to start from (default: the newest pretrain or teach run)",
+    )
+    start.add_argument("--resume", metavar="RUN", help="unfinished finetune run to go on with")
+    parsers["evaluate"].add_argument(
+        "--from-run", metavar="RUN", help="run whose student to evaluate (default: the newest)"
+    )
+    parsers["report"].add_argument(
+        "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
+    )
+    sql = parsers["sql"]
+    sql.add_argument("query", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
+    sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
+    formats = ("table", "csv", "json", "parquet")
+    sql.add_argument("--format", choices=formats, default="table", help="(default: table)")
+    sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
+    parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")

@@ -1,0 +1,247 @@
+"""The command line: help, results on stdout, and every failure as one message on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llm4teach.datasets.workspace import DatasetError
+from llm4teach.flows import actions
+from llm4teach.flows.cli import main
+from llm4teach.flows.commands import COMMANDS
+from llm4teach.teacher_labeling.teacher import TeacherError
+
+NAMES = [command.name for command in COMMANDS]
+FLOWS = [command.name for command in COMMANDS if command.is_flow]
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in os.environ:
+        if name.startswith("LLM4TEACH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # never used: flows are fakes
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_with_fake_flow(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], outcome: BaseException | Mapping[str, Any]
+) -> tuple[int, dict[str, Any]]:
+    """Run a command whose flow raises or returns ``outcome``; also return its parameters."""
+    received: dict[str, Any] = {}
+
+    def flow(**parameters: Any) -> Mapping[str, Any]:
+        received.update(parameters)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    module = SimpleNamespace(**dict.fromkeys(actions._FLOWS.values(), flow))
+    monkeypatch.setattr(actions, "import_module", lambda name: module)
+    return main(argv), received
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_explains_itself_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert f"examples:\n  llm4teach {name}" in text
+    assert ("--workspace" in text) == (name not in ("tasks", "teachers"))
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["teach", "--help"], ["--version"], ["sql"]])
+def test_little_is_imported_before_a_command_runs(argv: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "llm4teach.flows.cli", *argv]
+    subprocess.run(command, capture_output=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert cpu_s < 0.7
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr()
+    assert "commands:" in shown.err and shown.out == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "message"),
+    [
+        (["teech"], 2, "invalid choice: 'teech'"),
+        (["teach", "--finetune.stps", "1"], 2, "did you mean --finetune.steps?"),
+        (["teach", "--finetune.steps", "x"], 2, "--finetune.steps is 'x': Input should be"),
+        (["teach", "--finetune.kl_coef=-1"], 2, "--finetune.kl-coef is '-1': Input should be"),
+        (["teach", "--finetune.steps"], 2, "expected one argument"),
+        (["teach", "--config", "no.toml"], 2, "configuration file no.toml does not exist"),
+        (["teach", "--task", "Maze"], 2, "unknown task 'Maze'; the tasks are: SimpleDoorKey"),
+        (["teach", "--workspace", "s3://b/w"], 1, "only local folders"),
+        (["evaluate", "--from-run", "x"], 1, "no run 'x' in"),
+        (["finetune", "--from-run", "x", "--resume", "y"], 2, "not allowed with"),
+        (["collect", "--finetune.steps", "1"], 2, "unknown argument --finetune.steps"),
+        (["sql"], 2, "give one SQL statement"),
+        (["sql", "SELECT 1", "-f", "x.sql"], 2, "give one SQL statement"),
+        (["sql", "-f", "no.sql"], 1, "no.sql: No such file or directory"),
+        (["sql", "SELECT 1", "--format", "xml"], 2, "invalid choice: 'xml'"),
+        (["sql", "SELECT 1", "--format", "parquet"], 2, "add --output FILE"),
+    ],
+)
+def test_misuse_is_told_in_one_line(
+    argv: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("llm4teach: error: ") and shown.err.count("\n") == 1
+    assert message in shown.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DatasetError("no trajectories"), 1, "error: no trajectories"),
+        (TeacherError("no such model"), 1, "error: no such model"),
+        (KeyError("oops"), 1, "error: KeyError: 'oops' (LLM4TEACH_DEBUG=1 shows where)"),
+        (RuntimeError("Failed to reach API at http://x"), 1, "Start that server, or unset"),
+        (KeyboardInterrupt(), 130, "llm4teach: interrupted"),
+    ],
+)
+def test_what_a_flow_raises_is_told_in_one_line(
+    error: BaseException,
+    status: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_with_fake_flow(monkeypatch, ["teach"], error)[0] == status
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1
+    assert message in shown.err
+
+
+def test_a_traceback_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM4TEACH_DEBUG", "1")
+    assert run_with_fake_flow(monkeypatch, ["teach"], KeyError("oops"))[0] == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_gets_just_its_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, received = run_with_fake_flow(monkeypatch, [name, "--workspace", "w"], {"run_id": "r"})
+    command = next(c for c in COMMANDS if c.name == name)
+    assert status == 0
+    assert set(received) == set(command.settings)
+    assert received["workspace"] == "w"
+
+
+def test_flags_reach_the_flow(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "workspace" / "runs" / "pretrain-1").mkdir(parents=True)
+    argv = ["finetune", "--teacher", "recorded/vicuna-33b", "--finetune.kl-coef", "0"]
+    argv += ["--seed=3", "--from-run", "pretrain-1"]
+    _, received = run_with_fake_flow(monkeypatch, argv, {"run_id": "r"})
+    assert received["teacher"].teacher == "recorded/vicuna-33b"
+    assert (received["finetune"].kl_coef, received["seed"]) == (0, 3)
+    assert received["from_run"] == "pretrain-1" and "resume" not in received
+
+
+def test_an_evaluation_is_shown_as_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = {"success_rate": 0.935, "success_low": 0.91, "success_high": 0.954}
+    row = {"policy": "student", "mode": "greedy", "episodes": 500, "mean_return": 0.8}
+    result = {"run_id": "r", "table": [{**row, **rates, "mean_length": 20.46}], "report": "r.html"}
+    assert run_with_fake_flow(monkeypatch, ["evaluate"], result)[0] == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[1].split("  ")[0] == "student"
+    assert "93.5%" in lines[1] and "91.0% to 95.4%" in lines[1] and "20.5 steps" in lines[1]
+    assert lines[-2:] == ["run id: r", "report: r.html"]
+    assert shown.err == ""
+
+
+def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks"]) == 0
+    assert "SimpleDoorKey" in capsys.readouterr().out
+
+
+def test_teachers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("llm4teach.teacher_labeling.backends")
+    assert main(["teachers"]) == 0
+    assert "recorded/vicuna-33b" in capsys.readouterr().out
+
+
+def test_sql_from_a_file_to_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("llm4teach.analysis.query")
+    (folder / "workspace").mkdir()
+    (folder / "q.sql").write_text("SELECT count(*) AS n FROM advice")
+    assert main(["sql", "-f", "q.sql", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 0}]
+    assert main(["sql", "SELECT * FROM advise"]) == 1
+    assert "Did you mean advice?" in capsys.readouterr().err
+
+
+def test_the_reader_of_a_pipe_may_leave_early(folder: Path) -> None:
+    pytest.importorskip("llm4teach.analysis.query")
+    (folder / "workspace").mkdir()
+    sql = "SELECT * FROM range(200000)"
+    command = [sys.executable, "-m", "llm4teach.flows.cli", "sql", sql, "--format", "csv"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
+    """For real: a flow that runs in Prefect's temporary server, and a terminal's Ctrl-C."""
+    (folder / "slow.py").write_text(
+        "import sys, time, types\n"
+        "from llm4teach.flows import actions, cli, quiet\n"
+        "def import_module(name):\n"
+        "    from prefect import flow\n"
+        "    @flow\n"
+        "    def collect_trajectories(**parameters):\n"
+        "        open('began', 'w').close()\n"
+        "        time.sleep(100)\n"
+        "    return types.SimpleNamespace(collect_trajectories=collect_trajectories)\n"
+        "actions.import_module = import_module\n"
+        "sys.argv = ['llm4teach', 'collect']\n"
+        "sys.exit(cli.main())\n"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    env |= {"HOME": str(folder)}
+    process = subprocess.Popen(
+        [sys.executable, "slow.py"], env=env, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "began").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        _, printed = process.communicate(timeout=20)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == 130
+    assert printed == b"llm4teach: interrupted\n"
+    with pytest.raises(ProcessLookupError):  # nothing of its group is left
+        os.killpg(process.pid, 0)

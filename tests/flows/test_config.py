@@ -1,0 +1,96 @@
+"""Where a setting comes from, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llm4teach.flows.config import ConfigError, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in os.environ:
+        if name.startswith("LLM4TEACH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_flags_outrank_the_environment_and_that_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "llm4teach.toml").write_text(
+        'task = "A"\nseed = 1\n[finetune]\nsteps = 1\nepochs = 1\nkl_coef = 0.5\n'
+    )
+    monkeypatch.setenv("LLM4TEACH_SEED", "2")
+    monkeypatch.setenv("LLM4TEACH_FINETUNE__STEPS", "2")
+    monkeypatch.setenv("LLM4TEACH_FINETUNE__EPOCHS", "2")
+    settings = load_settings({"finetune": {"steps": "3"}})
+    assert (settings.task, settings.seed) == ("A", 2)
+    finetune = settings.finetune
+    assert (finetune.steps, finetune.epochs, finetune.kl_coef) == (3, 2, 0.5)
+    assert finetune.gamma == Settings().finetune.gamma
+
+
+def test_a_named_file_replaces_the_default_one(folder: Path) -> None:
+    (folder / "llm4teach.toml").write_text("seed = 1")
+    (folder / "other.toml").write_text("[evaluate]\nepisodes = 7")
+    settings = load_settings({}, folder / "other.toml")
+    assert (settings.seed, settings.evaluate.episodes) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = ", "c.toml is not valid TOML: Invalid value"),
+        ("seed = 'x'", "c.toml: seed is 'x': Input should be a valid integer"),
+        ("[finetune]\nstps = 1", "c.toml: finetune.stps is unknown; did you mean steps?"),
+        ("[finetun]\nsteps = 1", "c.toml: finetun is unknown; did you mean finetune?"),
+        ("[finetune]\nzzz = 1", "known are: steps, n_envs, rollout_length"),
+        ("finetune = 3", "c.toml: finetune is 3: Input should be a valid dictionary"),
+        ("[finetune]\nclip = 0", "c.toml: finetune.clip is 0: Input should be greater than 0"),
+        ("[teacher]\napi_key = 'x'", "c.toml: teacher.api_key is unknown"),
+        ("seed = 'x'\ntask = 1", "; c.toml: seed"),
+    ],
+)
+def test_what_is_wrong_in_a_file(folder: Path, text: str, message: str) -> None:
+    Path("c.toml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_settings({}, Path("c.toml"))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"file nope.toml does not exist"):
+        load_settings({}, Path("nope.toml"))
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_settings({}, folder)
+    Path("latin.toml").write_bytes(b"task = '\xe9'")
+    with pytest.raises(ConfigError, match=r"latin.toml is not valid TOML"):
+        load_settings({}, Path("latin.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LLM4TEACH_SEED", "x", "environment variable LLM4TEACH_SEED is 'x'"),
+        ("LLM4TEACH_FINETUNE__STPS", "1", "LLM4TEACH_FINETUNE__STPS is unknown; did you mean step"),
+        ("LLM4TEACH_TEACHER", "x", "is set with LLM4TEACH_TEACHER__<FIELD>"),
+    ],
+)
+def test_what_is_wrong_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as error:
+        load_settings({})
+    assert message in str(error.value)
+
+
+def test_a_wrong_flag_is_told_by_its_own_name() -> None:
+    with pytest.raises(ConfigError, match=r"^--finetune.kl-coef is '-1': Input should be greater"):
+        load_settings({"finetune": {"kl_coef": "-1"}})

@@ -1,0 +1,81 @@
+"""The README's deployment, for real: a server, a worker, and advice in Parquet at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect_processes import (
+    PREFECT,
+    background,
+    free_port,
+    prefect,
+    prefect_environment,
+    wait_until_listening,
+)
+from random_episodes import write_random_episodes
+
+from llm4teach.datasets import schema
+from llm4teach.datasets.parts import read_parts
+
+RECORDED = json.dumps({"teacher": "recorded/vicuna-33b"})
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of a server with all deployments and one worker."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    env = prefect_environment(folder / "home", port)
+    serve = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    work = [PREFECT, "worker", "start", "--pool", "local"]
+    server_log, worker_log = folder / "server.log", folder / "worker.log"
+    try:
+        with background(serve, env, server_log):
+            wait_until_listening(port)
+            pool = {"name": "local", "type": "process"}
+            httpx.post(f"{env['PREFECT_API_URL']}/work_pools/", json=pool, timeout=30)
+            with background(work, env, worker_log):
+                output = prefect(env, "deploy", "--all")
+                assert output.startswith("rc=0"), output
+                yield env
+    finally:  # pytest shows this with a test that failed
+        for log in (server_log, worker_log):
+            if log.exists():
+                print(f"---- {log.name}\n{log.read_text()[-6000:]}")
+
+
+def test_a_bare_name_labels_the_stored_states(deployed: dict[str, str], tmp_path: Path) -> None:
+    keys = write_random_episodes(tmp_path)
+    command = ["deployment", "run", "label-states", "--watch", "--watch-timeout", "120"]
+    parameters = ["--param", f"workspace={tmp_path}", "--param", f"teacher={RECORDED}"]
+    output = prefect(deployed, *command, *parameters, timeout=150)
+    assert output.startswith("rc=0"), output
+    advice = read_parts(tmp_path / "advice", schema.ADVICE)
+    assert set(advice.column("state_key").to_pylist()) == keys
+    assert "ok" in advice.column("status").to_pylist()
+
+
+def test_an_unknown_name_is_refused_in_prefects_own_words(deployed: dict[str, str]) -> None:
+    assert prefect(deployed, "deployment", "run", "nope").split("\n", 1) == [
+        "rc=1",
+        "Deployment 'nope' not found!\n",
+    ]
+
+
+def test_an_ambiguous_name_lists_the_candidates(deployed: dict[str, str]) -> None:
+    api = deployed["PREFECT_API_URL"]
+    flow = httpx.post(f"{api}/flows/", json={"name": "other"}, timeout=30).json()
+    body = {"name": "teach", "flow_id": flow["id"]}
+    httpx.post(f"{api}/deployments/", json=body, timeout=30).raise_for_status()
+    output = prefect(deployed, "deployment", "run", "teach")
+    assert output.startswith("rc=1") and "Traceback" not in output
+    assert "other/teach, teach/teach" in output
+
+
+def test_a_full_name_and_parameters_go_through(deployed: dict[str, str]) -> None:
+    output = prefect(deployed, "deployment", "run", "label-states/label-states", "-p", "no=1")
+    assert "were specified but not found on the deployment: 'no'" in output

@@ -1,0 +1,43 @@
+"""The environment of a quiet run: defaults only, and a Prefect home beside the data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llm4teach.flows.quiet import has_own_server, prepare_environment
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path / "home")})
+
+
+def test_without_a_server_prefects_database_lies_in_the_workspace(tmp_path: Path) -> None:
+    prepare_environment(tmp_path / "w")
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / "w" / ".prefect")
+    assert os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] == "300"
+    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert (tmp_path / "w" / ".prefect").is_dir()
+
+
+def test_what_the_user_set_stays(tmp_path: Path) -> None:
+    mine = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_LOGGING_LEVEL": "DEBUG"}
+    os.environ.update(mine)
+    prepare_environment(tmp_path)
+    assert mine.items() <= os.environ.items()
+    assert "PREFECT_HOME" not in os.environ
+    assert "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL" not in os.environ
+
+
+@pytest.mark.parametrize(("active", "expected"), [("mine", True), ("ephemeral", False)])
+def test_the_active_profile_counts(tmp_path: Path, active: str, expected: bool) -> None:
+    home = tmp_path / "home" / ".prefect"
+    home.mkdir(parents=True)
+    text = f'active = "{active}"\n[profiles.ephemeral]\n[profiles.mine]\nPREFECT_API_URL = "x"\n'
+    (home / "profiles.toml").write_text(text)
+    assert has_own_server() is expected
+    (home / "profiles.toml").write_text("broken = ")
+    assert has_own_server() is False

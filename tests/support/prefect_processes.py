@@ -1,0 +1,93 @@
+"""Real Prefect processes for tests: each in its own process group, always ended, with its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def prefect_environment(home: Path, port: int) -> dict[str, str]:
+    """Return the environment of a Prefect set-up that shares nothing with the machine's own."""
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
+    return {
+        **mine,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # 10 otherwise
+        "COLUMNS": "200",
+    }
+
+
+@contextmanager
+def background(command: list[str], env: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Run a command in the repository's root until the block ends."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            for how in (signal.SIGINT, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, how)
+                    process.wait(timeout=8)
+                except (ProcessLookupError, subprocess.TimeoutExpired):
+                    continue
+            process.poll()
+
+
+def prefect(env: Mapping[str, str], *arguments: str, timeout: float = 60) -> str:
+    """Run ``prefect …`` to its end in the repository's root; return ``rc=<status>`` and output."""
+    done = subprocess.run(
+        [PREFECT, *arguments],
+        cwd=REPOSITORY,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    return f"rc={done.returncode}\n{done.stdout}"
+
+
+def wait_until_listening(port: int, timeout_s: float = 60) -> None:
+    """Return as soon as something accepts connections on the port.
+
+    Raises:
+        TimeoutError: nothing did.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
