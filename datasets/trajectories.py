@@ -28,8 +28,8 @@ class Trajectories:
         return len(self.observations)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One column as an array (N,)."""
-        return self.table.column(name).to_numpy()
+        """One column as a new array (N,)."""
+        return np.array(self.table.column(name).to_numpy())
 
 
 def write_steps(folder: Path, steps: dict[str, Any], observations: NDArray[np.uint8]) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 VERBS = ("explore", "go to", "pick up", "drop", "open")
 _WORD = r"(?!(?:with|to|up|the|a|and|then)\b)[a-z0-9]+"
-_OBJECT = rf"<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,2}})\s*>?"
+_OBJECT = rf"(?:the\s+)?<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,2}})\s*>?"
 _OPTION = re.compile(
     rf"(?:(explore)|(go to|pick up|drop)\s+{_OBJECT}|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?)\s*"
 )

@@ -105,9 +105,19 @@ def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.output import print_table
-    from llm4teach.teacher_labeling.backends import fetch_teacher, list_teachers
+    from llm4teach.teacher_labeling.backends import list_teachers
+    from llm4teach.teacher_labeling.fetch_weights import fetch_weights
 
     if arguments.fetch:
-        print(fetch_teacher(arguments.fetch))
-    else:
-        print_table(list_teachers())
+        print(fetch_weights(arguments.fetch))
+        return
+    choices = list_teachers()
+    print_table(
+        [
+            {"teacher": c.spec, "ready": "yes" if c.ready else "no", "what it is": c.description}
+            for c in choices
+        ]
+    )
+    for choice in choices:
+        if choice.hint:
+            print(f"\n{choice.spec}: {choice.hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -41,22 +40,12 @@ def _main(argv: Sequence[str]) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
-    if getattr(arguments, "quiet", True) is False and sys.stderr.isatty():
-        _show_progress()
+    if getattr(arguments, "quiet", False):
+        os.environ["LLM4TEACH_QUIET"] = "1"
     from llm4teach.flows.actions import run
 
     run(arguments)
     return 0
-
-
-def _show_progress() -> None:
-    """Show what the stages log (logger ``llm4teach``, level INFO) on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("llm4teach")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False
 
 
 def _say(message: str) -> None:

@@ -13,6 +13,7 @@ COMMANDS = (
             "llm4teach teach",
             "llm4teach teach --teacher recorded/vicuna-33b --workspace runs/vicuna",
             "llm4teach teach --finetune.steps 20000 --finetune.kl-coef 0 --quiet",
+            "llm4teach teach --resume teach-20261120-101500-a1b2",
         ),
         (*_STAGE, "collect", "pretrain", "finetune", "evaluate"),
         is_flow=True,
@@ -53,7 +54,7 @@ COMMANDS = (
         "evaluate",
         "Play held-out episodes with a student, its teacher and a random policy.",
         ("llm4teach evaluate", "llm4teach evaluate --evaluate.episodes 1000"),
-        ("workspace", "evaluate"),
+        (*_STAGE, "evaluate"),
         is_flow=True,
     ),
     Command(
@@ -90,6 +91,12 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
         help="run whose student to start from (default: the newest pretrain or teach run)",
     )
     start.add_argument("--resume", metavar="RUN", help="unfinished finetune run to go on with")
+    parsers["teach"].add_argument(
+        "--resume", metavar="RUN", help="unfinished teach run to go on with, from where it stopped"
+    )
+    parsers["collect"].add_argument(
+        "--from-run", metavar="RUN", help="run whose student leads episodes beside the teacher"
+    )
     parsers["evaluate"].add_argument(
         "--from-run", metavar="RUN", help="run whose student to evaluate (default: the newest)"
     )

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from llm4teach.analysis.report import write_report
 from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import read_parquet
-from llm4teach.datasets.runs import EVALUATION
+from llm4teach.datasets.runs import CHECKPOINT, EVALUATION
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.flows.progress import stage
 from llm4teach.flows.stages import PRETRAINED, RESUME, Context, store_student, stored_student
@@ -76,35 +76,66 @@ def finetune(ctx: Context, config: FinetuneConfig, student: Student) -> None:
     state.unlink(missing_ok=True)
 
 
+Contestant = tuple[str, Policy, Mode]
+
+
 def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     """Play the held-out episodes with student, teacher and a random policy; store every episode."""
-    student = stored_student(ctx, from_run)
     teacher = ctx.live_teacher(ask=True)
     random = uniform_policy(len(ctx.task.action_names))
-    contestants: list[tuple[str, Policy, Mode]] = [
-        ("student", student_policy(student), "sampled"),
-        ("student", student_policy(student), "greedy"),
+    others: list[Contestant] = [
         ("teacher", teacher_policy(teacher), "sampled"),
         ("teacher", teacher_policy(teacher), "greedy"),
         ("random", random, "sampled"),
     ]
-    if (ctx.workspace.run(from_run) / PRETRAINED).exists():
-        pretrained = student_policy(stored_student(ctx, from_run, PRETRAINED))
-        contestants.insert(2, ("pretrained", pretrained, "sampled"))
+    episodes = _play(ctx, config, _students(ctx, from_run) + others)
+    shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
+    ctx.run.note(
+        films=[film(ctx, episode, teacher) for episode in shown],
+        student_bytes=n_bytes(stored_student(ctx, from_run)),
+        evaluated_run=from_run,
+    )
+    ctx.run.count(evaluation_questions=teacher.questions.asked)
+
+
+def evaluate_students(
+    ctx: Context, config: EvaluateConfig, from_run: str
+) -> dict[str, dict[str, float]]:
+    """Play with a run's students alone; return success rates by policy and mode."""
+    episodes = _play(ctx, config, _students(ctx, from_run))
+    successes: dict[str, dict[str, list[bool]]] = {}
+    for e in episodes:
+        successes.setdefault(e["policy"], {}).setdefault(e["mode"], []).append(e["success"])
+    return {
+        policy: {mode: sum(won) / len(won) for mode, won in by_mode.items()}
+        for policy, by_mode in successes.items()
+    }
+
+
+def _students(ctx: Context, from_run: str) -> list[Contestant]:
+    names = {"student": CHECKPOINT, "pretrained": PRETRAINED}
+    modes: tuple[Mode, ...] = ("sampled", "greedy")
+    return [
+        (name, student_policy(stored_student(ctx, from_run, file)), mode)
+        for name, file in names.items()
+        if name == "student" or (ctx.workspace.run(from_run) / file).exists()
+        for mode in modes
+    ]
+
+
+def _play(
+    ctx: Context, config: EvaluateConfig, contestants: list[Contestant]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with stage("evaluate", config.episodes * len(contestants), "episodes") as shown:
         for name, policy, mode in contestants:
             episodes = evaluate_policy(ctx.task, policy, mode, config, ctx.seed, shown.advance)
-            if (name, mode) == ("student", "sampled"):
-                ctx.run.note(films=[film(ctx, episode, teacher) for episode in episodes[:FILMS]])
             identity = {"run_id": ctx.run.run_id, "task": ctx.task.name}
             rows += [{**identity, "policy": name, "mode": mode, **e} for e in episodes]
-        shown.summary = f"{config.episodes} held-out episodes for each policy"
-    for row in rows:
-        del row["actions"]
-    ctx.run.write_evaluation(rows)
-    ctx.run.note(student_bytes=n_bytes(student), evaluated_run=from_run)
-    ctx.run.count(evaluation_questions=teacher.questions.asked)
+        shown.summary = f"{config.episodes} held-out episodes for each of {len(contestants)}"
+    stored = [{k: v for k, v in row.items() if k != "actions"} for row in rows]
+    ctx.run.write_evaluation(stored)
+    return rows
 
 
 def film(ctx: Context, episode: Mapping[str, Any], teacher: AdviceSource) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""Progress on stderr: a bar on a terminal, one line a finished stage everywhere."""
+"""Progress on stderr: a bar on a terminal, one line a finished stage everywhere.
+
+``LLM4TEACH_QUIET=1``, which the flag ``--quiet`` sets, silences both.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -37,7 +41,8 @@ class Stage:
 @contextmanager
 def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
     """Show a stage's progress; ``summary``, set inside, becomes its one lasting line."""
-    console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    quiet = bool(os.environ.get("LLM4TEACH_QUIET"))
+    console = Console(file=sys.stderr, soft_wrap=True, highlight=False, quiet=quiet)
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),

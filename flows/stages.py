@@ -84,7 +84,7 @@ def opened(
     """
     place = Workspace(workspace)
     made = get_task(task)
-    advisor = make_teacher(teacher)
+    advisor = make_teacher(teacher, made.family)
     existing = join or resume
     if existing:
         place.existing_run(existing)
@@ -198,8 +198,7 @@ def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -
         terminated=trajectories.column("terminated"),
         segment_ends=np.append(t[1:] != t[:-1] + 1, True),
     )
-    torch.manual_seed(ctx.seed)
-    student = new_student(ctx.task)
+    student = new_student(ctx.task, ctx.seed)
     with stage("pretrain", config.epochs, "epochs") as shown:
 
         def on_epoch(step: int, values: dict[str, float]) -> None:
@@ -246,8 +245,9 @@ def newest_student(ctx: Context) -> str:
     )
 
 
-def new_student(task: Task) -> Student:
+def new_student(task: Task, seed: int) -> Student:
     """Return a student with fresh weights, on a GPU if there is one."""
+    torch.manual_seed(seed)
     student = Student(task.observation_shape, len(task.action_names))
     return student.to("cuda" if torch.cuda.is_available() else "cpu")
 

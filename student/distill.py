@@ -57,7 +57,7 @@ def distil(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    inputs = torch.from_numpy(steps.observations)
+    inputs = torch.tensor(steps.observations)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(student.parameters(), config.learning_rate)
     per_epoch = -(-n // config.batch_size)

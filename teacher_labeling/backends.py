@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.embedded_weights import DEFAULT_MODEL, MODELS, find_weights
@@ -23,34 +20,29 @@ class TeacherChoice:
     hint: str = ""  # what to do when it is not
 
 
-def make_teacher(spec: str | TeacherConfig, **options: Any) -> Teacher:
-    """Make a teacher from a spec, such as ``recorded/vicuna-33b``, and options by name.
-
-    Args:
-        spec: ``embedded``, ``embedded/<model>``, ``recorded/<name>``, ``recorded`` with
-            ``recording=<path>``, ``openai``; or a whole configuration.
-        options: fields of TeacherConfig; they go before those of a configuration.
+def make_teacher(config: TeacherConfig, family: str) -> Teacher:
+    """Make the teacher that the settings describe, for the tasks of one family.
 
     Raises:
-        TeacherError: there is no such teacher, an option is wrong, or it cannot be made here.
+        TeacherError: there is no such teacher, it has no prompt or recording for the family, or it
+            cannot be made here.
     """
-    config = _configure(spec, options)
     backend, _, model = config.teacher.partition("/")
     if backend == "recorded" and model in recordings():
-        return RecordedTeacher(recordings()[model], config.family)
+        return RecordedTeacher(recordings()[model], family)
     if config.teacher == "recorded" and config.recording is not None:
-        return RecordedTeacher(config.recording, config.family)
+        return RecordedTeacher(config.recording, family)
     # The others need native code or an HTTP stack: imported only when wanted.
     if backend == "embedded" and (model or DEFAULT_MODEL) in MODELS:
         from llm4teach.teacher_labeling.embedded_backend import EmbeddedTeacher
 
         return EmbeddedTeacher(
-            config.family, model or DEFAULT_MODEL, orders=config.orders, threads=config.threads
+            family, model or DEFAULT_MODEL, orders=config.orders, threads=config.threads
         )
     if config.teacher == "openai":
         from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 
-        return OpenAITeacher(config)
+        return OpenAITeacher(config, family)
     raise TeacherError(
         f"there is no teacher {config.teacher!r}; choose one of "
         f"{', '.join(choice.spec for choice in list_teachers())}"
@@ -74,20 +66,3 @@ def list_teachers() -> list[TeacherChoice]:
     server = "any OpenAI-compatible server, such as vLLM: give base_url and model"
     choices.append(TeacherChoice("openai", server, True))
     return choices
-
-
-def _configure(spec: str | TeacherConfig, options: dict[str, Any]) -> TeacherConfig:
-    given = spec.model_dump() if isinstance(spec, TeacherConfig) else {"teacher": spec.strip()}
-    try:
-        return TeacherConfig.model_validate(given | options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise TeacherError(
-                f"a teacher has no option {name!r}; it has "
-                f"{', '.join(sorted(TeacherConfig.model_fields))}"
-            ) from error
-        raise TeacherError(
-            f"the teacher's option {name} cannot be {first['input']!r}: {first['msg']}"
-        ) from error

@@ -10,17 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 class TeacherConfig(BaseModel):
     """Which teacher, and how it is asked. API keys come from the environment, never from here."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     teacher: str = Field(
         "embedded",
         description="Backend, and after a slash its model: embedded, embedded/<model>, "
         "recorded/<name>, openai",
     )
-    family: str = Field(
-        "SimpleDoorKey", description="Task family: chooses the prompt or the recording"
-    )
-
     recording: Path | None = Field(
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
     )

@@ -61,7 +61,8 @@ class EmbeddedTeacher:
         self._orders = [round(i * examples / orders) for i in range(orders)]
         self._neutral: dict[tuple[int, Plan], float] = {}  # (slot, plan) -> log-probability
         self._primed: set[int] = set()  # slots whose cache begins with the examples
-        self._engine = LlamaEngine(find_weights(spec), slots=orders, threads=threads)
+        self._weights, self._threads = find_weights(spec), threads
+        self._engine: LlamaEngine | None = None  # loaded when the first question is asked
         self.info = TeacherInfo(
             backend="embedded",
             model=spec.name,
@@ -73,12 +74,15 @@ class EmbeddedTeacher:
 
     def advise(self, states: Sequence[State]) -> Iterable[Advice]:
         """Yield each state's advice, in the order of the question."""
+        if self._engine is None and states:
+            self._engine = LlamaEngine(self._weights, len(self._orders), self._threads)
         for state in states:
             yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
 
     def close(self) -> None:
         """Free the model."""
-        self._engine.close()
+        if self._engine is not None:
+            self._engine.close()
 
     def _advise(self, state: State) -> Advice:
         begin = time.perf_counter()

@@ -38,9 +38,9 @@ class OpenAITeacher:
         TeacherError: the server cannot be reached, wants a key, or does not serve the model.
     """
 
-    def __init__(self, config: TeacherConfig) -> None:
+    def __init__(self, config: TeacherConfig, family: str) -> None:
         self._config = config
-        self._template = load_template(config.family, "sampling")
+        self._template = load_template(family, "sampling")
         self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries)
         self._model = _in_thread(self._choose_model())
         self.info = TeacherInfo(

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,8 @@ from llm4teach.teacher_labeling.backends import list_teachers, make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.recorded_backend import recordings
 from llm4teach.teacher_labeling.teacher import TeacherError
+
+FAMILY = "SimpleDoorKey"
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not large.ready
     assert "llm4teach teachers --fetch qwen2.5-coder-1.5b" in large.hint
     with pytest.raises(TeacherError, match="--fetch"):
-        make_teacher(large.spec)
+        make_teacher(TeacherConfig(teacher=large.spec), FAMILY)
 
 
 @pytest.mark.parametrize(
@@ -30,30 +31,21 @@ def test_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )
 def test_unknown_teacher(spec: str) -> None:
     with pytest.raises(TeacherError, match=r"recorded/vicuna-33b.*openai"):
-        make_teacher(spec)
+        make_teacher(TeacherConfig(teacher=spec), FAMILY)
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"temprature": 1}, r"no option 'temprature'.*temperature"),
-        ({"n_samples": 0}, "n_samples cannot be 0"),
-        ({"timeout_s": "soon"}, "timeout_s cannot be 'soon'"),
-        ({"family": "NoSuchTask"}, "NoSuchTask"),
-    ],
-)
-def test_wrong_options(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(TeacherError, match=says):
-        make_teacher("recorded/vicuna-33b", **options)
+def test_no_recording_for_the_family() -> None:
+    with pytest.raises(TeacherError, match="NoSuchTask"):
+        make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "NoSuchTask")
 
 
-def test_options_go_before_a_configuration(tmp_path: Path) -> None:
+def test_a_recording_of_ones_own(tmp_path: Path) -> None:
     own = tmp_path / "own.json"
+    config = TeacherConfig(teacher="recorded", recording=own)
+    with pytest.raises(TeacherError, match=r"own\.json"):
+        make_teacher(config, FAMILY)
     own.write_bytes(recordings()["vicuna-33b"].read_bytes())
-    config = TeacherConfig(teacher="recorded", recording=tmp_path / "none.json")
-    assert make_teacher(config, recording=own).info.model == "vicuna-33b"
-    with pytest.raises(TeacherError, match=r"none\.json"):
-        make_teacher(config)
+    assert make_teacher(config, FAMILY).info.model == "vicuna-33b"
 
 
 def test_every_setting_is_described() -> None:
@@ -63,7 +55,7 @@ def test_every_setting_is_described() -> None:
 def test_importing_is_light() -> None:
     code = (
         "import sys, llm4teach.teacher_labeling.backends as b\n"
-        "b.make_teacher('recorded/vicuna-33b')\n"
+        "b.make_teacher(b.TeacherConfig(teacher='recorded/vicuna-33b'), 'SimpleDoorKey')\n"
         "print([m for m in ('xllamacpp', 'httpx', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

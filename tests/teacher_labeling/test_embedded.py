@@ -8,6 +8,7 @@ import pytest
 
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.embedded_weights import embedded_model, find_weights
 from llm4teach.teacher_labeling.llama_engine import LlamaEngine, Usage
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
@@ -52,7 +53,7 @@ def test_no_port_is_open(engine: LlamaEngine) -> None:
 
 
 def test_the_teacher_is_silent(states: list[State], capfd: pytest.CaptureFixture[str]) -> None:
-    teacher = make_teacher("embedded", orders=1)
+    teacher = make_teacher(TeacherConfig(orders=1), "SimpleDoorKey")
     (advice,) = teacher.advise(states[:1])
     nothing_to_choose = State("k", states[0].text, ())
     assert [a.status for a in teacher.advise([nothing_to_choose])] == [AdviceStatus.NO_ADVICE]

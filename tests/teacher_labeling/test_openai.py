@@ -19,7 +19,9 @@ EXPLORE = parse_plan("explore")
 
 def teacher(server: Any, **settings: Any) -> OpenAITeacher:
     defaults = {"n_samples": 4, "max_retries": 2, "timeout_s": 5}
-    return OpenAITeacher(TeacherConfig(base_url=server.url, **(defaults | settings)))
+    return OpenAITeacher(
+        TeacherConfig(base_url=server.url, **(defaults | settings)), "SimpleDoorKey"
+    )
 
 
 def test_relative_frequencies(chat_server: Any, states: list[State]) -> None:
@@ -138,13 +140,15 @@ def test_a_caller_that_stops_listening(chat_server: Any, states: list[State]) ->
 
 def test_server_not_there() -> None:
     with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer"):
-        OpenAITeacher(TeacherConfig(base_url="http://127.0.0.1:1/v1", max_retries=0))
+        OpenAITeacher(
+            TeacherConfig(base_url="http://127.0.0.1:1/v1", max_retries=0), "SimpleDoorKey"
+        )
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://[::1"])
 def test_not_an_address(url: str) -> None:
     with pytest.raises(TeacherError, match="base_url"):
-        OpenAITeacher(TeacherConfig(base_url=url, max_retries=0))
+        OpenAITeacher(TeacherConfig(base_url=url, max_retries=0), "SimpleDoorKey")
 
 
 def test_models(chat_server: Any) -> None:
@@ -171,5 +175,7 @@ def test_keys(chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyP
 
 def test_a_password_in_the_address_is_not_shown() -> None:
     with pytest.raises(TeacherError) as caught:
-        OpenAITeacher(TeacherConfig(base_url="http://me:hush@127.0.0.1:1/v1", max_retries=0))
+        OpenAITeacher(
+            TeacherConfig(base_url="http://me:hush@127.0.0.1:1/v1", max_retries=0), "SimpleDoorKey"
+        )
     assert "hush" not in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 DETERMINISTIC = {"embedded", "recorded"}
@@ -25,7 +26,7 @@ def spec(request: pytest.FixtureRequest, chat_server: Any) -> tuple[str, dict[st
 
 @pytest.fixture
 def teacher(spec: tuple[str, dict[str, Any]]) -> Iterator[Teacher]:
-    made = make_teacher(spec[0], **spec[1])
+    made = make_teacher(TeacherConfig(teacher=spec[0], **spec[1]), "SimpleDoorKey")
     yield made
     made.close()
 
@@ -58,7 +59,7 @@ def test_contract(teacher: Teacher, spec: tuple[str, dict[str, Any]], states: li
     assert list(teacher.advise([])) == []
 
     # the same teacher made again is the same teacher, and says the same if it says so
-    again = make_teacher(spec[0], **spec[1])
+    again = make_teacher(TeacherConfig(teacher=spec[0], **spec[1]), "SimpleDoorKey")
     assert again.info == teacher.info
     assert re.fullmatch(r"[A-Za-z0-9.-]{1,80}", teacher.info.slug)
     if teacher.info.backend in DETERMINISTIC:
