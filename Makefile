@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PACKAGES := envs datasets teacher_labeling student analysis flows
+PYTHONS := python3.13 python3.12 python3.11 python3
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -50,12 +51,12 @@ clean: ## remove .venv and every cache; workspaces stay
 # of them compiles for minutes; hence --no-deps.
 $(INSTALLED): pyproject.toml constraints.txt
 	@set -e; \
-	for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then found="$$python"; break; fi; \
 	done; \
 	if [ -z "$${found:-}" ]; then \
-	  echo 'llm4teach needs Python 3.11 or newer, and $(or $(PYTHON),none of python3.13, python3.12, python3.11 and python3) is.' >&2; \
+	  echo 'llm4teach needs Python 3.11 or newer; looked for: $(or $(PYTHON),$(PYTHONS)).' >&2; \
 	  echo 'Install one, or say where it is: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.12' >&2; \
 	  exit 1; \
 	fi; \
