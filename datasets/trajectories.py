@@ -83,6 +83,7 @@ def _as_array(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8
     chunk = column.combine_chunks()
     if isinstance(chunk, pa.ChunkedArray):  # pyarrow returns this where there are no rows
         chunk = chunk.chunk(0)
-    flat = np.frombuffer(chunk.buffers()[1], np.uint8)
+    flat: NDArray[np.uint8] = np.frombuffer(chunk.buffers()[1], np.uint8)
     size = int(np.prod(shape))
-    return flat[chunk.offset * size :][: len(chunk) * size].reshape(len(chunk), *shape)
+    mine = flat[chunk.offset * size :][: len(chunk) * size]
+    return mine.reshape(len(chunk), *shape)

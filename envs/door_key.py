@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsFloat
+from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Door, Key
-from numpy.typing import NDArray
 
 from llm4teach.envs.fog_of_war import FogOfWarEnv
 
@@ -42,7 +40,8 @@ class SimpleDoorKeyEnv(FogOfWarEnv):
 
     def _gen_grid(self, width: int, height: int) -> None:
         self.grid = Grid(width, height)
-        room = tuple(self._rand_int(self.min_room_size, self.max_room_size + 1) for _ in range(2))
+        sizes = (self.min_room_size, self.max_room_size + 1)
+        room = (self._rand_int(*sizes), self._rand_int(*sizes))
         self.grid.wall_rect(0, 0, *room)
 
         right, bottom = room[0] - 1, room[1] - 1
@@ -52,12 +51,10 @@ class SimpleDoorKeyEnv(FogOfWarEnv):
         self.door = Door(colour, is_locked=True)
         self.put_obj(self.door, *self._rand_elem(sides))
 
-        self.place_agent((0, 0), room)
+        self.place_agent((0, 0), room)  # type: ignore[no-untyped-call]
         self.place_obj(Key(colour), (0, 0), room)
 
-    def step(
-        self, action: Any
-    ) -> tuple[NDArray[np.uint8], SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> Any:
         """Act; opening the door ends the episode with its reward."""
         obs, reward, terminated, truncated, info = super().step(action)
         if action == self.actions.toggle and self.door.is_open:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -30,24 +30,21 @@ class FogOfWarEnv(MiniGridEnv):
         self.observation_space = spaces.Box(0, 255, (self.width, self.height, 4), np.uint8)
         self._memory = np.zeros((self.width, self.height, 3), np.uint8)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode that the seed determines; forget the map."""
         self._memory = np.zeros((self.width, self.height, 3), np.uint8)
-        obs, info = super().reset(seed=seed, options=options)
-        return obs, info
+        return super().reset(seed=seed, options=options)
 
-    def step(
-        self, action: Any
-    ) -> tuple[NDArray[np.uint8], SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> Any:
         """Act; an episode that ends by itself is terminated, never truncated as well."""
+        obs: NDArray[np.uint8]
         obs, reward, terminated, truncated, info = super().step(action)
         return obs, float(reward), terminated, truncated and not terminated, info
 
     def gen_obs(self) -> NDArray[np.uint8]:
         """Add what is visible now to the map and return it, uint8 (width, height, 4)."""
-        _, visible = self.gen_obs_grid()  # bool (view, view), in the agent's own frame
+        visible: NDArray[np.bool_]
+        _, visible = self.gen_obs_grid()  # type: ignore[no-untyped-call]  # bool (view, view), in the agent's own frame
         size = self.agent_view_size
         ahead, right = np.asarray(self.dir_vec), self.right_vec
         corner = np.asarray(self.agent_pos) + ahead * (size - 1) - right * (size // 2)

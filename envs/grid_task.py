@@ -21,7 +21,7 @@ _NAMES = {KEY: "key", DOOR: "door"}
 class DoorKeyTask:
     """A Task on a fog-of-war door-and-key environment; colours are not told to the teacher."""
 
-    action_names = MINIGRID_ACTIONS
+    action_names: tuple[str, ...] = MINIGRID_ACTIONS
 
     def __init__(self, name: str, env_id: str, family: str) -> None:
         self.name, self.env_id, self.family = name, env_id, family

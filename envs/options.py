@@ -70,7 +70,7 @@ class GridView:
 
     def _named(self, name: str) -> NDArray[np.bool_]:
         *colour, kind = name.split()
-        mask = self.objects == OBJECT_TO_IDX.get(kind, 255)
+        mask: NDArray[np.bool_] = self.objects == OBJECT_TO_IDX.get(kind, 255)
         if colour:
             mask &= self.colours == COLOR_TO_IDX.get(" ".join(colour), 255)
         return mask

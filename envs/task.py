@@ -92,4 +92,5 @@ def ground_mixture(
         share = np.array([weight[row][plan] for row in rows], np.float32)  # (n,)
         probs[rows] += share[:, None] * task.ground(observations[rows], plan)  # (n, n_actions)
     total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-    return np.divide(probs, total, out=np.zeros_like(probs), where=total > 0)
+    np.divide(probs, total, out=probs, where=total > 0)
+    return probs

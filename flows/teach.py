@@ -57,7 +57,12 @@ def teach(
         evaluate=evaluate,
     ) as ctx:
         run_id = ctx.run.run_id
-        shared = {"workspace": workspace, "task": task, "teacher": teacher, "run_id": run_id}
+        shared: dict[str, Any] = {
+            "workspace": workspace,
+            "task": task,
+            "teacher": teacher,
+            "run_id": run_id,
+        }
         for number in range(1 + ctx.run.results.get("rounds_done", 0), collect.rounds + 1):
             collect_trajectories(
                 **shared,

@@ -67,7 +67,8 @@ def distil(
     for epoch in range(config.epochs):
         returns = _returns(student, steps, config.gamma)  # (N,)
         sums = torch.zeros(3)  # of cross-entropy, agreement and squared value error
-        for rows in torch.randperm(n, generator=generator).split(config.batch_size):
+        order = torch.randperm(n, generator=generator)
+        for rows in torch.split(order, config.batch_size):
             probs = targets[rows].to(device)  # (B, n_actions)
             output = student(inputs[rows].to(device))
             losses = soft_cross_entropy(probs, output.logits)  # (B,); 0 without advice

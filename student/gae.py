@@ -49,7 +49,7 @@ def returns_to_go(
         gamma: discount factor.
     """
     returns = torch.empty_like(rewards)
-    following = 0.0
+    following = torch.zeros(())
     for i in reversed(range(len(rewards))):
         following = end_values[i] if segment_ends[i] else rewards[i] + gamma * following
         returns[i] = following

@@ -25,6 +25,9 @@ class Student(nn.Module):
     holds for all headings. Codes are embedded, not scaled: they are names, not amounts.
     """
 
+    offsets: Tensor
+    rotations: Tensor
+
     def __init__(
         self,
         observation_shape: tuple[int, ...],

@@ -66,4 +66,5 @@ def sample(probs: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.i
     """One action a row, int64 (N,), by inverting the cumulative distribution."""
     cumulative = probs.astype(np.float64).cumsum(axis=1)  # (N, n_actions)
     threshold = rng.random((len(probs), 1)) * cumulative[:, -1:]
-    return (cumulative > threshold).argmax(axis=1)
+    actions: NDArray[np.int64] = (cumulative > threshold).argmax(axis=1)
+    return actions

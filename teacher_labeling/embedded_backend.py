@@ -3,9 +3,8 @@
 For each of a few orders of the worked examples the model reasons greedily up to ``Action:``; then
 every admissible plan k gets the model's own score of its words, closing brace included, and
 
-    P(k | c(s)) = mean over orders of softmax_k( log p(k | prompt, s) - b * log p(k | prompt, ?) )
+    P(k | c(s)) = mean over orders of softmax_k log p(k | prompt, s)
 
-where ``?`` is a neutral question and b the model's calibration (0 for a model that needs none).
 One order alone can be confidently wrong.
 """
 
@@ -14,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
@@ -33,7 +33,6 @@ from llm4teach.teacher_labeling.teacher import (
 )
 
 MAX_REASONING_TOKENS = 80  # the worked examples take about 45
-NEUTRAL_STATE = "Agent sees <something>, holds <something>."
 _ACTION = "Action:"
 
 
@@ -43,7 +42,7 @@ class EmbeddedTeacher:
     Args:
         family: task family, which chooses the prompt.
         model: name of an embedded model.
-        orders: number of orders of the worked examples.
+        orders: at most so many orders of the worked examples (one example has one order).
         threads: CPU threads; by default one fewer than the cores, at least one.
 
     Raises:
@@ -55,33 +54,34 @@ class EmbeddedTeacher:
     ) -> None:
         spec = embedded_model(model)
         self._template = load_template(family, "embedded")
-        self._calibration = spec.calibration
         examples = len(self._template.examples)
+        orders = max(1, min(orders, examples))
         # Evenly spaced rotations: each has another example last, which weighs the most.
         self._orders = [round(i * examples / orders) for i in range(orders)]
-        self._neutral: dict[tuple[int, Plan], float] = {}  # (slot, plan) -> log-probability
         self._primed: set[int] = set()  # slots whose cache begins with the examples
         self._weights, self._threads = find_weights(spec), threads
-        self._engine: LlamaEngine | None = None  # loaded when the first question is asked
         self.info = TeacherInfo(
             backend="embedded",
             model=spec.name,
             model_revision=spec.revision,
             method="logprobs",
-            settings=f"orders={orders},calibration={spec.calibration:g}",
+            settings=f"orders={orders}",
             prompt_version=self._template.version,
         )
 
+    @cached_property
+    def _engine(self) -> LlamaEngine:
+        """Loaded when the first question is asked: stored advice needs no model."""
+        return LlamaEngine(self._weights, slots=len(self._orders), threads=self._threads)
+
     def advise(self, states: Sequence[State]) -> Iterable[Advice]:
         """Yield each state's advice, in the order of the question."""
-        if self._engine is None and states:
-            self._engine = LlamaEngine(self._weights, len(self._orders), self._threads)
         for state in states:
             yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
 
     def close(self) -> None:
         """Free the model."""
-        if self._engine is not None:
+        if "_engine" in vars(self):
             self._engine.close()
 
     def _advise(self, state: State) -> Advice:
@@ -94,10 +94,6 @@ class EmbeddedTeacher:
             reasoning, scores = self._one_order(slot, state, spent)
             reasonings.append(reasoning)
             coverage += math.fsum(map(math.exp, scores.values())) / len(self._orders)
-            if self._calibration:
-                self._score_neutral(slot, state.options, spent)
-                for plan in scores:
-                    scores[plan] -= self._calibration * self._neutral[slot, plan]
             top = max(scores.values())
             odds = {plan: math.exp(score - top) for plan, score in scores.items()}
             for plan, odd in odds.items():
@@ -121,14 +117,6 @@ class EmbeddedTeacher:
         self._reset(slot, spent)
         reasoning = self._engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, spent, slot)
         return reasoning, self._score_plans(slot, prompt + reasoning, state.options, spent)
-
-    def _score_neutral(self, slot: int, plans: Sequence[Plan], spent: Usage) -> None:
-        new = [plan for plan in plans if (slot, plan) not in self._neutral]
-        if new:
-            self._reset(slot, spent)
-            prompt = _chatml(self._template.messages(NEUTRAL_STATE, self._orders[slot])) + "3. "
-            for plan, score in self._score_plans(slot, prompt, new, spent).items():
-                self._neutral[slot, plan] = score
 
     def _score_plans(
         self, slot: int, prompt: str, plans: Sequence[Plan], spent: Usage

