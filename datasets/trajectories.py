@@ -75,8 +75,8 @@ def read_steps(folder: Path, observation_shape: Sequence[int]) -> Trajectories:
 def distinct_states(trajectories: Trajectories) -> NDArray[np.uint8]:
     """One observation for each distinct state_key, uint8 (n_states, *observation_shape)."""
     keys = trajectories.table.column("state_key").combine_chunks()
-    first = pc.index_in(pc.unique(keys), value_set=keys)  # the first row of each key
-    return trajectories.observations[first.to_numpy(zero_copy_only=False)]
+    first: NDArray[np.int32] = pc.index_in(pc.unique(keys), value_set=keys).to_numpy()
+    return trajectories.observations[first]  # the first row of each key
 
 
 def _as_array(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -85,5 +85,6 @@ def _as_array(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8
         chunk = chunk.chunk(0)
     flat: NDArray[np.uint8] = np.frombuffer(chunk.buffers()[1], np.uint8)
     size = int(np.prod(shape))
-    mine = flat[chunk.offset * size :][: len(chunk) * size]
-    return mine.reshape(len(chunk), *shape)
+    start = chunk.offset * size
+    steps: NDArray[np.uint8] = flat[start : start + len(chunk) * size].reshape((-1, *shape))
+    return steps

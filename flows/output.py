@@ -23,13 +23,26 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """Print what a flow returned: its evaluation, if any, and then the rest line by line."""
+    """Print what a flow returned: its evaluation, if any, what it cost, and where it lies."""
     if table := result.get("table"):
         print_table([_evaluation_row(row) for row in table])
         print()
-    rest = {name: value for name, value in result.items() if name != "table" and value is not None}
-    for name, value in rest.items():
-        print(f"{name.replace('_', ' ')}: {_cell(value)}")
+    steps = result.get("collect_steps", 0) + result.get("finetune_steps", 0)
+    questions = result.get("questions", 0) + result.get("live_questions", 0)
+    tokens = result.get("prompt_tokens", 0) + result.get("completion_tokens", 0)
+    used = []
+    if steps:
+        used.append(f"{steps:,} env steps")
+    if "questions" in result or "live_questions" in result:
+        asked = f"{questions} questions to {result['teacher_id']}"
+        used.append(f"{asked} ({tokens:,} tokens, {result.get('teacher_s', 0):.0f} s)")
+    if "student_bytes" in result:
+        used.append(f"a student of {result['student_bytes'] / 1000:.0f} kB")
+    if used:
+        print(", ".join(used))
+    print(f"run: {result['run_id']}")
+    if "report" in result:
+        print(f"report: {result['report']}")
 
 
 def _evaluation_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +54,7 @@ def _evaluation_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "episodes": row["episodes"],
         "success": f"{row['success_rate']:.1%}",
         "95% interval": f"{low:.1%} to {high:.1%}",
-        "return": row["mean_return"],
+        "return": f"{row['mean_return']:.3f}",
         "length": f"{row['mean_length']:.1f} steps",
     }
 

@@ -43,7 +43,9 @@ def teach(
     """
     if resume:
         settings = stages.resumed_settings(workspace, resume)
-        return teach.fn(workspace, **settings, resume=resume)
+        task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
+        collect, pretrain = settings["collect"], settings["pretrain"]
+        finetune, evaluate = settings["finetune"], settings["evaluate"]
     with stages.opened(
         "teach",
         workspace,
