@@ -51,15 +51,17 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.analysis.report import write_report
     from llm4teach.datasets.workspace import DatasetError, Workspace
 
     workspace = Workspace(settings.workspace)
-    run_ids = [arguments.run] if arguments.run else workspace.run_ids()[-1:]
-    if not run_ids:
-        raise DatasetError(f"no runs in {workspace.root}; start with `llm4teach teach`")
-    workspace.existing_run(run_ids[0])
-    print(write_report(workspace, run_ids[0]))
+    run_id = arguments.run or next(reversed(workspace.run_ids()), None)
+    if run_id is None:
+        raise DatasetError(f"there are no runs in {workspace.root}; start with `llm4teach teach`")
+    workspace.existing_run(run_id)
+
+    from llm4teach.analysis.report import write_report
+
+    print(write_report(workspace, run_id))
 
 
 def _sql(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -105,17 +107,20 @@ def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.output import print_table
-    from llm4teach.teacher_labeling.backends import list_teachers
-    from llm4teach.teacher_labeling.fetch_weights import fetch_weights
 
     if arguments.fetch:
-        print(fetch_weights(arguments.fetch))
+        from llm4teach.teacher_labeling.fetch_weights import fetch_weights
+
+        print(fetch_weights(arguments.fetch.removeprefix("embedded/")))
         return
+    from llm4teach.teacher_labeling.backends import list_teachers
+
     choices = list_teachers()
+    ready = {True: "ready", False: "not here yet"}
     print_table(
         [
-            {"teacher": c.spec, "ready": "yes" if c.ready else "no", "what it is": c.description}
-            for c in choices
+            {"teacher": choice.spec, "": ready[choice.ready], "what it is": choice.description}
+            for choice in choices
         ]
     )
     for choice in choices:

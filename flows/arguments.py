@@ -125,7 +125,7 @@ def _add_settings(parser: argparse.ArgumentParser, command: Command) -> None:
 def _add_flag(group: argparse._ArgumentGroup, path: tuple[str, ...], field: FieldInfo) -> None:
     kind = field.annotation
     default = field.get_default(call_default_factory=True)
-    shown = "" if default is None else f" (default: {default})"
+    shown = "" if default in (None, "") else f" (default: {default})"
     options: dict[str, Any] = {
         "dest": "settings:" + ".".join(path),
         "default": argparse.SUPPRESS,  # only what the user gives outranks the other sources

@@ -95,6 +95,8 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         (["evaluate", "--from-run", "x"], 1, "no run 'x' in"),
         (["finetune", "--from-run", "x", "--resume", "y"], 2, "not allowed with"),
         (["collect", "--finetune.steps", "1"], 2, "unknown argument --finetune.steps"),
+        (["report"], 1, "there are no runs in"),
+        (["report", "x"], 1, "no run 'x' in"),
         (["sql"], 2, "give one SQL statement"),
         (["sql", "SELECT 1", "-f", "x.sql"], 2, "give one SQL statement"),
         (["sql", "-f", "no.sql"], 1, "no.sql: No such file or directory"),
