@@ -1,7 +1,7 @@
 """Plain PPO, pretraining only and the whole method, side by side over several seeds.
 
-    python benchmarks/compare.py --teacher recorded/vicuna-33b --seeds 5
-    python benchmarks/compare.py --teacher embedded --seeds 3 --workspace workspace/compare
+    python benchmarks/compare.py --teacher recorded/vicuna-33b --finetune-steps 8192
+    python benchmarks/compare.py --teacher embedded
 
 Every method gets at most the same number of env steps; the offline ones count too. Success is
 measured on 500 held-out episodes with the sampled policy, greedy in brackets; the interval is the
@@ -26,14 +26,17 @@ def main() -> None:
     parser.add_argument("--teacher", default="recorded/vicuna-33b")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/compare"))
+    parser.add_argument("--finetune-steps", type=int, help="of the whole method")
     parser.add_argument("--config", type=Path, help="TOML file with other settings")
     arguments = parser.parse_args()
     prepare_environment(arguments.workspace)
-    flags = {
+    flags: dict[str, Any] = {
         "task": arguments.task,
         "teacher": {"teacher": arguments.teacher},
         "workspace": str(arguments.workspace),
     }
+    if arguments.finetune_steps is not None:
+        flags["finetune"] = {"steps": arguments.finetune_steps}
     settings = load_settings(flags, arguments.config)
     rows = []
     for seed in range(arguments.seeds):

@@ -36,7 +36,7 @@ class PretrainConfig(_Settings):
 class FinetuneConfig(_Settings):
     """PPO with a decaying KL term to the teacher; the names are PPO's usual ones."""
 
-    steps: int = Field(8_192, ge=0, description="env steps in all")
+    steps: int = Field(61_440, ge=0, description="env steps in all")
     n_envs: int = Field(16, ge=1, description="environments that run side by side")
     rollout_length: int = Field(32, ge=1, description="env steps an environment between updates")
     epochs: int = Field(4, ge=1, description="passes over each rollout")
@@ -46,13 +46,13 @@ class FinetuneConfig(_Settings):
     gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalised advantage estimation")
     clip: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio")
     value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
-    entropy_coef: float = Field(0.001, ge=0, description="weight of the entropy bonus")
+    entropy_coef: float = Field(0.005, ge=0, description="weight of the entropy bonus")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
     kl_coef: float = Field(1.0, ge=0, description="weight of KL(teacher || student) at the start")
     kl_plateau: float = Field(0.1, ge=0, description="weight it falls to, linearly")
-    kl_decay: float = Field(0.5, ge=0, le=1, description="share of the steps spent falling")
-    kl_off: float = Field(0.8, ge=0, le=1, description="share of the steps after which it is 0")
-    checkpoint_every: int = Field(4, ge=1, description="updates between checkpoints")
+    kl_decay: float = Field(0.3, ge=0, le=1, description="share of the steps spent falling")
+    kl_off: float = Field(0.4, ge=0, le=1, description="share of the steps after which it is 0")
+    checkpoint_every: int = Field(10, ge=1, description="updates between checkpoints")
 
 
 class EvaluateConfig(_Settings):

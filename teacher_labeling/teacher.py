@@ -72,7 +72,7 @@ class Advice:
     @property
     def entropy(self) -> float:
         """Entropy of the plan distribution, in nats."""
-        return -sum(p * math.log(p) for _, p in self.plans if p > 0)
+        return sum(p * math.log(1 / p) for _, p in self.plans if p > 0)
 
 
 def advice_from_weights(state: State, weights: dict[Plan, float], **measured: object) -> Advice:
