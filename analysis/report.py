@@ -101,8 +101,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
+    environment.filters["percent"] = _percent
     return environment
+
+
+def _percent(share: float) -> str:
+    """A tenth of a percent is enough, except where it would turn little into nothing."""
+    return f"{100 * share:.1f}%" if share == 0 or share >= 0.001 else f"{100 * share:.1g}%"
 
 
 def _table(path: Path, kind: pa.Schema) -> pa.Table:

@@ -9,8 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from prefect import get_run_logger
+from prefect.exceptions import MissingContextError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -57,3 +59,5 @@ def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
         yield running
     seconds = time.monotonic() - began
     console.print(f"{title:<10} {running.summary}  [dim]{seconds:.1f} s[/dim]")
+    with suppress(MissingContextError):  # not inside a flow
+        get_run_logger().info("%s: %s (%.1f s)", title, running.summary, seconds)

@@ -1,0 +1,158 @@
+"""Collection, distillation and evaluation: what is counted, stored and measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llm4teach.datasets.trajectories import read_steps
+from llm4teach.envs.registry import get_task
+from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
+from llm4teach.student.collect import Collector
+from llm4teach.student.config import EvaluateConfig, PretrainConfig
+from llm4teach.student.distill import Steps, distil
+from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.network import Student
+from llm4teach.student.policies import option_policy, student_policy, teacher_policy, uniform_policy
+
+from .toy import SHAPE, RightTeacher, ToyTask
+
+DOOR_KEY = get_task("SimpleDoorKey")
+
+
+def collector(folder: Path, noise: float = 0.0, first: int = 0) -> Collector:
+    return Collector(
+        DOOR_KEY,
+        folder,
+        "run",
+        n_envs=4,
+        noise=noise,
+        first_episode=first,
+        seeds=training_seeds(0, "collect", start=first),
+        rng=np.random.default_rng(first),
+    )
+
+
+def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) -> None:
+    mixture = {"option": (option_policy(DOOR_KEY), 0.5), "random": (uniform_policy(7), 0.5)}
+    report = collector(tmp_path, noise=0.25).collect(1_603, mixture)
+    stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
+    assert report.steps == len(stored) == 1_600
+    ends = stored.column("terminated") | stored.column("truncated")
+    assert report.episodes_ended == ends.sum() > 0
+    assert not (stored.column("terminated") & stored.column("truncated")).any()
+    assert (stored.column("seed") < HELD_OUT_START).all()
+    for episode in np.unique(stored.column("episode_id")):
+        rows = np.flatnonzero(stored.column("episode_id") == episode)
+        assert stored.column("t")[rows].tolist() == list(range(len(rows)))
+        assert not ends[rows[:-1]].any()
+        # Played again from its seed, the episode is what was stored.
+        env = DOOR_KEY.make_env()
+        observation, _ = env.reset(seed=int(stored.column("seed")[rows[0]]))
+        for row in rows:
+            np.testing.assert_array_equal(stored.observations[row], observation)
+            observation, reward, *_ = env.step(int(stored.column("action")[row]))
+            assert stored.column("reward")[row] == np.float32(reward)
+    states = DOOR_KEY.describe(stored.observations)
+    assert [s.key for s in states] == stored.column("state_key").tolist()
+    noisy = (stored.column("behaviour") == "noise").mean()
+    assert 0.2 < noisy < 0.3
+    logprobs = stored.column("action_logprob")
+    assert (logprobs <= 0).all() and logprobs.min() >= np.log(0.25 / 7) - 1e-5
+
+
+def test_every_action_of_a_uniform_policy_has_its_probability(tmp_path: Path) -> None:
+    collector(tmp_path).collect(80, {"random": (uniform_policy(7), 1.0)})
+    stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
+    np.testing.assert_allclose(stored.column("action_logprob"), -np.log(7), rtol=1e-5)
+
+
+def toy_steps(n: int = 600, wrong: int | None = None) -> Steps:
+    env, rng = ToyTask().make_env(), np.random.default_rng(0)
+    rows, rewards, ends = [], [], []
+    observation, _ = env.reset(seed=0)
+    while len(rows) < n:
+        rows.append(observation)
+        observation, reward, ended, *_ = env.step(int(rng.integers(3)))
+        rewards.append(reward)
+        ends.append(ended)
+        if ended:
+            observation, _ = env.reset()
+    observations, terminated = np.stack(rows), np.array(ends)
+    return Steps(
+        observations,
+        RightTeacher(wrong).teacher_probs(observations),
+        np.array(rewards, np.float32),
+        terminated,
+        np.append(terminated[:-1], True),
+    )
+
+
+def distilled(steps: Steps, seed: int = 0) -> tuple[Student, dict[str, float]]:
+    torch.manual_seed(seed)
+    student, last = Student(SHAPE, 3, channels=8, blocks=1, hidden=16), {}
+    config = PretrainConfig(epochs=30, batch_size=32, learning_rate=1e-2)
+    distil(student, steps, config, seed, lambda step, values: last.update(values))
+    return student, last
+
+
+def test_distilling_reproduces_the_advice() -> None:
+    steps = toy_steps()
+    student, last = distilled(steps)
+    assert last["agreement"] > 0.99 and last["loss"] < 0.05
+    probs = student_policy(student)(steps.observations)
+    assert (probs.argmax(1) == steps.teacher_probs.argmax(1)).mean() > 0.99
+
+
+def test_distilling_is_seeded() -> None:
+    steps = toy_steps(200)
+    first, second = distilled(steps)[0], distilled(steps)[0]
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_steps_without_advice_teach_the_critic_only() -> None:
+    steps = toy_steps(200)
+    steps.teacher_probs[steps.observations[:, 3, 2, 0] == 1] = 0
+    student, last = distilled(steps)
+    assert last["agreement"] > 0.99
+    assert not np.isnan(student_policy(student)(steps.observations)).any()
+    steps.teacher_probs[:] = 0
+    with pytest.raises(ValueError, match="has advice"):
+        distilled(steps)
+
+
+def test_the_critic_learns_the_collected_returns() -> None:
+    """Random play earns 1/3 a step; with gamma 0.99 the mean return to go of 8 steps is 1.48."""
+    steps = toy_steps()
+    student, _ = distilled(steps)
+    with torch.no_grad():
+        values = student(torch.tensor(steps.observations)).values
+    assert values.mean().item() == pytest.approx(1.48, abs=0.2)
+
+
+def test_evaluation_plays_each_held_out_seed_once() -> None:
+    config = EvaluateConfig(episodes=30, n_envs=7)
+    policy = option_policy(DOOR_KEY)
+    episodes = evaluate_policy(DOOR_KEY, policy, "sampled", config, seed=0)
+    assert [episode["seed"] for episode in episodes] == held_out_seeds(30)
+    env = DOOR_KEY.make_env()
+    for episode in episodes:
+        env.reset(seed=episode["seed"])
+        total = 0.0
+        for action in episode["actions"]:
+            _, reward, terminated, truncated, _ = env.step(action)
+            total += float(reward)
+        assert terminated or truncated
+        assert episode["length"] == len(episode["actions"])
+        assert episode["return"] == pytest.approx(total, abs=1e-6)
+        assert episode["success"] == (terminated and total > 0)
+
+
+def test_greedy_takes_the_likeliest_and_does_not_depend_on_the_seed() -> None:
+    task, teacher = ToyTask(), teacher_policy(RightTeacher())
+    config = EvaluateConfig(episodes=9, n_envs=4)
+    runs = [evaluate_policy(task, teacher, "greedy", config, seed) for seed in (0, 1)]
+    assert runs[0] == runs[1]
+    assert all(episode["return"] == 8 and episode["success"] for episode in runs[0])
