@@ -36,10 +36,12 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.envs.registry import get_task
     from llm4teach.flows.output import print_result
     from llm4teach.flows.quiet import prepare_environment
+    from llm4teach.teacher_labeling.backends import make_teacher
 
     # What is wrong with these is said before Prefect starts, which takes seconds.
     workspace = Workspace(settings.workspace)
-    get_task(settings.task)
+    task = get_task(settings.task)
+    make_teacher(settings.teacher, task.family).close()
     parameters = {name: getattr(settings, name) for name in arguments._command.settings}
     for name in ("from_run", "resume"):
         if run_id := getattr(arguments, name, None):
