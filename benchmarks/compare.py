@@ -109,7 +109,6 @@ def _print(rows: list[dict[str, Any]], teacher: str, seeds: int) -> None:
     from statistics import median
 
     from llm4teach.analysis.statistics import bootstrap_mean_interval
-    from llm4teach.flows.output import print_table
 
     table = []
     for method in dict.fromkeys(row["method"] for row in rows):
@@ -119,19 +118,23 @@ def _print(rows: list[dict[str, Any]], teacher: str, seeds: int) -> None:
         table.append(
             {
                 "method": method,
-                "median success": f"{median(rates):.1%}",
-                "(greedy)": f"({median(row['greedy'] for row in mine):.1%})",
+                "median (greedy)": f"{median(rates):.1%} "
+                f"({median(row['greedy'] for row in mine):.1%})",
                 "mean [95%]": f"{sum(rates) / len(rates):.1%} "
                 f"[{interval.low:.1%}, {interval.high:.1%}]",
-                "worst seed": f"{min(rates):.1%}",
-                "env steps": max(row["env steps"] for row in mine),
-                "questions": sum(row["questions"] for row in mine),
-                "tokens": sum(row["tokens"] for row in mine),
-                "CPU s a seed": round(median(row["CPU s"] for row in mine)),
+                "worst": f"{min(rates):.1%}",
+                "env steps": f"{max(row['env steps'] for row in mine):,}",
+                "questions": str(max(row["questions"] for row in mine)),
+                "tokens": f"{max(row['tokens'] for row in mine):,}",
+                "CPU s": f"{median(row['CPU s'] for row in mine):.0f}",
             }
         )
-    print(f"\n{teacher}, {seeds} seeds; questions and tokens are of all seeds together\n")
-    print_table(table)
+    print(f"\n{teacher}, {seeds} seeds; questions and tokens are those of the first seed, ")
+    print("after which every state is known; CPU seconds are the median of training a seed.\n")
+    print("| " + " | ".join(table[0]) + " |")
+    print("|" + " --- |" * len(table[0]))
+    for row in table:
+        print("| " + " | ".join(row.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.datasets.workspace import Workspace
     from llm4teach.envs.registry import get_task
     from llm4teach.flows.output import print_result
-    from llm4teach.flows.quiet import prepare_environment
+    from llm4teach.flows.quiet import has_own_server, prepare_environment
     from llm4teach.teacher_labeling.backends import make_teacher
 
     # What is wrong with these is said before Prefect starts, which takes seconds.
@@ -48,6 +48,8 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
             workspace.existing_run(run_id)
             parameters[name] = run_id
     prepare_environment(workspace.root)
+    if sys.stderr.isatty() and not arguments.quiet and not has_own_server():
+        print("starting a temporary Prefect server …", file=sys.stderr)
     module = import_module(f"llm4teach.flows.{_FLOWS[arguments.command]}")
     print_result(getattr(module, _FLOWS[arguments.command])(**parameters))
 
