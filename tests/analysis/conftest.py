@@ -220,7 +220,8 @@ def write_teach_run(workspace: Workspace, run_id: str = RUN, finish: bool = True
     run.write_evaluation(evaluation_rows(run_id))
     results = teach_results(episodes)
     if finish:
-        run.finish(results)
+        run.note(**results)
+        run.finish()
     return results
 
 

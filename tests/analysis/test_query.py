@@ -80,17 +80,18 @@ def test_runs_complete_unfinished_and_damaged(workspace: Workspace) -> None:
     done, begun, broken = (f"teach-20260101-00000{i}-aaaa" for i in range(3))
     for run_id in (done, begun, broken):
         Run(workspace, run_id, "teach").start(CONFIG)
-    Run(workspace, done, "teach").finish({"questions": 7})
+    Run(workspace, done, "teach").note(questions=7)
+    Run(workspace, done, "teach").finish()
     (workspace.run(broken) / "manifest.json").write_text('{"run_id": "te')
     rows = records(
         workspace,
         "SELECT run_id, kind, status, config->>'$.task' AS task, results->>'$.questions' AS q, "
-        "created_at IS NOT NULL AND wall_s >= 0 AS measured FROM runs ORDER BY run_id",
+        "created_at IS NOT NULL AS dated, wall_s >= 0 AS timed FROM runs ORDER BY run_id",
     )
     assert [tuple(r.values()) for r in rows] == [
-        (done, "teach", "complete", TASK, "7", True),
-        (begun, "teach", "unfinished", TASK, None, False),
-        (broken, None, "damaged", None, None, False),
+        (done, "teach", "complete", TASK, "7", True, True),
+        (begun, "teach", "unfinished", TASK, None, True, None),
+        (broken, None, "damaged", None, None, False, None),
     ]
 
 

@@ -15,7 +15,8 @@ from llm4teach.analysis.report import write_report
 from llm4teach.analysis.report_content import command, settings
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.runs import Run
+from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.runs import METRICS, Run
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 
@@ -225,9 +226,8 @@ def test_curves_are_drawn_for_what_is_there(workspace: Workspace) -> None:
     run = Run(workspace, RUN, "teach")
     run.log("finetune", 64, {"kl_coef": 1.0, "value_loss": float("nan"), "unknown": 1.0})
     run.log("label", 1, {"questions": 3.0})
-    import pyarrow as pa
-
-    metrics = pa.Table.from_pylist(run._metrics, schema=schema.METRICS)
+    run.flush()
+    metrics = read_parquet(run.folder / METRICS, schema.METRICS)
     [chapter] = learning_curves(metrics)
     assert len(chapter.figures) == 1 and "kl_coef" in chapter.figures[0]
     assert learning_curves(schema.METRICS.empty_table()) == []

@@ -175,7 +175,7 @@ def test_an_evaluation_is_shown_as_a_table(
     lines = shown.out.splitlines()
     assert lines[1].split("  ")[0] == "student"
     assert "93.5%" in lines[1] and "91.0% to 95.4%" in lines[1] and "20.5 steps" in lines[1]
-    assert lines[-2:] == ["run id: r", "report: r.html"]
+    assert lines[-2:] == ["run: r", "report: r.html"]
     assert shown.err == ""
 
 

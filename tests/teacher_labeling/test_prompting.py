@@ -17,7 +17,7 @@ SMALL = "note\n[system]\nrules\n[user]\nu1\n[assistant]\na1\n[user]\nu2\n[assist
 def test_templates_of_the_package(use: str, states: list[State]) -> None:
     template = load_template("SimpleDoorKey", use)
     assert len(template.version) == 12
-    assert len(template.examples) >= 2
+    assert template.examples
     for user, assistant in template.examples:
         assert parse_reply(assistant).options  # a worked example obeys the format it teaches
         assert user not in {state.text for state in states}
