@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,10 @@ def opened(
     Raises:
         TaskError, DatasetError, TeacherError: a name or path is wrong, before anything is written.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        # So small a network gains little from a second thread, and loses much where another
+        # program wants the core: docs/LOG.md has the figures.
+        torch.set_num_threads(1)
     place = Workspace(workspace)
     made = get_task(task)
     advisor = make_teacher(teacher, made.family)
