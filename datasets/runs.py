@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -88,6 +90,13 @@ class Run:
         """Store evaluation episodes, rows of schema.EVALUATIONS."""
         table = pa.Table.from_pylist(episodes, schema=schema.EVALUATIONS)
         write_parquet(self.folder / EVALUATION, table)
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a run that failed before it had anything to keep or resume."""
+        if {path.name for path in self.folder.iterdir()} <= {CONFIG, PROGRESS}:
+            shutil.rmtree(self.folder)
+            with suppress(OSError):  # other runs are there
+                self.folder.parent.rmdir()
 
     def finish(self) -> None:
         """Write the manifest, which makes the run complete."""

@@ -47,11 +47,14 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
         if run_id := getattr(arguments, name, None):
             workspace.existing_run(run_id)
             parameters[name] = run_id
-    prepare_environment(workspace.root)
-    if sys.stderr.isatty() and not arguments.quiet and not has_own_server():
+    # Without a server to report to, a single stage need not wait for a temporary one.
+    as_flow = has_own_server() or arguments.command == "teach"
+    if as_flow and not has_own_server() and sys.stderr.isatty() and not arguments.quiet:
         print("starting a temporary Prefect server …", file=sys.stderr)
+    prepare_environment(workspace.root)
     module = import_module(f"llm4teach.flows.{_FLOWS[arguments.command]}")
-    print_result(getattr(module, _FLOWS[arguments.command])(**parameters))
+    flow = getattr(module, _FLOWS[arguments.command])
+    print_result(flow(**parameters) if as_flow else flow.fn(**parameters))
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -103,6 +103,10 @@ def opened(
         run.flush()
         if not join:
             run.finish()
+    except BaseException:
+        if not existing:
+            run.discard_if_empty()
+        raise
     finally:
         advisor.close()
 
@@ -162,10 +166,9 @@ def collect(ctx: Context, config: CollectConfig, student: Student | None, steps:
     with stage("collect", max(0, steps - have), "env steps") as shown:
         report = collector.collect(max(0, steps - have), behaviours, shown.advance)
         leaders = " and ".join(behaviours)
-        shown.summary = (
-            f"{report.steps:,} env steps led by {leaders}, "
-            f"{report.successes} of {report.episodes_ended} episodes solved"
-        )
+        ended = report.episodes_ended
+        solved = f"{report.successes} of {ended} episodes solved" if ended else "no episode ended"
+        shown.summary = f"{report.steps:,} env steps led by {leaders}, {solved}"
     rate = report.successes / max(1, report.episodes_ended)
     ctx.run.log(
         "collect", have + report.steps, {"success_rate": rate, "episodes": report.episodes_ended}

@@ -41,3 +41,13 @@ def test_forgetting_what_came_after_a_checkpoint(tmp_path: Path) -> None:
     table = read_parquet(run.folder / METRICS, schema.METRICS).to_pylist()
     steps = [(row["stage"], row["step"]) for row in table]
     assert ("finetune", 30) not in steps and ("finetune", 20) in steps and ("collect", 30) in steps
+
+
+def test_a_run_that_failed_at_once_leaves_nothing(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name in ("label-1", "finetune-1"):
+        Run(workspace, name, "x").start({})
+    Run(workspace, "finetune-1", "x").flush()  # has measured something: kept
+    for name in ("label-1", "finetune-1"):
+        Run(workspace, name, "x").discard_if_empty()
+    assert workspace.run_ids() == ["finetune-1"]
