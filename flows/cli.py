@@ -64,7 +64,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if names & {"DatasetError", "TeacherError", "QueryError"}:
         return message, 1
     if "Failed to reach API" in message:
-        return f"{message.splitlines()[0]} Start that server, or unset PREFECT_API_URL.", 1
+        way_out = "Start it, or go without: prefect profile use ephemeral; unset PREFECT_API_URL"
+        return f"{message.splitlines()[0]} {way_out}", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
     hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"
