@@ -109,6 +109,15 @@ def test_trouble_for_ever(
     assert len(chat_server.requests) == requests
 
 
+def test_a_slow_server_is_told_from_a_missing_one(chat_server: Any, states: list[State]) -> None:
+    chat_server.delay_s = 1.0
+    with pytest.raises(
+        TeacherError, match=r"no reply within 0\.2 s\); .*raise timeout_s"
+    ) as caught:
+        list(teacher(chat_server, timeout_s=0.2, max_retries=1).advise(states[:1]))
+    assert "base_url" not in str(caught.value)
+
+
 def test_finished_questions_are_yielded_before_a_failure(
     chat_server: Any, states: list[State]
 ) -> None:
