@@ -37,7 +37,9 @@ class TeacherConfig(BaseModel):
     model_revision: str = Field(
         "served", description="openai: which weights these are; part of the teacher's identity"
     )
-    n_samples: int = Field(10, ge=1, le=1000, description="openai: replies a state")
+    n_samples: int = Field(
+        10, ge=1, le=1000, description="openai: replies a state; 1 if temperature is 0"
+    )
     temperature: float = Field(1.0, ge=0, le=2, description="openai: sampling temperature")
     seed: int = Field(0, ge=0, description="openai: sampling seed, where the server honours it")
     max_tokens: int = Field(200, ge=16, description="openai: longest reply, in tokens")

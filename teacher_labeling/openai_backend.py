@@ -7,9 +7,11 @@ Replies that are no plan are kept and count against the coverage.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -40,6 +42,8 @@ class OpenAITeacher:
 
     def __init__(self, config: TeacherConfig, family: str) -> None:
         self._config = config
+        # Without chance all replies are one, and vLLM refuses n > 1.
+        self._n_samples = config.n_samples if config.temperature > 0 else 1
         self._template = load_template(family, "sampling")
         self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries)
         self._model = _in_thread(self._choose_model())
@@ -48,7 +52,7 @@ class OpenAITeacher:
             model=self._model,
             model_revision=config.model_revision,
             method="sampling",
-            settings=f"n={config.n_samples},temperature={config.temperature:g},"
+            settings=f"n={self._n_samples},temperature={config.temperature:g},"
             f"seed={config.seed},max_tokens={config.max_tokens}",
             prompt_version=self._template.version,
         )
@@ -109,7 +113,7 @@ class OpenAITeacher:
 
     async def _ask(self, session: httpx.AsyncClient, state: State) -> Advice:
         begin = time.perf_counter()
-        wanted = at_once = self._config.n_samples
+        wanted = at_once = self._n_samples
         replies: list[str] = []
         tokens = {"prompt_tokens": 0, "completion_tokens": 0}
         while len(replies) < wanted:  # some servers ignore ``n``; each answer has one at least
@@ -126,20 +130,19 @@ class OpenAITeacher:
             for name in tokens:
                 count = usage.get(name) if isinstance(usage, dict) else 0
                 tokens[name] += count if isinstance(count, int) else 0
-        weights: dict[Plan, float] = {}
+        votes: Counter[Plan] = Counter()
         for reply in replies[:wanted]:
             try:
-                plan = parse_reply(reply)
+                votes[parse_reply(reply)] += 1
             except PlanSyntaxError:
                 continue
-            weights[plan] = weights.get(plan, 0.0) + 1 / wanted
         dollars = (
             tokens["prompt_tokens"] * self._config.usd_per_million_prompt_tokens
             + tokens["completion_tokens"] * self._config.usd_per_million_completion_tokens
         ) / 1e6
         return advice_from_weights(
             state,
-            weights,
+            {plan: count / wanted for plan, count in votes.items()},
             n_samples=wanted,
             replies=tuple(replies[:wanted]),
             latency_s=time.perf_counter() - begin,
@@ -154,8 +157,17 @@ class OpenAITeacher:
             "n": n,
             "temperature": self._config.temperature,
             "max_tokens": self._config.max_tokens,
-            "seed": self._config.seed + have,  # the same seed again would give the same reply
+            "seed": self._seed(state, have),
         }
+
+    def _seed(self, state: State, have: int) -> int:
+        """Return a seed of the request's own, the same in every run.
+
+        vLLM gives the n replies the seeds s, s+1, …: with ``seed`` itself, the replies of seeds 0
+        and 1 would be the same but for one, and all states would share one run of luck.
+        """
+        text = f"{self._config.seed}/{state.key}/{have}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1  # 31 bits
 
     def _replies(self, content: dict[str, Any]) -> list[str]:
         try:

@@ -20,6 +20,8 @@ from llm4teach.teacher_labeling.teacher import TeacherError
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx: busy or broken for now
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+CHECK_ADDRESS = "check that it runs and that base_url is right"
+CHECK_LOAD = "if it is only slow, raise timeout_s, or lower max_in_flight or n_samples"
 
 
 class RefusedError(TeacherError):
@@ -46,7 +48,7 @@ class OpenAIClient:
             url = url.copy_with(path="/v1")
         self.shown_url = str(url.copy_with(userinfo=b"", query=None))  # without secrets
         self._key = next(filter(None, (os.environ.get(v, "").strip() for v in KEY_VARIABLES)), "")
-        self._max_retries = max_retries
+        self._max_retries, self._timeout_s = max_retries, timeout_s
         self._settings: dict[str, Any] = {
             "base_url": url,
             "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
@@ -75,23 +77,26 @@ class OpenAIClient:
         """
         method = "GET" if body is None else "POST"
         failure = ""
+        check = CHECK_ADDRESS
         retries = self._max_retries if retries is None else min(retries, self._max_retries)
         for attempt in range(retries + 1):
             wait = FIRST_WAIT_S * 2**attempt
             try:
                 response = await session.request(method, path, json=body)
+            except httpx.ReadTimeout:
+                failure, check = f"no reply within {self._timeout_s:g} s", CHECK_LOAD
             except httpx.TransportError as error:
-                failure = str(error) or type(error).__name__
+                failure, check = str(error) or type(error).__name__, CHECK_ADDRESS
             else:
                 if response.status_code < 500 and response.status_code not in RETRIED:
                     return self._content(response)
-                failure = f"HTTP {response.status_code}{self._said(response)}"
+                failure, check = f"HTTP {response.status_code}{self._said(response)}", CHECK_ADDRESS
                 wait = max(wait, _retry_after(response))
             if attempt < retries:
                 await asyncio.sleep(min(wait, LONGEST_WAIT_S) * random.uniform(0.75, 1.25))
         raise TeacherError(
             f"the server at {self.shown_url} did not answer in {retries + 1} attempt(s) "
-            f"(last: {self._hide(failure)}); check that it runs and that base_url is right"
+            f"(last: {self._hide(failure)}); {check}"
         )
 
     def _content(self, response: httpx.Response) -> dict[str, Any]:
@@ -104,7 +109,8 @@ class OpenAIClient:
         if status in (400, 422):
             raise RefusedError(
                 f"the server at {self.shown_url} refused the request "
-                f"(HTTP {status}{self._said(response)}); check model and max_tokens"
+                f"(HTTP {status}{self._said(response)}); "
+                "check model, max_tokens and the server's context length"
             )
         if status != 200:
             raise TeacherError(

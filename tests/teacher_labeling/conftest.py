@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -64,6 +65,7 @@ class ChatServer:
         self.key = ""
         self.headers: dict[str, str] = {}  # sent with every error
         self.requests: list[dict[str, Any]] = []
+        self.delay_s = 0.0  # before each chat reply
         self.poison = ""  # a request with this in its last message fails for ever
         self._lock = threading.Lock()
         chat_server = self
@@ -85,6 +87,7 @@ class ChatServer:
                     chat_server.requests.append(body)
                     script = chat_server.script
                     act = script.pop(0) if script else chat_server.default
+                time.sleep(chat_server.delay_s)
                 if chat_server.poison and chat_server.poison in body["messages"][-1]["content"]:
                     act = 500
                 if act == "reset":

@@ -64,6 +64,34 @@ def test_n_refused_is_asked_one_by_one(chat_server: Any, states: list[State]) ->
     assert advice.coverage == 1.0
 
 
+def test_without_chance_one_reply_is_enough(chat_server: Any, states: list[State]) -> None:
+    asked = teacher(chat_server, temperature=0.0)  # vLLM refuses n > 1 at temperature 0
+    (advice,) = asked.advise(states[:1])
+    assert [body["n"] for body in chat_server.requests] == [1]
+    assert (advice.n_samples, len(advice.replies), advice.coverage) == (1, 1, 1.0)
+    assert asked.info.settings.startswith("n=1,temperature=0,")
+
+
+def test_ten_good_replies_are_full_coverage(chat_server: Any, states: list[State]) -> None:
+    (advice,) = teacher(chat_server, n_samples=10).advise(states[:1])
+    assert advice.coverage == 1.0  # ten times 0.1, added up, is less
+
+
+def test_seeds_are_a_requests_own_and_the_same_in_every_run(
+    chat_server: Any, states: list[State]
+) -> None:
+    n = 4
+    for seed in (0, 1, 0):
+        list(teacher(chat_server, n_samples=n, seed=seed, max_in_flight=1).advise(states))
+    seeds = [body["seed"] for body in chat_server.requests]
+    first, second, again = seeds[:6], seeds[6:12], seeds[12:]
+    assert first == again
+    # A server gives the n replies of a request the seeds s, s + 1, …: none is used twice.
+    used = {seed + i for seed in first + second for i in range(n)}
+    assert len(used) == len(first + second) * n
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
 @pytest.mark.parametrize("trouble", [408, 409, 429, 500, 503, "reset"])
 def test_trouble_then_good(trouble: str | int, chat_server: Any, states: list[State]) -> None:
     chat_server.script = [trouble, trouble]
@@ -107,6 +135,15 @@ def test_trouble_for_ever(
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value.__cause__)
     assert len(chat_server.requests) == requests
+
+
+def test_a_slow_server_is_told_from_a_missing_one(chat_server: Any, states: list[State]) -> None:
+    chat_server.delay_s = 1.0
+    with pytest.raises(
+        TeacherError, match=r"no reply within 0\.2 s\); .*raise timeout_s"
+    ) as caught:
+        list(teacher(chat_server, timeout_s=0.2, max_retries=1).advise(states[:1]))
+    assert "base_url" not in str(caught.value)
 
 
 def test_finished_questions_are_yielded_before_a_failure(
