@@ -64,7 +64,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if names & {"DatasetError", "TeacherError", "QueryError"}:
         return message, 1
     if "Failed to reach API" in message:
-        way_out = "Start it, or go without: prefect profile use ephemeral; unset PREFECT_API_URL"
+        way_out = (
+            "Start it, or go without: unset PREFECT_API_URL; prefect config unset PREFECT_API_URL"
+        )
         return f"{message.splitlines()[0]} {way_out}", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1

@@ -55,7 +55,8 @@ class Advice:
     """One teacher's answer for one state.
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
-    ``coverage`` is the mass on valid, admissible plans before that normalisation.
+    ``coverage`` is what was on valid plans before that normalisation: the model's mass on the
+    options it was offered (logprobs), or the share of its replies that the grammar parses (sampling).
     """
 
     state: State
