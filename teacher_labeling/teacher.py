@@ -56,7 +56,7 @@ class Advice:
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
     ``coverage`` is what was on valid plans before that normalisation: the model's mass on the
-    options it was offered (logprobs), or the share of its replies that the grammar parses (sampling).
+    options it was offered (logprobs), or the share of its replies that parse (sampling).
     """
 
     state: State
