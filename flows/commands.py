@@ -88,7 +88,7 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     start.add_argument(
         "--from-run",
         metavar="RUN",
-        help="run whose student to start from (default: the newest pretrain or teach run)",
+        help="run whose student to start from (default: the newest)",
     )
     start.add_argument("--resume", metavar="RUN", help="unfinished finetune run to go on with")
     parsers["teach"].add_argument(

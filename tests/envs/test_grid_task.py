@@ -33,7 +33,8 @@ def test_the_key_is_a_hash_of_family_and_text() -> None:
     state = door_key_state("SimpleDoorKey", ("key",), "")
     assert state.key == state_key("SimpleDoorKey", state.text)
     assert state.key != state_key("Other", state.text)
-    assert state.key == "59c8d3f5b0c8b1a6" or len(state.key) == 16
+    # Stored advice is found by these: another hash would ask every state again.
+    assert door_key_state("SimpleDoorKey", (), "").key == "a3feb22732f98aef"
 
 
 def test_every_task_keeps_its_protocol() -> None:

@@ -67,7 +67,7 @@ def test_teach_leaves_a_complete_run(taught: tuple[Workspace, str]) -> None:
     assert config["finetune"]["n_envs"] == 8
     report = workspace.run(run_id) / "report.html"
     assert f"report: {report}" in printed and "1,664 env steps" in printed
-    assert "http" not in report.read_text().split("<body")[1].split("src=")[-1][:4]
+    assert report.read_text().count("<h2") >= 5
     for policy in ("student", "pretrained", "teacher", "random"):
         assert policy in printed
     assert (workspace.run(run_id) / CHECKPOINT).stat().st_size < 1_000_000
