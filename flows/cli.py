@@ -67,7 +67,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         way_out = (
             "Start it, or go without: unset PREFECT_API_URL; prefect config unset PREFECT_API_URL"
         )
-        return f"{message.splitlines()[0]} {way_out}", 1
+        return f"{message.splitlines()[0].rstrip('/.')}. {way_out}", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
     hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"

@@ -37,7 +37,11 @@ def make_teacher(config: TeacherConfig, family: str) -> Teacher:
         from llm4teach.teacher_labeling.embedded_backend import EmbeddedTeacher
 
         return EmbeddedTeacher(
-            family, model or DEFAULT_MODEL, orders=config.orders, threads=config.threads
+            family,
+            model or DEFAULT_MODEL,
+            config.orders,
+            config.threads,
+            config.prompt or "embedded",
         )
     if config.teacher == "openai":
         from llm4teach.teacher_labeling.openai_backend import OpenAITeacher

@@ -21,6 +21,11 @@ class TeacherConfig(BaseModel):
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
     )
 
+    prompt: str | None = Field(
+        None,
+        description="embedded, openai: the template teacher_labeling/prompts/<family>.<prompt>.txt "
+        "(by default embedded or sampling)",
+    )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
     )

@@ -43,6 +43,7 @@ class EmbeddedTeacher:
         family: task family, which chooses the prompt.
         model: name of an embedded model.
         orders: at most so many orders of the worked examples (one example has one order).
+        prompt: name of the template, of those for the family.
         threads: CPU threads; by default one fewer than the cores, at least one.
 
     Raises:
@@ -50,10 +51,15 @@ class EmbeddedTeacher:
     """
 
     def __init__(
-        self, family: str, model: str = DEFAULT_MODEL, orders: int = 3, threads: int | None = None
+        self,
+        family: str,
+        model: str = DEFAULT_MODEL,
+        orders: int = 3,
+        threads: int | None = None,
+        prompt: str = "embedded",
     ) -> None:
         spec = embedded_model(model)
-        self._template = load_template(family, "embedded")
+        self._template = load_template(family, prompt)
         examples = len(self._template.examples)
         orders = max(1, min(orders, examples))
         # Evenly spaced rotations: each has another example last, which weighs the most.

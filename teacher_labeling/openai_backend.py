@@ -44,7 +44,7 @@ class OpenAITeacher:
         self._config = config
         # Without chance all replies are one, and vLLM refuses n > 1.
         self._n_samples = config.n_samples if config.temperature > 0 else 1
-        self._template = load_template(family, "sampling")
+        self._template = load_template(family, config.prompt or "sampling")
         self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries)
         self._model = _in_thread(self._choose_model())
         self.info = TeacherInfo(

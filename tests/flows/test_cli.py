@@ -120,7 +120,11 @@ def test_misuse_is_told_in_one_line(
         (DatasetError("no trajectories"), 1, "error: no trajectories"),
         (TeacherError("no such model"), 1, "error: no such model"),
         (KeyError("oops"), 1, "error: KeyError: 'oops' (LLM4TEACH_DEBUG=1 shows where)"),
-        (RuntimeError("Failed to reach API at http://x"), 1, "Start that server, or unset"),
+        (
+            RuntimeError("Failed to reach API at http://x"),
+            1,
+            "http://x. Start it, or go without: unset",
+        ),
         (KeyboardInterrupt(), 130, "llm4teach: interrupted"),
     ],
 )

@@ -39,6 +39,17 @@ def test_no_recording_for_the_family() -> None:
         make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "NoSuchTask")
 
 
+def test_another_prompt_makes_another_teacher() -> None:
+    versions = set()
+    for prompt in (None, "embedded", "embedded-six"):
+        teacher = make_teacher(TeacherConfig(prompt=prompt), FAMILY)
+        versions.add((teacher.info.prompt_version, teacher.info.settings))
+        teacher.close()
+    assert len(versions) == 2 and {settings for _, settings in versions} == {"orders=1", "orders=3"}
+    with pytest.raises(TeacherError, match="no nonsense prompt"):
+        make_teacher(TeacherConfig(prompt="nonsense"), FAMILY)
+
+
 def test_a_recording_of_ones_own(tmp_path: Path) -> None:
     own = tmp_path / "own.json"
     config = TeacherConfig(teacher="recorded", recording=own)

@@ -9,7 +9,7 @@ from llm4teach.teacher_labeling.grammar import parse_reply
 from llm4teach.teacher_labeling.prompting import load_template, parse_template
 from llm4teach.teacher_labeling.teacher import TeacherError
 
-USES = ["sampling", "embedded"]
+USES = ["sampling", "embedded", "embedded-six"]
 SMALL = "note\n[system]\nrules\n[user]\nu1\n[assistant]\na1\n[user]\nu2\n[assistant]\na2\n[user]\n"
 
 
