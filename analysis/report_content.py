@@ -124,11 +124,18 @@ def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]
 def command(kind: str, workspace: str, config: Mapping[str, Any]) -> str:
     """The command line that starts this run again, every setting spelled out but the secrets."""
     flags = [
-        f"--{name} {shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))}"
+        f"{_flag(name)} "
+        + shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
         for name, value in _flatten({"workspace": workspace, **config})
         if value is not None and value != _HIDDEN
     ]
     return " \\\n  ".join([f"llm4teach {kind}", *flags])
+
+
+def _flag(path: str) -> str:
+    """A setting's flag; the command line writes ``teacher.teacher`` as ``--teacher``."""
+    section, _, name = path.partition(".")
+    return f"--{section if section == name else path}"
 
 
 _HIDDEN = "(not shown)"

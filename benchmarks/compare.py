@@ -100,7 +100,7 @@ def _taught(settings: Settings, seed: int) -> list[dict[str, Any]]:
 def _used(results: dict[str, Any]) -> dict[str, Any]:
     return {
         "env steps": results["collect_steps"] + results.get("finetune_steps", 0),
-        "questions": results["questions"] + results.get("live_questions", 0),
+        "questions": results["questions"],
         "tokens": results["prompt_tokens"] + results["completion_tokens"],
     }
 

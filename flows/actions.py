@@ -48,8 +48,9 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
             workspace.existing_run(run_id)
             parameters[name] = run_id
     # Without a server to report to, a single stage need not wait for a temporary one.
-    as_flow = has_own_server() or arguments.command == "teach"
-    if as_flow and not has_own_server() and sys.stderr.isatty() and not arguments.quiet:
+    own_server = has_own_server()
+    as_flow = own_server or arguments.command == "teach"
+    if as_flow and not own_server and sys.stderr.isatty() and not arguments.quiet:
         print("starting a temporary Prefect server …", file=sys.stderr)
     prepare_environment(workspace.root)
     module = import_module(f"llm4teach.flows.{_FLOWS[arguments.command]}")

@@ -68,6 +68,7 @@ def finetune(ctx: Context, config: FinetuneConfig, student: Student) -> None:
     asked = teacher.questions
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
     ctx.run.count(
+        questions=asked.asked,
         live_questions=asked.asked,
         prompt_tokens=asked.prompt_tokens,
         completion_tokens=asked.completion_tokens,

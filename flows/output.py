@@ -28,13 +28,12 @@ def print_result(result: Mapping[str, Any]) -> None:
         print_table([_evaluation_row(row) for row in table])
         print()
     steps = result.get("collect_steps", 0) + result.get("finetune_steps", 0)
-    questions = result.get("questions", 0) + result.get("live_questions", 0)
     tokens = result.get("prompt_tokens", 0) + result.get("completion_tokens", 0)
     used = []
     if steps:
         used.append(f"{steps:,} env steps")
-    if "questions" in result or "live_questions" in result:
-        asked = f"{questions} questions to {result['teacher_id']}"
+    if "questions" in result:
+        asked = f"{result['questions']} questions to {result['teacher_id']}"
         used.append(f"{asked} ({tokens:,} tokens, {result.get('teacher_s', 0):.0f} s)")
     if "student_bytes" in result:
         used.append(f"a student of {result['student_bytes'] / 1000:.0f} kB")

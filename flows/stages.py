@@ -257,7 +257,11 @@ def new_student(task: Task, seed: int) -> Student:
     """Return a student with fresh weights, on a GPU if there is one."""
     torch.manual_seed(seed)
     student = Student(task.observation_shape, len(task.action_names))
-    return student.to("cuda" if torch.cuda.is_available() else "cpu")
+    return student.to(_device())
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def stored_student(ctx: Context, run_id: str, name: str = CHECKPOINT) -> Student:
@@ -269,7 +273,7 @@ def stored_student(ctx: Context, run_id: str, name: str = CHECKPOINT) -> Student
     student, facts = load_student(ctx.workspace.existing_run(run_id) / name)
     if facts["task"] != ctx.task.name:
         raise DatasetError(f"run {run_id} trained on {facts['task']}, not on {ctx.task.name}")
-    return student.to("cuda" if torch.cuda.is_available() else "cpu")
+    return student.to(_device())
 
 
 def store_student(ctx: Context, student: Student, after: str) -> None:

@@ -1,0 +1,24 @@
+"""The report's "how to reproduce" is a command line that means the run's own settings."""
+
+from __future__ import annotations
+
+import shlex
+
+from llm4teach.analysis.report_content import command
+from llm4teach.flows.arguments import build_parser, given_settings, parse
+from llm4teach.flows.commands import COMMANDS
+from llm4teach.flows.config import load_settings
+
+
+def test_the_printed_command_gives_the_same_settings() -> None:
+    flags = {
+        "teacher": {"teacher": "recorded/vicuna-33b", "n_samples": 3},
+        "finetune": {"kl_coef": 0.25, "n_envs": 8},
+        "seed": 4,
+    }
+    settings = load_settings(flags)
+    config = settings.model_dump(mode="json", exclude={"workspace"})
+    program, *words = shlex.split(command("teach", "workspace", config).replace("\\\n", " "))
+    assert program == "llm4teach"
+    parser, _ = build_parser(COMMANDS)
+    assert load_settings(given_settings(parse(parser, words))) == settings
