@@ -136,10 +136,15 @@ def pick_up(view: GridView, name: str) -> Decision:
 
 
 def drop(view: GridView, name: str) -> Decision:
-    """Turn or walk to face an empty cell and put the object there. Done: not carried."""
+    """Turn or walk to face an empty cell that is not beside a door, and put the object there.
+
+    Done: not carried. (What is put down before a door keeps it shut for good.)
+    """
     if not view.holds(name):
         return Outcome.DONE
-    return view.approach(view.cells("empty"), then=(DROP,))
+    doors = np.pad(view.cells("door"), 1)
+    beside = doors[2:, 1:-1] | doors[:-2, 1:-1] | doors[1:-1, 2:] | doors[1:-1, :-2]
+    return view.approach(view.cells("empty") & ~beside, then=(DROP,))
 
 
 def open_(view: GridView, name: str) -> Decision:
