@@ -13,7 +13,7 @@ from pyarrow.fs import LocalFileSystem
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import part_paths, read_json
-from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS
+from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 RUNS = pa.schema(
@@ -42,6 +42,7 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]
             part_paths(workspace.root / "advice"),
         ),
         "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
+        "outcomes": (schema.OUTCOMES, sorted(runs.glob(f"*/{OUTCOMES}"))),
         "evaluations": (schema.EVALUATIONS, sorted(runs.glob(f"*/{EVALUATION}"))),
     }
 

@@ -34,7 +34,7 @@ def trajectories(observation_shape: Sequence[int]) -> pa.Schema:
             ("reward", pa.float32(), "", "for this step"),
             ("terminated", pa.bool_(), "", "the episode ended by itself"),
             ("truncated", pa.bool_(), "", "the time limit ended it"),
-            ("behaviour", pa.string(), "", "who chose: teacher, student, option or noise"),
+            ("behaviour", pa.string(), "", "who chose: student, noise, or 'option: ' and the plan"),
             ("action_logprob", pa.float32(), "nats", "of the behaviour mixture"),
         ],
     )
@@ -71,6 +71,20 @@ ADVICE = _table(
     ],
 )
 
+OUTCOMES = _table(
+    "outcomes",
+    [
+        ("run_id", pa.string(), "", "run whose trajectories these outcomes come from"),
+        ("state_key", pa.string(), "", "content hash of task family and state_text"),
+        ("state_text", pa.string(), "", "what the teacher was told"),
+        ("plan", pa.string(), "", "advised or admissible in this state"),
+        ("advised", pa.float64(), "", "the teacher's probability"),
+        ("weighed", pa.float64(), "", "the probability after its outcomes"),
+        ("value", pa.float64(), "reward", "expected discounted return of following it"),
+        ("segments", pa.int64(), "segments", "how often it was followed"),
+    ],
+)
+
 METRICS = _table(
     "metrics",
     [
@@ -88,7 +102,7 @@ EVALUATIONS = _table(
     [
         ("run_id", pa.string(), "", ""),
         ("task", pa.string(), "", ""),
-        ("policy", pa.string(), "", "student, teacher or random"),
+        ("policy", pa.string(), "", "student, pretrained, weighed (advice), teacher or random"),
         ("mode", pa.string(), "", "sampled or greedy"),
         ("seed", pa.int64(), "", "held-out seed of the episode"),
         ("success", pa.bool_(), "", "terminated with a positive return"),

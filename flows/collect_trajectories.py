@@ -8,6 +8,7 @@ from prefect import flow
 
 from llm4teach.flows import stages
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.students import stored_student
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -38,6 +39,6 @@ def collect_trajectories(
     with stages.opened(
         "collect", workspace, task, teacher, seed, join=run_id, collect=collect
     ) as ctx:
-        student = stages.stored_student(ctx, from_run) if from_run else None
-        stages.collect(ctx, collect, student, steps or collect.steps)
+        student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
+        stages.collect(ctx, collect, student, steps or collect.steps, weighed_by=from_run)
     return outcome(ctx)

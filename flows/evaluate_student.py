@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import online_stages, stages
+from llm4teach.flows.students import newest_student
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -35,6 +36,6 @@ def evaluate_student(
     with stages.opened(
         "evaluate", workspace, task, teacher, seed, join=run_id, evaluate=evaluate
     ) as ctx:
-        evaluated = run_id or from_run or stages.newest_student(ctx)
+        evaluated = run_id or from_run or newest_student(ctx.workspace, ctx.task)
         online_stages.evaluate(ctx, evaluate, evaluated)
     return online_stages.outcome(ctx)

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import online_stages, stages
+from llm4teach.flows.students import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -41,7 +42,9 @@ def finetune_student(
     with stages.opened(
         "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, finetune=finetune
     ) as ctx:
-        start = ctx.run.results.get("from_run") or run_id or from_run or stages.newest_student(ctx)
+        start = ctx.run.results.get("from_run") or run_id or from_run
+        start = start or newest_student(ctx.workspace, ctx.task)
         ctx.run.note(from_run=start)
-        online_stages.finetune(ctx, finetune, stages.stored_student(ctx, start))
+        student = stored_student(ctx.workspace, ctx.task, start)
+        online_stages.finetune(ctx, finetune, student, weighed_by=start)
     return online_stages.outcome(ctx)

@@ -12,10 +12,11 @@ from torch.utils.tensorboard import SummaryWriter
 from llm4teach.analysis.report import write_report
 from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import read_parquet
-from llm4teach.datasets.runs import CHECKPOINT, EVALUATION
+from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.flows.progress import stage
-from llm4teach.flows.stages import PRETRAINED, RESUME, Context, store_student, stored_student
+from llm4teach.flows.stages import Context
+from llm4teach.flows.students import PRETRAINED, RESUME, store_student, stored_student
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig, Mode
 from llm4teach.student.evaluate import evaluate_policy
 from llm4teach.student.finetune import Finetuner
@@ -31,9 +32,14 @@ from llm4teach.student.policies import (
 FILMS = 3  # episodes whose actions the report shows
 
 
-def finetune(ctx: Context, config: FinetuneConfig, student: Student) -> None:
-    """Train the student online and store it; go on from the run's last checkpoint if it has one."""
-    teacher = ctx.live_teacher(ask=True)
+def finetune(
+    ctx: Context, config: FinetuneConfig, student: Student, weighed_by: str | None = None
+) -> None:
+    """Train the student online and store it; go on from the run's last checkpoint if it has one.
+
+    The teacher's advice counts as the outcomes of the run ``weighed_by`` have weighed it.
+    """
+    teacher = ctx.live_teacher(ask=True, weighed_by=weighed_by)
     tuner = Finetuner(ctx.task, student, teacher, config, ctx.seed)
     state = ctx.run.folder / RESUME
     if state.exists():
@@ -64,7 +70,7 @@ def finetune(ctx: Context, config: FinetuneConfig, student: Student) -> None:
         tuner.run(log, checkpoint)
         shown.summary = shown.summary or "0 env steps"
     board.close()
-    store_student(ctx, student, "finetune")
+    store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
     asked = teacher.questions
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
     ctx.run.count(
@@ -84,16 +90,20 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     """Play the held-out episodes with student, teacher and a random policy; store every episode."""
     teacher = ctx.live_teacher(ask=True)
     random = uniform_policy(len(ctx.task.action_names))
+    weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
     others: list[Contestant] = [
+        ("weighed", teacher_policy(weighed), "sampled"),
         ("teacher", teacher_policy(teacher), "sampled"),
         ("teacher", teacher_policy(teacher), "greedy"),
         ("random", random, "sampled"),
     ]
+    if not (ctx.workspace.run(from_run) / OUTCOMES).exists():
+        del others[0]
     episodes = _play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     ctx.run.note(
         films=[film(ctx, episode, teacher) for episode in shown],
-        student_bytes=n_bytes(stored_student(ctx, from_run)),
+        student_bytes=n_bytes(stored_student(ctx.workspace, ctx.task, from_run)),
         evaluated_run=from_run,
     )
     ctx.run.count(evaluation_questions=teacher.questions.asked)
@@ -117,7 +127,7 @@ def _students(ctx: Context, from_run: str) -> list[Contestant]:
     names = {"student": CHECKPOINT, "pretrained": PRETRAINED}
     modes: tuple[Mode, ...] = ("sampled", "greedy")
     return [
-        (name, student_policy(stored_student(ctx, from_run, file)), mode)
+        (name, student_policy(stored_student(ctx.workspace, ctx.task, from_run, file)), mode)
         for name, file in names.items()
         if name == "student" or (ctx.workspace.run(from_run) / file).exists()
         for mode in modes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +14,28 @@ from pydantic import BaseModel
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import part_paths
-from llm4teach.datasets.runs import CHECKPOINT, MANIFEST, Run, read_config
+from llm4teach.datasets.runs import MANIFEST, Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
-from llm4teach.student.checkpoint import load_student, save_student
+from llm4teach.flows.students import new_student, store_student
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.student.distill import Steps, distil
+from llm4teach.student.leaders import Leader, OptionLeader, PolicyLeader
 from llm4teach.student.network import Student
-from llm4teach.student.policies import Policy, option_policy, student_policy, teacher_policy
+from llm4teach.student.outcome_rows import read_weighed, write_outcomes
+from llm4teach.student.outcomes import weigh_trajectories
+from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
-PRETRAINED, RESUME = "pretrained.safetensors", "resume.safetensors"
 _SECTIONS: dict[str, type[BaseModel]] = {
     "teacher": TeacherConfig,
     "collect": CollectConfig,
@@ -61,9 +62,13 @@ class Context:
         folder = self.workspace.advice(self.task.family, info.slug)
         return AdviceStore(folder, info.teacher_id, info.prompt_version)
 
-    def live_teacher(self, ask: bool) -> LiveTeacher:
-        """Stored advice; with ``ask``, states that have none are asked about."""
-        return LiveTeacher(self.task, self.store, self.teacher if ask else None)
+    def live_teacher(self, ask: bool, weighed_by: str | None = None) -> LiveTeacher:
+        """Stored advice; with ``ask``, states that have none are asked about.
+
+        ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice.
+        """
+        weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
+        return LiveTeacher(self.task, self.store, self.teacher if ask else None, weighed)
 
 
 @contextmanager
@@ -137,11 +142,18 @@ def _identity(teacher: Teacher) -> dict[str, str]:
     }
 
 
-def collect(ctx: Context, config: CollectConfig, student: Student | None, steps: int) -> None:
+def collect(
+    ctx: Context,
+    config: CollectConfig,
+    student: Student | None,
+    steps: int,
+    weighed_by: str | None = None,
+) -> None:
     """Bring the run's trajectories up to ``steps`` env steps.
 
-    The first steps follow a simple behaviour; once there is a student, teacher and student lead.
-    What the run has already stored counts, so that a collection can be taken up again.
+    The first steps follow admissible plans; once there is a student, it and the advice, weighed by
+    the outcomes of the run ``weighed_by``, take turns. What the run has already stored counts, so
+    that a collection can be taken up again.
     """
     folder = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
     stored = read_steps(folder, ctx.task.observation_shape) if part_paths(folder) else None
@@ -157,18 +169,19 @@ def collect(ctx: Context, config: CollectConfig, student: Student | None, steps:
         rng=np.random.default_rng((ctx.seed, have)),
         first_episode=first,
     )
-    behaviours: dict[str, tuple[Policy, float]] = {"option": (option_policy(ctx.task), 1.0)}
+    advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
+    doubt = 1.0 if student is None else config.doubt
+    options = OptionLeader(ctx.task, advice, doubt, np.random.default_rng((ctx.seed, have, 1)))
+    leaders: list[tuple[Leader, float]] = [(options, 1.0)]
     if student is not None:
-        behaviours = {
-            "teacher": (teacher_policy(ctx.live_teacher(ask=False)), config.teacher_share),
-            "student": (student_policy(student), 1 - config.teacher_share),
-        }
+        pupil = PolicyLeader("student", student_policy(student))
+        leaders = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
     with stage("collect", max(0, steps - have), "env steps") as shown:
-        report = collector.collect(max(0, steps - have), behaviours, shown.advance)
-        leaders = " and ".join(behaviours)
+        report = collector.collect(max(0, steps - have), leaders, shown.advance)
+        led = "options" if student is None else "advice and student"
         ended = report.episodes_ended
         solved = f"{report.successes} of {ended} episodes solved" if ended else "no episode ended"
-        shown.summary = f"{report.steps:,} env steps led by {leaders}, {solved}"
+        shown.summary = f"{report.steps:,} env steps led by {led}, {solved}"
     rate = report.successes / max(1, report.episodes_ended)
     ctx.run.log(
         "collect", have + report.steps, {"success_rate": rate, "episodes": report.episodes_ended}
@@ -197,14 +210,22 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
 
 
 def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -> Student:
-    """Distil the stored advice on the trajectories into a new student, and store it."""
+    """Distil the stored advice, weighed by its outcomes, into a new student, and store it."""
     t = trajectories.column("t")
+    episode_ends = np.append(t[1:] != t[:-1] + 1, True)
+    if config.outcome_temperature:
+        states = describe(ctx.task, distinct_states(trajectories))
+        outcomes = weigh_trajectories(
+            trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
+        )
+        write_outcomes(ctx.run.folder, ctx.run.run_id, outcomes)
+    teacher = ctx.live_teacher(ask=False, weighed_by=ctx.run.run_id)
     steps = Steps(
         observations=trajectories.observations,
-        teacher_probs=ctx.live_teacher(ask=False).teacher_probs(trajectories.observations),
+        teacher_probs=teacher.teacher_probs(trajectories.observations),
         rewards=trajectories.column("reward"),
         terminated=trajectories.column("terminated"),
-        segment_ends=np.append(t[1:] != t[:-1] + 1, True),
+        segment_ends=episode_ends,
     )
     student = new_student(ctx.task, ctx.seed)
     with stage("pretrain", config.epochs, "epochs") as shown:
@@ -221,7 +242,7 @@ def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -
             distil(student, steps, config, ctx.seed, on_epoch)
         except ValueError as error:
             raise DatasetError(f"cannot pretrain on {ctx.task.name}: {error}") from None
-    store_student(ctx, student, "pretrain")
+    store_student(ctx.run, ctx.task, student, "pretrain", ctx.seed)
     return student
 
 
@@ -233,53 +254,3 @@ def trajectories(ctx: Context, run_id: str | None) -> Trajectories:
     """
     folder = ctx.workspace.trajectories(ctx.task.name, run_id)
     return read_steps(folder, ctx.task.observation_shape)
-
-
-def newest_student(ctx: Context) -> str:
-    """Return the newest complete run of this task that has a student.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    for run_id in reversed(ctx.workspace.run_ids()):
-        folder = ctx.workspace.run(run_id)
-        if (folder / MANIFEST).exists() and (folder / CHECKPOINT).exists():
-            _, facts = load_student(folder / CHECKPOINT)
-            if facts["task"] == ctx.task.name:
-                return run_id
-    raise DatasetError(
-        f"no student for {ctx.task.name} in {ctx.workspace.root}; "
-        "make one first (llm4teach teach, or llm4teach pretrain)"
-    )
-
-
-def new_student(task: Task, seed: int) -> Student:
-    """Return a student with fresh weights, on a GPU if there is one."""
-    torch.manual_seed(seed)
-    student = Student(task.observation_shape, len(task.action_names))
-    return student.to(_device())
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def stored_student(ctx: Context, run_id: str, name: str = CHECKPOINT) -> Student:
-    """Load a run's student for this task.
-
-    Raises:
-        DatasetError: there is none, or it was trained for another task.
-    """
-    student, facts = load_student(ctx.workspace.existing_run(run_id) / name)
-    if facts["task"] != ctx.task.name:
-        raise DatasetError(f"run {run_id} trained on {facts['task']}, not on {ctx.task.name}")
-    return student.to(_device())
-
-
-def store_student(ctx: Context, student: Student, after: str) -> None:
-    """Write the student as the run's newest; the pretrained one is kept beside for comparison."""
-    facts = {"task": ctx.task.name, "run_id": ctx.run.run_id, "after": after, "seed": ctx.seed}
-    plain = copy.deepcopy(student).cpu()
-    save_student(ctx.run.folder / CHECKPOINT, plain, facts)
-    if after == "pretrain":
-        save_student(ctx.run.folder / PRETRAINED, plain, facts)

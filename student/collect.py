@@ -1,8 +1,8 @@
-"""Collecting trajectories with a mixture of behaviours, written part by part."""
+"""Collecting trajectories that several leaders take turns in, written part by part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from llm4teach.datasets.trajectories import write_steps
 from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector import EpisodeVector, Step
-from llm4teach.student.policies import Policy, sample
+from llm4teach.student.leaders import Leader
+from llm4teach.student.policies import sample
 
 WRITE_EVERY = 4_096  # steps a part
 
@@ -28,7 +29,7 @@ class CollectReport:
 
 
 class Collector:
-    """Steps environments under behaviours that each lead whole episodes, with added noise.
+    """Steps environments under leaders that each have whole episodes, with added noise.
 
     Args:
         task: whose episodes.
@@ -63,30 +64,28 @@ class Collector:
     def collect(
         self,
         steps: int,
-        behaviours: Mapping[str, tuple[Policy, float]],
+        leaders: Sequence[tuple[Leader, float]],
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> CollectReport:
         """Collect at most ``steps`` env steps (a multiple of n_envs).
 
         Args:
             steps: upper bound.
-            behaviours: by name, a policy and the share of episodes that it leads.
+            leaders: each with the share of episodes that it leads.
             on_steps: told of every batch of steps.
         """
-        names = np.array(list(behaviours))
-        shares = np.array([share for _, share in behaviours.values()])
-        policies = {name: policy for name, (policy, _) in behaviours.items()}
+        shares = np.array([share for _, share in leaders])
         n = len(self._envs)
 
-        def draw(count: int) -> NDArray[np.str_]:
-            return self._rng.choice(names, size=count, p=shares / shares.sum())
+        def draw(count: int) -> NDArray[np.int64]:
+            return self._rng.choice(len(leaders), size=count, p=shares / shares.sum())
 
         report = CollectReport()
-        leaders = draw(n)
+        leading = draw(n)
         for _ in range(steps // n):
-            step = self._step(policies, leaders)
+            step = self._step([leader for leader, _ in leaders], leading)
             ended = step.terminated | step.truncated
-            leaders[ended] = draw(int(ended.sum()))
+            leading[ended] = draw(int(ended.sum()))
             report.steps += n
             report.episodes_ended += int(ended.sum())
             report.successes += int((step.terminated & (step.rewards > 0)).sum())
@@ -96,13 +95,14 @@ class Collector:
         self.write()
         return report
 
-    def _step(self, policies: Mapping[str, Policy], leaders: NDArray[np.str_]) -> Step:
-        observations = self._envs.observations.copy()
-        probs = np.zeros((len(leaders), len(self._task.action_names)), np.float32)
-        for name, policy in policies.items():
-            led = leaders == name
-            if led.any():
-                probs[led] = policy(observations[led])
+    def _step(self, leaders: Sequence[Leader], leading: NDArray[np.int64]) -> Step:
+        observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
+        probs = np.zeros((len(leading), len(self._task.action_names)), np.float32)
+        behaviours = np.full(len(leading), "", object)
+        for i, leader in enumerate(leaders):
+            led = np.flatnonzero(leading == i)
+            if len(led):
+                probs[led], behaviours[led] = leader.lead(observations[led], led, started[led])
         uniform = np.full_like(probs, 1 / probs.shape[1])
         noisy = self._rng.random(len(probs)) < self._noise
         actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
@@ -122,7 +122,7 @@ class Collector:
                 "reward": step.rewards,
                 "terminated": step.terminated,
                 "truncated": step.truncated,
-                "behaviour": np.where(noisy, "noise", leaders),
+                "behaviour": np.where(noisy, "noise", behaviours),
                 "action_logprob": np.log(mixture[np.arange(len(actions)), actions]),
             }
         )

@@ -20,6 +20,9 @@ class CollectConfig(_Settings):
     teacher_share: float = Field(
         0.5, ge=0, le=1, description="share of later rounds' episodes led by the teacher"
     )
+    doubt: float = Field(
+        0.3, ge=0, le=1, description="probability of any admissible plan instead of the advised one"
+    )
     noise: float = Field(0.1, ge=0, le=1, description="probability of a uniformly random action")
 
 
@@ -30,7 +33,16 @@ class PretrainConfig(_Settings):
     batch_size: int = Field(128, ge=1, description="steps a gradient step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of Adam's one-cycle schedule")
     value_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
-    gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the critic's returns")
+    gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the returns")
+    outcome_temperature: float = Field(
+        0.01, ge=0, description="return that outweighs advice e-fold; 0 takes advice as it is"
+    )
+    outcome_doubt: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of belief that is any admissible plan's, not the advice's",
+    )
 
 
 class FinetuneConfig(_Settings):
@@ -62,4 +74,4 @@ class EvaluateConfig(_Settings):
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
 
 
-Mode = Literal["sampled", "greedy"]
+Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles

@@ -11,6 +11,7 @@ from llm4teach.envs.seeds import held_out_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
+from llm4teach.student.greedy import GreedyPlay
 from llm4teach.student.policies import Policy, sample
 
 
@@ -27,7 +28,8 @@ def evaluate_policy(
     Args:
         task: to play.
         policy: gives action probabilities.
-        mode: draw from them, or take the likeliest action (the first of equals).
+        mode: draw from them (sampled), take the likeliest action always (argmax), or unless it has
+            led back to the same observation (greedy; see `GreedyPlay`).
         config: number of episodes, and how many run side by side.
         seed: of the drawn actions; the episodes' own seeds are fixed.
         on_episodes: told how many episodes just ended.
@@ -36,7 +38,7 @@ def evaluate_policy(
         ``seed``, ``success`` (terminated with a positive return), ``return``, ``length`` (env
         steps) and ``actions`` of each episode.
     """
-    rng = np.random.default_rng(seed)
+    rng, greedy = np.random.default_rng(seed), GreedyPlay()
     n_envs = min(config.n_envs, config.episodes)
     envs = EpisodeVector(task, n_envs, iter(held_out_seeds(config.episodes)))
     played: list[list[int]] = [[] for _ in range(n_envs)]
@@ -46,7 +48,12 @@ def evaluate_policy(
         running = np.flatnonzero(envs.active)
         probs = policy(envs.observations[running])  # (n_running, n_actions)
         actions = np.zeros(n_envs, np.int64)
-        actions[running] = probs.argmax(1) if mode == "greedy" else sample(probs, rng)
+        if mode == "sampled":
+            actions[running] = sample(probs, rng)
+        elif mode == "greedy":
+            actions[running] = greedy.choose(probs, envs.observations[running], running)
+        else:
+            actions[running] = probs.argmax(1)
         seeds = envs.seeds.copy()
         step = envs.step(actions)
         returns[running] += step.rewards[running]
@@ -64,6 +71,7 @@ def evaluate_policy(
                 }
             )
             returns[i], played[i] = 0.0, []
+            greedy.forget(int(i))
         if len(ended):
             on_episodes(len(ended))
     return sorted(episodes, key=lambda episode: episode["seed"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from llm4teach.envs.task import Observations, Task
+from llm4teach.envs.task import Observations
 from llm4teach.student.network import Student
 
 Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
@@ -43,18 +43,6 @@ def uniform_policy(n_actions: int) -> Policy:
 def teacher_policy(teacher: AdviceSource) -> Policy:
     """Return the teacher's own policy: its grounded advice, and any action where it has none."""
     return lambda observations: _or_uniform(teacher.teacher_probs(observations))
-
-
-def option_policy(task: Task) -> Policy:
-    """Return the simplest behaviour that gets anywhere: all admissible options alike."""
-
-    def act(observations: Observations) -> NDArray[np.float32]:
-        distinct, which = np.unique(task.identify(observations), return_inverse=True)
-        options = [task.state(int(state_id)).options for state_id in distinct]
-        advice = [tuple((plan, 1 / len(plans)) for plan in plans) for plans in options]
-        return _or_uniform(task.ground(observations, advice, which))
-
-    return act
 
 
 def _or_uniform(probs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,17 +17,34 @@ from llm4teach.teacher_labeling.teacher import Teacher
 class LiveTeacher:
     """Looks advice up in memory; with a ``teacher`` it asks about what the store lacks.
 
-    Without one it is the stored advice alone: states that have none get a row of zeros.
+    Without one it is the stored advice alone: states that have none get a row of zeros. ``weighed``
+    advice, by state key, stands in the place of the teacher's own.
     """
 
-    def __init__(self, task: Task, store: AdviceStore, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        store: AdviceStore,
+        teacher: Teacher | None = None,
+        weighed: Mapping[str, Mixture] | None = None,
+    ) -> None:
         self.task, self._store, self._teacher = task, store, teacher
+        self._weighed = dict(weighed or {})
         self._plans: dict[str, Mixture] = {}
         self.questions = LabelReport()  # what was asked live
         self._load()
 
     def _load(self) -> None:
         self._plans = {row["state_key"]: plans_of(row) for row in self._store.rows()}
+
+    def mixtures(self, states: Sequence[State]) -> list[Mixture]:
+        """The distribution over plans for each state; empty where there is no advice.
+
+        Raises:
+            TeacherError: a state had to be asked about and the teacher cannot answer.
+        """
+        self._ask([state for state in states if state.key not in self._plans])
+        return [self._weighed.get(s.key) or self._plans.get(s.key, ()) for s in states]
 
     def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
         """Grounded advice pi_T(a | s), float32 (N, n_actions).
@@ -38,9 +57,7 @@ class LiveTeacher:
         state_ids = self.task.identify(observations)
         distinct, which = np.unique(state_ids, return_inverse=True)
         states = [self.task.state(int(state_id)) for state_id in distinct]
-        self._ask([state for state in states if state.key not in self._plans])
-        advice = [self._plans.get(state.key, ()) for state in states]
-        return self.task.ground(observations, advice, which)
+        return self.task.ground(observations, self.mixtures(states), which)
 
     def _ask(self, unseen: list[State]) -> None:
         if not unseen or self._teacher is None:

@@ -14,8 +14,9 @@ from llm4teach.student.collect import Collector
 from llm4teach.student.config import EvaluateConfig, PretrainConfig
 from llm4teach.student.distill import Steps, distil
 from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.leaders import OptionLeader, PolicyLeader
 from llm4teach.student.network import Student
-from llm4teach.student.policies import option_policy, student_policy, teacher_policy, uniform_policy
+from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
 
 from .toy import SHAPE, RightTeacher, ToyTask
 
@@ -35,9 +36,14 @@ def collector(folder: Path, noise: float = 0.0, first: int = 0) -> Collector:
     )
 
 
+def options() -> OptionLeader:
+    """Admissible plans, each as likely, held on to."""
+    return OptionLeader(DOOR_KEY, lambda states: [()] * len(states), 1.0, np.random.default_rng(0))
+
+
 def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) -> None:
-    mixture = {"option": (option_policy(DOOR_KEY), 0.5), "random": (uniform_policy(7), 0.5)}
-    report = collector(tmp_path, noise=0.25).collect(1_603, mixture)
+    leaders = [(options(), 0.5), (PolicyLeader("random", uniform_policy(7)), 0.5)]
+    report = collector(tmp_path, noise=0.25).collect(1_603, leaders)
     stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
     assert report.steps == len(stored) == 1_600
     ends = stored.column("terminated") | stored.column("truncated")
@@ -64,7 +70,7 @@ def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) 
 
 
 def test_every_action_of_a_uniform_policy_has_its_probability(tmp_path: Path) -> None:
-    collector(tmp_path).collect(80, {"random": (uniform_policy(7), 1.0)})
+    collector(tmp_path).collect(80, [(PolicyLeader("random", uniform_policy(7)), 1.0)])
     stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
     np.testing.assert_allclose(stored.column("action_logprob"), -np.log(7), rtol=1e-5)
 
@@ -135,7 +141,7 @@ def test_the_critic_learns_the_collected_returns() -> None:
 
 def test_evaluation_plays_each_held_out_seed_once() -> None:
     config = EvaluateConfig(episodes=30, n_envs=7)
-    policy = option_policy(DOOR_KEY)
+    policy = uniform_policy(7)
     episodes = evaluate_policy(DOOR_KEY, policy, "sampled", config, seed=0)
     assert [episode["seed"] for episode in episodes] == held_out_seeds(30)
     env = DOOR_KEY.make_env()
@@ -151,9 +157,9 @@ def test_evaluation_plays_each_held_out_seed_once() -> None:
         assert episode["success"] == (terminated and total > 0)
 
 
-def test_greedy_takes_the_likeliest_and_does_not_depend_on_the_seed() -> None:
+def test_argmax_takes_the_likeliest_and_does_not_depend_on_the_seed() -> None:
     task, teacher = ToyTask(), teacher_policy(RightTeacher())
     config = EvaluateConfig(episodes=9, n_envs=4)
-    runs = [evaluate_policy(task, teacher, "greedy", config, seed) for seed in (0, 1)]
+    runs = [evaluate_policy(task, teacher, "argmax", config, seed) for seed in (0, 1)]
     assert runs[0] == runs[1]
     assert all(episode["return"] == 8 and episode["success"] for episode in runs[0])

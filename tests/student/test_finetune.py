@@ -31,7 +31,7 @@ def weights(tuner: Finetuner) -> torch.Tensor:
 
 def score(trained: Student) -> float:
     episodes = evaluate_policy(
-        TASK, student_policy(trained), "greedy", EvaluateConfig(episodes=16), seed=0
+        TASK, student_policy(trained), "argmax", EvaluateConfig(episodes=16), seed=0
     )
     return float(np.mean([episode["return"] for episode in episodes]))
 
