@@ -35,7 +35,7 @@ class PretrainConfig(_Settings):
     value_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the returns")
     outcome_temperature: float = Field(
-        0.01, ge=0, description="return that outweighs advice e-fold; 0 takes advice as it is"
+        0.003, ge=0, description="return that outweighs advice e-fold; 0 takes advice as it is"
     )
     outcome_doubt: float = Field(
         0.2,

@@ -44,6 +44,28 @@ def test_turning_the_map_turns_nothing_in_the_answer() -> None:
     assert expected.logits.std(0).min() > 0.01, "or the test would say nothing"
 
 
+def test_other_colours_change_nothing_in_the_answer() -> None:
+    """Red and green keys and doors are what blue and grey ones are; walls stay grey."""
+    student, seen = noisy_student(), observations()
+    seen[:, 2, 2, :2] = torch.tensor([5, 0], dtype=torch.uint8)  # a red key
+    seen[:, 3, 2, :2] = torch.tensor([5, 1], dtype=torch.uint8)  # a green key
+    seen[:, 0, 2, :3] = torch.tensor([4, 1, 2], dtype=torch.uint8)  # a green door
+    seen[..., 0][(seen[..., 0] == 4) & (seen[..., 2] != 2)] = 1
+    others = seen.clone()
+    things = (seen[..., 0] == 5) | (seen[..., 0] == 4)
+    others[..., 1][things & (seen[..., 1] == 0)] = 2
+    others[..., 1][things & (seen[..., 1] == 1)] = 5
+    assert not torch.equal(seen, others)
+    alike = [i for i in range(len(seen)) if set(seen[i, ..., 1][things[i]].tolist()) <= {0, 1}]
+    assert alike
+    torch.testing.assert_close(student(seen[alike]).logits, student(others[alike]).logits)
+    swapped = seen.clone()
+    swapped[:, 0, 2, 1] = 0
+    assert not torch.allclose(student(swapped).logits, student(seen).logits), (
+        "which key fits counts"
+    )
+
+
 def test_maps_that_are_not_square_are_padded_with_the_unseen() -> None:
     student = Student((10, 7, 4), 7)
     narrow = observations()[:, :, :7].clone()
