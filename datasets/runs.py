@@ -21,6 +21,7 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
+ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
 

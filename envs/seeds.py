@@ -1,4 +1,4 @@
-"""Episode seeds: training and held-out ones are disjoint by construction."""
+"""Episode seeds: those of training, evaluation and validation are disjoint by construction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 HELD_OUT_START = 1 << 30  # training seeds lie below, held-out seeds from here on
+VALIDATION_START = HELD_OUT_START + (1 << 29)  # and from here on those of learning curves
+_BLOCK = 1 << 29  # seeds of either kind
 
 
 def training_seeds(run_seed: int, stream: str, start: int = 0) -> Iterator[int]:
@@ -20,4 +22,15 @@ def training_seeds(run_seed: int, stream: str, start: int = 0) -> Iterator[int]:
 
 def held_out_seeds(count: int, start: int = 0) -> list[int]:
     """The first ``count`` evaluation seeds; the same for every run, so that runs compare."""
-    return [HELD_OUT_START + i for i in range(start, start + count)]
+    return _block(HELD_OUT_START, count, start)
+
+
+def validation_seeds(count: int) -> list[int]:
+    """The first ``count`` seeds for watching a student learn; the same for every run."""
+    return _block(VALIDATION_START, count)
+
+
+def _block(first: int, count: int, start: int = 0) -> list[int]:
+    if start + count > _BLOCK:
+        raise ValueError(f"{start + count} seeds were asked for; there are {_BLOCK} of a kind")
+    return [first + i for i in range(start, start + count)]

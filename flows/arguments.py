@@ -89,6 +89,13 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def positive(text: str) -> int:
+    """Parse a whole number from 1 on, for arguments that are no settings."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings among the parsed arguments, nested as in the model."""
     nested: dict[str, Any] = {}

@@ -62,4 +62,11 @@ class EvaluateConfig(_Settings):
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
 
 
+class ValidationConfig(_Settings):
+    """Learning curves: episodes that are played on the way and that nothing learns from."""
+
+    points: int = Field(20, ge=1, description="how often over the budget of env steps")
+    episodes: int = Field(100, ge=1, description="at each point, at most (while long: 25 or more)")
+
+
 Mode = Literal["sampled", "greedy"]
