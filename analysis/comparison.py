@@ -95,12 +95,14 @@ class Comparison:
     """Methods that had the same budget, and the teacher."""
 
     task: str
+    teacher: str  # backend and model
     teacher_id: str
+    prompt_version: str
     seeds: list[int]
     budget: int  # env steps
     offline_steps: int  # of these, those of a method that pretrains
     methods: list[MethodResult]
-    teacher: TeacherResult
+    reference: TeacherResult
 
 
 def read_seed(workspace: Workspace, run_id: str) -> SeedResult:

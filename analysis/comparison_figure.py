@@ -35,7 +35,7 @@ def _draw(figure: Any, axes: Any, comparison: Comparison) -> None:
     for method, (colour, marker) in reversed(list(zip(comparison.methods, _LOOKS, strict=False))):
         _draw_method(axes, method, comparison, colour, marker)
     axes.axhline(
-        100 * comparison.teacher.sampled,
+        100 * comparison.reference.sampled,
         color=_INK,
         linewidth=1.4,
         linestyle=(0, (5, 3)),
@@ -62,7 +62,7 @@ def _draw(figure: Any, axes: Any, comparison: Comparison) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
     n = len(comparison.seeds)
     over = "one seed" if n == 1 else f"IQM of {n} seeds, bootstrap 95% bands"
-    figure.suptitle(f"{comparison.task}, taught by {comparison.teacher_id}", x=0.01, ha="left")
+    figure.suptitle(f"{comparison.task}, taught by {comparison.teacher}", x=0.01, ha="left")
     axes.set_title(over, fontsize=9.5, color=_FAINT, loc="right")
     handles, labels = axes.get_legend_handles_labels()
     order = [*reversed(range(len(handles) - 1)), len(handles) - 1]  # as in the table

@@ -23,8 +23,8 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def _teacher_row(comparison: Comparison) -> tuple[str, ...]:
-    teacher = comparison.teacher
-    cells = [comparison.teacher_id + ", its own policy"]
+    teacher = comparison.reference
+    cells = [comparison.teacher + ", its own policy"]
     for rate, interval in (
         (teacher.sampled, teacher.sampled_interval),
         (teacher.greedy, teacher.greedy_interval),
@@ -62,7 +62,7 @@ def _steps(steps: StepsTo, seeds: int) -> str:
 
 
 def _notes(comparison: Comparison) -> str:
-    n, teacher = len(comparison.seeds), comparison.teacher
+    n, teacher = len(comparison.seeds), comparison.reference
     seeds = "1 seed" if n == 1 else f"{n} seeds"
     return (
         f"{comparison.task}, {seeds}, at most {comparison.budget:,} env steps for each, the "

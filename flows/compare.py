@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell
 from llm4teach.flows.config import Settings
 from llm4teach.teacher_labeling.backends import make_teacher
-from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 METHODS = {  # by what the table calls them
     "plain PPO": cells.PPO,
@@ -45,37 +45,36 @@ def compare(settings: Settings, seeds: int, jobs: int) -> tuple[Comparison, Path
     workspace = Workspace(settings.workspace)
     advisor = make_teacher(settings.teacher, get_task(settings.task).family)
     advisor.close()
+    info = advisor.info
     numbers = [settings.seed + i for i in range(seeds)]
-    reference = Cell(cells.TEACHER, settings)
+    reference, whole = Cell(cells.TEACHER, settings), Cell(cells.TEACH, settings)
     grid = [
         Cell(method, settings.model_copy(update={"seed": n}))
         for n in numbers
         for method in METHODS.values()
     ]
-    run_ids = run_cells("compare", [reference, *grid], advisor.info, workspace, jobs)
+    run_ids = run_cells("compare", [reference, *grid], info, workspace, jobs)
     played, *trained = [read_seed(workspace, run_id) for run_id in run_ids]
-    whole = Cell(cells.TEACH, settings)
     comparison = Comparison(
         task=settings.task,
-        teacher_id=advisor.info.teacher_id,
+        teacher=f"{info.backend}/{info.model}",
+        teacher_id=info.teacher_id,
+        prompt_version=info.prompt_version,
         seeds=numbers,
         budget=whole.budget,
         offline_steps=settings.collect.steps,
         methods=[
             method_result(label, trained[i :: len(METHODS)]) for i, label in enumerate(METHODS)
         ],
-        teacher=teacher_result(played),
+        reference=teacher_result(played),
     )
-    folder = workspace.comparison(_name(whole, advisor.info, seeds))
+    # The same folder for the same comparison, another one for any other.
+    identity = json.dumps([whole.identity(info), seeds], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    name = f"{comparison.task}-{comparison.teacher}-{seeds}-seeds-{digest}"
+    folder = workspace.comparison(re.sub(r"[^A-Za-z0-9.]+", "-", name))
     _write(comparison, folder)
     return comparison, folder
-
-
-def _name(whole: Cell, teacher: TeacherInfo, seeds: int) -> str:
-    """The same for the same comparison, another one for any other."""
-    identity = json.dumps([whole.identity(teacher), seeds], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    return f"{whole.settings.task}-{teacher.slug.rsplit('-', 1)[0]}-{seeds}-seeds-{digest}"
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
