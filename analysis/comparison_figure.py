@@ -11,7 +11,7 @@ from llm4teach.datasets.parts import replacing
 
 _INK, _FAINT, _LINE, _SHADE = "#1f2328", "#57606a", "#d8dee4", "#eef1f4"
 # Okabe and Ito's colours, told apart by most colour-blind people, and shapes for everybody else.
-_LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
+_LOOKS = (("#CC79A7", "D"), ("#E69F00", "s"), ("#009E73", "^"), ("#0072B2", "o"), ("#56B4E9", "v"))
 
 
 def write_comparison_figure(comparison: Comparison, png: Path, svg: Path) -> None:
@@ -32,7 +32,7 @@ def write_comparison_figure(comparison: Comparison, png: Path, svg: Path) -> Non
 
 
 def _draw(figure: Any, axes: Any, comparison: Comparison) -> None:
-    for method, (colour, marker) in reversed(list(zip(comparison.methods, _LOOKS, strict=False))):
+    for method, (colour, marker) in zip(comparison.methods, _LOOKS, strict=False):
         _draw_method(axes, method, comparison, colour, marker)
     axes.axhline(
         100 * comparison.reference.sampled,
@@ -64,15 +64,7 @@ def _draw(figure: Any, axes: Any, comparison: Comparison) -> None:
     over = "one seed" if n == 1 else f"IQM of {n} seeds, bootstrap 95% bands"
     figure.suptitle(f"{comparison.task}, taught by {comparison.teacher}", x=0.01, ha="left")
     axes.set_title(over, fontsize=9.5, color=_FAINT, loc="right")
-    handles, labels = axes.get_legend_handles_labels()
-    order = [*reversed(range(len(handles) - 1)), len(handles) - 1]  # as in the table
-    figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-    )
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
 def _draw_method(
