@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.cells import Cell, find_cell, run_cell, stored_cells
+from llm4teach.flows.cell_training import run_cell
+from llm4teach.flows.cells import Cell, find_cell, stored_cells
 from llm4teach.flows.progress import silenced, stage
 from llm4teach.flows.quiet import prepare_environment
 from llm4teach.teacher_labeling.teacher import TeacherInfo

@@ -15,15 +15,17 @@ from llm4teach.student.network import Student
 from llm4teach.student.policies import student_policy
 
 STAGE = "validate"  # of the metrics; their step counts the env steps of training, offline ones too
-LEAST_EPISODES = 25
+LEAST_EPISODES = 16
+LEAST_SPACING = 1_024  # env steps between two points
 
 
 class LearningCurve:
     """Measures a student now and then, and logs it with the run; points already there stay.
 
-    Episodes of a poor student are long. So that watching does not cost more than learning, a point
-    has no more episodes than took, at the length of the point before, the env steps trained in
-    between. The number does not depend on the point's own outcome, which would bias it.
+    Watching must stay cheap beside learning, and the episodes of a poor student are long. So a
+    point has only as many episodes as take, at the length they had a point before, the env steps
+    trained in between, or `LEAST_EPISODES`; and points keep `LEAST_SPACING`. The number does not
+    depend on the point's own outcome, which would bias it.
 
     Args:
         ctx: the run that trains.
@@ -33,7 +35,7 @@ class LearningCurve:
 
     def __init__(self, ctx: Context, config: ValidationConfig, budget: int) -> None:
         self._ctx, self._config = ctx, config
-        self._every = max(1, budget // config.points)  # env steps
+        self._every = max(LEAST_SPACING, budget // config.points)  # env steps
         self._lengths: dict[int, float] = {}  # mean episode length by step
         path = ctx.run.folder / METRICS
         for row in read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []:

@@ -65,8 +65,8 @@ class EvaluateConfig(_Settings):
 class ValidationConfig(_Settings):
     """Learning curves: episodes that are played on the way and that nothing learns from."""
 
-    points: int = Field(20, ge=1, description="how often over the budget of env steps")
-    episodes: int = Field(100, ge=1, description="at each point, at most (while long: 25 or more)")
+    points: int = Field(20, ge=1, description="over the budget of env steps, at most")
+    episodes: int = Field(100, ge=1, description="at each point at most; fewer while they are long")
 
 
 Mode = Literal["sampled", "greedy"]

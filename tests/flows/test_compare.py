@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from llm4teach.analysis.query import run_sql
-from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.flows.cells import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
 from llm4teach.flows.config import Settings, load_settings
@@ -24,9 +23,9 @@ from llm4teach.teacher_labeling.teacher import TeacherInfo
 FLAGS = (
     *("--task", "SimpleDoorKey", "--teacher", "recorded/vicuna-33b", "--seeds", "2"),
     *("--collect.steps", "512", "--collect.rounds", "2", "--collect.n-envs", "8"),
-    *("--pretrain.epochs", "2", "--finetune.steps", "1024", "--finetune.n-envs", "8"),
-    *("--finetune.checkpoint-every", "1", "--evaluate.episodes", "4"),
-    *("--validation.points", "3", "--validation.episodes", "4"),
+    *("--pretrain.epochs", "1", "--finetune.steps", "1024", "--finetune.n-envs", "8"),
+    *("--finetune.epochs", "1", "--finetune.checkpoint-every", "1"),
+    *("--evaluate.episodes", "2", "--validation.episodes", "2"),
 )
 CELLS = 1 + 2 * 4  # the teacher, and two seeds of four methods
 
@@ -80,7 +79,7 @@ def test_files_and_figures(compared: tuple[Path, str]) -> None:
     assert 0 < unprepared["questions"] <= 6
     assert found["reference"]["sampled"] == 1.0
     for method in (plain, unprepared, whole):
-        assert method["curve_steps"][0] == 0 and method["curve_steps"][-1] == 1536
+        assert [s for s in method["curve_steps"] if not 0 < s <= 512] == [0, 1024, 1536]
         assert len(method["runs"]) == len(method["sampled"]["per_seed"]) == 2
         assert method["train_cpu_s"] > 0
     assert offline["curve_steps"] == [0, 256, 512]
@@ -122,18 +121,18 @@ def test_repeated_it_trains_nothing_and_prints_json(compared: tuple[Path, str]) 
     assert {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("*")} == before
 
 
-def test_interrupted_in_two_processes_it_ends_with_the_same_figures(
+def test_interrupted_twice_it_ends_with_the_same_figures(
     compared: tuple[Path, str], tmp_path: Path
 ) -> None:
-    """Once the parent alone is killed, once all get Ctrl-C; the third attempt completes."""
+    """Killed in the midst of a cell, stopped in two processes by Ctrl-C, then completed."""
     runs = tmp_path / "runs"
 
     def complete() -> int:
         return len(list(runs.glob("*/manifest.json")))
 
-    def start(until: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    def start(jobs: str, until: Callable[[], bool]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            command(tmp_path, "--jobs", "2"),
+            command(tmp_path, "--jobs", jobs),
             env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -156,14 +155,12 @@ def test_interrupted_in_two_processes_it_ends_with_the_same_figures(
         os.killpg(group, signal.SIGKILL)
         raise AssertionError("processes outlived their parent")
 
-    killed = start(lambda: any(runs.glob("*/resume.safetensors")))
+    killed = start("1", lambda: any(runs.glob("*/resume.safetensors")))
     killed.kill()
     killed.communicate()
-    nothing_is_left(killed.pid)
-    done_before = complete()
-    assert done_before < CELLS
+    assert complete() == 1, "the teacher's own"
 
-    stopped = start(lambda: complete() > done_before + 1)
+    stopped = start("2", lambda: complete() >= 4)
     os.killpg(stopped.pid, signal.SIGINT)
     _, said = stopped.communicate(timeout=30)
     assert stopped.returncode == 130
@@ -173,27 +170,23 @@ def test_interrupted_in_two_processes_it_ends_with_the_same_figures(
     known = complete()
     assert known < CELLS
 
-    done = compare(tmp_path, "--jobs", "2")
+    done = compare(tmp_path)
     assert f"{CELLS} cells, {known} of them known" in done.stderr
-    assert complete() == CELLS == len(Workspace(tmp_path).run_ids()), "taken up, not begun again"
+    begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
+    assert complete() == CELLS == len(begun), "taken up, not begun again"
     assert result(tmp_path) == result(compared[0])
 
 
 def test_a_cell_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     server = ("--teacher", "openai", "--teacher.base-url", "http://127.0.0.1:1/v1")
-    for jobs in ("1", "2"):
-        words = (*server, "--teacher.model", "m", "--teacher.max-retries", "0", "--jobs", jobs)
-        done = subprocess.run(
-            command(tmp_path / jobs, *words),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=environment(),
-        )
-        assert done.returncode == 1 and done.stdout == ""
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert done.stderr.startswith("llm4teach: error: ")
-        assert ", seed 0: " in done.stderr and "http://127.0.0.1:1/v1" in done.stderr
+    words = (*server, "--teacher.model", "m", "--teacher.max-retries", "0", "--jobs", "2")
+    done = subprocess.run(
+        command(tmp_path, *words), capture_output=True, text=True, timeout=120, env=environment()
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("llm4teach: error: ")
+    assert ", seed 0: " in done.stderr and "http://127.0.0.1:1/v1" in done.stderr
 
 
 INFO = TeacherInfo("recorded", "m", "1", "recorded", prompt_version="p")
