@@ -65,7 +65,7 @@ def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]
             description=command.summary,
             epilog=_examples(command.examples),
             formatter_class=_HelpFormatter,
-            usage=f"llm4teach {command.name} [options]" if command.is_flow else None,
+            usage=f"llm4teach {command.name} [options]" if len(command.settings) > 1 else None,
             allow_abbrev=False,
         )
         sub.set_defaults(_parser=sub, _command=command)

@@ -59,7 +59,7 @@ COMMANDS = (
     ),
     Command(
         "compare",
-        "Train plain PPO, pretraining only, PPO + KL and the whole method on one budget each.",
+        "Plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure.",
         (
             "llm4teach compare --seeds 5",
             "llm4teach compare --teacher recorded/vicuna-33b --finetune.steps 8192 --jobs 2",

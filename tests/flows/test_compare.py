@@ -15,9 +15,14 @@ from typing import Any
 import pytest
 
 from llm4teach.analysis.query import run_sql
+from llm4teach.datasets.locks import locked
+from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
+from llm4teach.flows.cell_training import run_cell
 from llm4teach.flows.cells import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
 from llm4teach.flows.config import Settings, load_settings
+from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 FLAGS = (
@@ -178,15 +183,33 @@ def test_interrupted_twice_it_ends_with_the_same_figures(
 
 
 def test_a_cell_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
-    server = ("--teacher", "openai", "--teacher.base-url", "http://127.0.0.1:1/v1")
-    words = (*server, "--teacher.model", "m", "--teacher.max-retries", "0", "--jobs", "2")
+    teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "SimpleDoorKey")
+    folder = Workspace(tmp_path).advice("SimpleDoorKey", teacher.info.slug)
+    folder.mkdir(parents=True)
+    (folder / "part-cut.parquet").write_bytes(b"PAR1")
     done = subprocess.run(
-        command(tmp_path, *words), capture_output=True, text=True, timeout=120, env=environment()
+        command(tmp_path, "--jobs", "2"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(),
     )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("llm4teach: error: ")
-    assert ", seed 0: " in done.stderr and "http://127.0.0.1:1/v1" in done.stderr
+    assert ", seed 0: " in done.stderr and "part-cut.parquet is not a readable" in done.stderr
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(tmp_path: Path) -> None:
+    settings = Settings(
+        workspace=str(tmp_path), teacher=TeacherConfig(teacher="recorded/vicuna-33b")
+    )
+    run_id = "compare-20261120-120000-ab12"
+    with (
+        locked(tmp_path / "runs" / f".{run_id}.lock"),
+        pytest.raises(DatasetError, match=f"another process is working on run {run_id}"),
+    ):
+        run_cell(Cell(PPO, settings), run_id)
 
 
 INFO = TeacherInfo("recorded", "m", "1", "recorded", prompt_version="p")
