@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+VALIDATION_START = 3 << 29  # from here on those of learning curves
 HELD_OUT_START = 1 << 30  # training seeds lie below, held-out seeds from here on
-VALIDATION_START = HELD_OUT_START + (1 << 29)  # and from here on those of learning curves
-_BLOCK = 1 << 29  # seeds of either kind
 
 
 def training_seeds(run_seed: int, stream: str, start: int = 0) -> Iterator[int]:
@@ -31,6 +30,7 @@ def validation_seeds(count: int) -> list[int]:
 
 
 def _block(first: int, count: int, start: int = 0) -> list[int]:
-    if start + count > _BLOCK:
-        raise ValueError(f"{start + count} seeds were asked for; there are {_BLOCK} of a kind")
+    there_are = VALIDATION_START - HELD_OUT_START  # of either kind
+    if start + count > there_are:
+        raise ValueError(f"{start + count} seeds were asked for; there are {there_are} of a kind")
     return [first + i for i in range(start, start + count)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm4teach.envs.plan import Plan, parse_plan
-from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, TeacherInfo
 
 WeightedPlans = tuple[tuple[Plan, float], ...]
 
@@ -30,22 +29,6 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
         "latency_s": advice.latency_s,
         "cost": advice.cost,
     }
-
-
-def from_row(row: dict[str, Any], state: State) -> Advice:
-    """The advice on a state that a row holds."""
-    return Advice(
-        state,
-        AdviceStatus(row["status"]),
-        plans_of(row),
-        coverage=row["coverage"],
-        n_samples=row["n_samples"],
-        replies=tuple(row["replies"]),
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        latency_s=row["latency_s"],
-        cost=row["cost"],
-    )
 
 
 def plans_of(row: dict[str, Any]) -> WeightedPlans:

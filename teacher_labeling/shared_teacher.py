@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice import AdviceRow, AdviceStore
 from llm4teach.datasets.locks import locked
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.advice_rows import from_row
+from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import label_states
-from llm4teach.teacher_labeling.teacher import Advice, Teacher
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 
 class SharedTeacher:
@@ -39,8 +39,23 @@ class SharedTeacher:
                 label_states(self._teacher, self._shared, states)
         rows = {row["state_key"]: row for row in self._shared.rows()}
         for state in states:
-            yield from_row(rows[state.key], state)
+            yield _advice(rows[state.key], state)
 
     def close(self) -> None:
         """Close the teacher."""
         self._teacher.close()
+
+
+def _advice(row: AdviceRow, state: State) -> Advice:
+    return Advice(
+        state,
+        AdviceStatus(row["status"]),
+        plans_of(row),
+        coverage=row["coverage"],
+        n_samples=row["n_samples"],
+        replies=tuple(row["replies"]),
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        latency_s=row["latency_s"],
+        cost=row["cost"],
+    )
