@@ -54,7 +54,7 @@ class LearningCurve:
             return
         began = time.process_time()
         seeds = validation_seeds(self._episodes(step))
-        config = EvaluateConfig(episodes=len(seeds), n_envs=min(50, len(seeds)))
+        config = EvaluateConfig(episodes=len(seeds), n_envs=len(seeds))
         policy, seed = student_policy(student), self._ctx.seed
         played = evaluate_policy(
             self._ctx.task, policy, "sampled", config, seed, lambda ended: None, seeds
