@@ -73,16 +73,10 @@ def _draw_method(
     steps = method.curve_steps
     middle = [100 * point.iqm for point in method.curve]
     low, high = ([100 * point.interval[side] for point in method.curve] for side in (0, 1))
+    stops = steps[-1] < 0.9 * comparison.budget  # it learns no more, and needs no more steps
+    look = {"linewidth": 4.5, "markersize": 8} if stops else {"markersize": 4.5}  # others begin so
     axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(
-        steps,
-        middle,
-        color=colour,
-        marker=marker,
-        markersize=4.5,
-        label=method.label,
-        clip_on=False,
-    )
-    if steps[-1] < 0.9 * comparison.budget:  # it learns no more, and needs no more steps
+    axes.plot(steps, middle, color=colour, marker=marker, label=method.label, clip_on=False, **look)
+    if stops:
         flat = [steps[-1], comparison.budget]
-        axes.plot(flat, [middle[-1]] * 2, color=colour, linewidth=1.4, linestyle=(0, (1, 2)))
+        axes.plot(flat, [middle[-1]] * 2, color=colour, linewidth=2.4, linestyle=(0, (1, 2)))
