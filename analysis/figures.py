@@ -23,27 +23,31 @@ _VARIABLES = {
     _RANDOM: "var(--random)",
 }
 _COLOUR_OF = {"student": _STUDENT, "teacher": _TEACHER, "random": _RANDOM}
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.parse_math": False,  # a "$" in a name is a dollar sign
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _FAINT,
-    "ytick.labelcolor": _FAINT,
-    "lines.linewidth": 1.8,
-}
+
+
+def style(ink: str, faint: str, line: str) -> Any:
+    """Matplotlib's settings for all figures, in the given colours."""
+    return {
+        "svg.fonttype": "none",
+        "font.size": 10,
+        "text.parse_math": False,  # a "$" in a name is a dollar sign
+        "text.color": ink,
+        "axes.edgecolor": line,
+        "axes.labelcolor": faint,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": line,
+        "grid.linewidth": 0.6,
+        "xtick.color": line,
+        "ytick.color": line,
+        "xtick.labelcolor": faint,
+        "ytick.labelcolor": faint,
+        "lines.linewidth": 1.8,
+    }
 
 
 def _draw(width: float, height: float, salt: str, alt: str, draw: Callable[[Any], None]) -> Markup:
@@ -56,7 +60,7 @@ def _draw(width: float, height: float, salt: str, alt: str, draw: Callable[[Any]
     from matplotlib.figure import Figure
 
     stream = StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**style(_INK, _FAINT, _LINE), "svg.hashsalt": salt}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
@@ -122,7 +126,7 @@ def curve_figure(
             axes.axhline(scale * reference, color=_TEACHER, linewidth=1.4, linestyle=(0, (5, 3)))
         axes.set_title(title)
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+        axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
         if percent:
             axes.set_ylim(-3, 103)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
@@ -132,7 +136,7 @@ def curve_figure(
     return _draw(3.9, 2.35, title, f"{title}: from {first} to {last} {x_label}.", draw)
 
 
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
     """12,000 as 12k."""
     if abs(value) >= 1_000_000:
         return f"{value / 1_000_000:g}M"

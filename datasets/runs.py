@@ -22,6 +22,7 @@ MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 OUTCOMES = "outcomes.parquet"
+ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
 

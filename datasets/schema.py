@@ -89,8 +89,13 @@ METRICS = _table(
     "metrics",
     [
         ("run_id", pa.string(), "", ""),
-        ("stage", pa.string(), "", "collect, label, pretrain, finetune or evaluate"),
-        ("step", pa.int64(), "", "env steps in finetune and collect, gradient steps in pretrain"),
+        ("stage", pa.string(), "", "collect, pretrain, finetune or validate"),
+        (
+            "step",
+            pa.int64(),
+            "",
+            "gradient steps in pretrain, else env steps (in validate the offline ones too)",
+        ),
         ("name", pa.string(), "", "what was measured"),
         ("value", pa.float64(), "", ""),
         ("wall_s", pa.float64(), "seconds", "since the run began"),

@@ -39,6 +39,10 @@ class Workspace:
         """Folder of a run."""
         return self.root / "runs" / run_id
 
+    def comparison(self, name: str) -> Path:
+        """Folder of a comparison's table and figure."""
+        return self.root / "comparisons" / name
+
     def existing_run(self, run_id: str) -> Path:
         """Folder of a run that must be there.
 

@@ -27,7 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.command in _FLOWS:
         _run_flow(arguments, settings)
         return
-    others = {"report": _report, "sql": _sql, "tasks": _tasks, "teachers": _teachers}
+    others = {
+        "compare": _compare,
+        "report": _report,
+        "sql": _sql,
+        "tasks": _tasks,
+        "teachers": _teachers,
+    }
     others[arguments.command](arguments, settings)
 
 
@@ -56,6 +62,26 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     module = import_module(f"llm4teach.flows.{_FLOWS[arguments.command]}")
     flow = getattr(module, _FLOWS[arguments.command])
     print_result(flow(**parameters) if as_flow else flow.fn(**parameters))
+
+
+def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.envs.registry import get_task
+    from llm4teach.flows.quiet import prepare_environment
+    from llm4teach.teacher_labeling.backends import make_teacher
+
+    workspace = Workspace(settings.workspace)
+    make_teacher(settings.teacher, get_task(settings.task).family).close()
+    prepare_environment(workspace.root)
+
+    from llm4teach.flows.compare import compare
+
+    _, folder = compare(settings, arguments.seeds, arguments.jobs)
+    if arguments.format == "json":
+        print(_read_text(str(folder / "comparison.json")), end="")
+    else:
+        print(_read_text(str(folder / "comparison.md")))
+        print(f"files: {folder}/comparison.md, .json, .png, .svg")
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> None:

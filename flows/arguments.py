@@ -65,7 +65,7 @@ def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]
             description=command.summary,
             epilog=_examples(command.examples),
             formatter_class=_HelpFormatter,
-            usage=f"llm4teach {command.name} [options]" if command.is_flow else None,
+            usage=f"llm4teach {command.name} [options]" if len(command.settings) > 1 else None,
             allow_abbrev=False,
         )
         sub.set_defaults(_parser=sub, _command=command)
@@ -87,6 +87,13 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"unknown argument {unknown[0]}{hint} (see `{command.prog} --help`)")
     return arguments
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1 on, for arguments that are no settings."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     message = str(error).strip()
     if isinstance(error, ConfigError) or "TaskError" in names:
         return message, 2
-    if names & {"DatasetError", "TeacherError", "QueryError"}:
+    if names & {"DatasetError", "TeacherError", "QueryError", "CellError"}:
         return message, 1
     if "Failed to reach API" in message:
         way_out = (

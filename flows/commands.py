@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm4teach.flows.arguments import Command, Parser
+from llm4teach.flows.arguments import Command, Parser, positive
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -58,6 +58,16 @@ COMMANDS = (
         is_flow=True,
     ),
     Command(
+        "compare",
+        "Plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure.",
+        (
+            "llm4teach compare --seeds 5",
+            "llm4teach compare --teacher recorded/vicuna-33b --finetune.steps 8192 --jobs 2",
+            "llm4teach compare --seeds 3 --format json > comparison.json",
+        ),
+        (*_STAGE, "collect", "pretrain", "finetune", "evaluate", "validation"),
+    ),
+    Command(
         "report",
         "Write a run's report, an HTML file, and print where it lies.",
         ("llm4teach report", "llm4teach report teach-20261120-101500-a1b2"),
@@ -100,6 +110,20 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     parsers["evaluate"].add_argument(
         "--from-run", metavar="RUN", help="run whose student to evaluate (default: the newest)"
     )
+    compare = parsers["compare"]
+    compare.add_argument(
+        "--seeds",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="how many, from --seed on (default: 5)",
+    )
+    compare.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="processes to train in (default: 1)"
+    )
+    kinds = ("markdown", "json")
+    compare.add_argument("--format", choices=kinds, default="markdown", help="(default: markdown)")
+    compare.add_argument("--quiet", action="store_true", help="print nothing but the result")
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )

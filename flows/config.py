@@ -12,7 +12,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
+from llm4teach.student.config import (
+    CollectConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    ValidationConfig,
+)
 from llm4teach.teacher_labeling.config import TeacherConfig
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
@@ -39,6 +45,7 @@ class Settings(BaseModel):
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    validation: ValidationConfig = ValidationConfig()
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:

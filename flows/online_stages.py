@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,16 @@ FILMS = 3  # episodes whose actions the report shows
 
 
 def finetune(
-    ctx: Context, config: FinetuneConfig, student: Student, weighed_by: str | None = None
+    ctx: Context,
+    config: FinetuneConfig,
+    student: Student,
+    weighed_by: str | None = None,
+    on_update: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train the student online and store it; go on from the run's last checkpoint if it has one.
 
     The teacher's advice counts as the outcomes of the run ``weighed_by`` have weighed it.
+    ``on_update`` is told the env steps so far after each update; its time is not training time.
     """
     teacher = ctx.live_teacher(ask=True, weighed_by=weighed_by)
     tuner = Finetuner(ctx.task, student, teacher, config, ctx.seed)
@@ -52,6 +57,7 @@ def finetune(
         shown.at(begun_at)
 
         def log(step: int, values: Mapping[str, float]) -> None:
+            nonlocal began
             asked = teacher.questions.asked
             speed = (step - begun_at) / (time.monotonic() - began)
             values = {**values, "live_questions": asked, "steps_per_s": speed}
@@ -62,6 +68,9 @@ def finetune(
             rate = values.get("success_rate")
             last = f", {rate:.1%} of the last rollout's episodes solved" if rate is not None else ""
             shown.summary = f"{step:,} env steps, {asked} live questions{last}"
+            paused = time.monotonic()
+            on_update(step)
+            began += time.monotonic() - paused
 
         def checkpoint() -> None:
             ctx.run.flush()
@@ -110,27 +119,30 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
 
 
 def evaluate_students(
-    ctx: Context, config: EvaluateConfig, from_run: str
-) -> dict[str, dict[str, float]]:
-    """Play with a run's students alone; return success rates by policy and mode."""
-    episodes = _play(ctx, config, _students(ctx, from_run))
-    successes: dict[str, dict[str, list[bool]]] = {}
-    for e in episodes:
-        successes.setdefault(e["policy"], {}).setdefault(e["mode"], []).append(e["success"])
-    return {
-        policy: {mode: sum(won) / len(won) for mode, won in by_mode.items()}
-        for policy, by_mode in successes.items()
-    }
+    ctx: Context,
+    config: EvaluateConfig,
+    from_run: str,
+    policies: Sequence[str] = ("student", "pretrained"),
+) -> None:
+    """Play the held-out episodes with a run's students alone; store every episode."""
+    _play(ctx, config, [c for c in _students(ctx, from_run) if c[0] in policies])
+
+
+def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
+    """Play the held-out episodes with the teacher alone; store every episode."""
+    policy = teacher_policy(ctx.live_teacher(ask=True))
+    _play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
 
 
 def _students(ctx: Context, from_run: str) -> list[Contestant]:
     names = {"student": CHECKPOINT, "pretrained": PRETRAINED}
-    modes: tuple[Mode, ...] = ("sampled", "greedy")
+    modes: tuple[Mode, ...] = ("sampled", "greedy", "argmax")
     return [
         (name, student_policy(stored_student(ctx.workspace, ctx.task, from_run, file)), mode)
         for name, file in names.items()
         if name == "student" or (ctx.workspace.run(from_run) / file).exists()
         for mode in modes
+        if name == "student" or mode != "argmax"
     ]
 
 

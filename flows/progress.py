@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 from prefect import get_run_logger
 from prefect.exceptions import MissingContextError
@@ -21,6 +22,18 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+_silent = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let the stages inside say nothing, where whoever runs them shows a progress of its own."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
 
 
 class Stage:
@@ -43,7 +56,7 @@ class Stage:
 @contextmanager
 def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
     """Show a stage's progress; ``summary``, set inside, becomes its one lasting line."""
-    quiet = bool(os.environ.get("LLM4TEACH_QUIET"))
+    quiet = bool(os.environ.get("LLM4TEACH_QUIET")) or _silent.get()
     console = Console(file=sys.stderr, soft_wrap=True, highlight=False, quiet=quiet)
     columns = (
         TextColumn("{task.description:<10}"),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,13 @@ class Context:
     teacher: Teacher
     run: Run
     seed: int
+    advice_folder: Path | None = None  # where it is not the workspace's
 
     @property
     def store(self) -> AdviceStore:
         """This teacher's advice on this task."""
         info = self.teacher.info
-        folder = self.workspace.advice(self.task.family, info.slug)
+        folder = self.advice_folder or self.workspace.advice(self.task.family, info.slug)
         return AdviceStore(folder, info.teacher_id, info.prompt_version)
 
     def live_teacher(self, ask: bool, weighed_by: str | None = None) -> LiveTeacher:

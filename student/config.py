@@ -74,4 +74,11 @@ class EvaluateConfig(_Settings):
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
 
 
+class ValidationConfig(_Settings):
+    """Learning curves: episodes that are played on the way and that nothing learns from."""
+
+    points: int = Field(20, ge=1, description="over the budget of env steps, at most")
+    episodes: int = Field(100, ge=1, description="at each point at most; fewer while they are long")
+
+
 Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ def evaluate_policy(
     config: EvaluateConfig,
     seed: int,
     on_episodes: Callable[[int], None] = lambda ended: None,
+    seeds: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Play the held-out episodes and return one dict each, in the order of their seeds.
+    """Play the held-out or other episodes; return one dict each, in the order of their seeds.
 
     Args:
         task: to play.
@@ -33,14 +34,16 @@ def evaluate_policy(
         config: number of episodes, and how many run side by side.
         seed: of the drawn actions; the episodes' own seeds are fixed.
         on_episodes: told how many episodes just ended.
+        seeds: of other episodes than the ``config.episodes`` held-out ones.
 
     Returns:
         ``seed``, ``success`` (terminated with a positive return), ``return``, ``length`` (env
         steps) and ``actions`` of each episode.
     """
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
-    n_envs = min(config.n_envs, config.episodes)
-    envs = EpisodeVector(task, n_envs, iter(held_out_seeds(config.episodes)))
+    seeds = held_out_seeds(config.episodes) if seeds is None else seeds
+    n_envs = min(config.n_envs, len(seeds))
+    envs = EpisodeVector(task, n_envs, iter(seeds))
     played: list[list[int]] = [[] for _ in range(n_envs)]
     returns = np.zeros(n_envs)
     episodes = []
@@ -54,7 +57,7 @@ def evaluate_policy(
             actions[running] = greedy.choose(probs, envs.observations[running], running)
         else:
             actions[running] = probs.argmax(1)
-        seeds = envs.seeds.copy()
+        playing = envs.seeds.copy()
         step = envs.step(actions)
         returns[running] += step.rewards[running]
         for i in running:
@@ -63,7 +66,7 @@ def evaluate_policy(
         for i in ended:
             episodes.append(
                 {
-                    "seed": int(seeds[i]),
+                    "seed": int(playing[i]),
                     "success": bool(step.terminated[i] and returns[i] > 0),
                     "return": float(returns[i]),
                     "length": len(played[i]),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm4teach.analysis.statistics import (
+    bootstrap_iqm_interval,
     bootstrap_mean_interval,
     interquartile_mean,
     median,
@@ -66,10 +67,36 @@ def test_bootstrap_in_blocks_is_the_plain_one() -> None:
     assert bootstrap_mean_interval(x, resamples=4_000) == tuple(np.quantile(plain, [0.025, 0.975]))
 
 
+def test_bootstrap_of_the_iqm_by_hand() -> None:
+    # Of n = 4 one is cut at either end. Draws from 0 0 0 1 hold k ones, k ~ Binomial(4, 1/4); their
+    # IQM is 0 for k < 2, 1/2 for k = 2, and 1 for k > 2, which has probability 13/256 = 5.1%.
+    assert bootstrap_iqm_interval([0, 0, 0, 1]) == (0.0, 1.0)
+    # Of 0 ×7 and 1, k ~ Binomial(8, 1/8): the IQM is (k - 2) / 4 for 2 <= k <= 6. P(k >= 4) = 1.1%
+    # and P(k >= 3) = 6.7%, so that the 97.5% quantile is that of k = 3.
+    assert bootstrap_iqm_interval([0] * 7 + [1]) == (0.0, 0.25)
+    # Nothing is cut of two: the mean is 0, 1/2 or 1, the ends with 1/4 each.
+    assert bootstrap_iqm_interval([0, 1]) == (0.0, 1.0)
+    assert bootstrap_iqm_interval([0.5]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 8, 13])
+def test_bootstrap_of_the_iqm_is_the_slow_one(n: int) -> None:
+    x = np.random.default_rng(n).normal(size=n)
+    draws = x[np.random.default_rng(4).integers(n, size=(300, n))]
+    slow = [interquartile_mean(draw) for draw in draws]
+    fast = bootstrap_iqm_interval(x, seed=4, resamples=300)
+    assert fast == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+
 def test_one_value_and_bad_values() -> None:
     assert bootstrap_mean_interval([3.0]) == (3.0, 3.0)
     for bad in ([], [1.0, float("nan")]):
-        for statistic in (bootstrap_mean_interval, interquartile_mean, median):
+        for statistic in (
+            bootstrap_mean_interval,
+            bootstrap_iqm_interval,
+            interquartile_mean,
+            median,
+        ):
             with pytest.raises(ValueError, match="finite"):
                 statistic(bad)
 

@@ -10,7 +10,13 @@ from minigrid.core.constants import OBJECT_TO_IDX
 
 from llm4teach.envs.door_key import env_id
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
+from llm4teach.envs.seeds import (
+    HELD_OUT_START,
+    VALIDATION_START,
+    held_out_seeds,
+    training_seeds,
+    validation_seeds,
+)
 from llm4teach.envs.task import TaskError
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOOP = range(7)
@@ -126,6 +132,15 @@ def test_training_and_held_out_seeds_are_disjoint() -> None:
     assert len(set(seeds)) > 990
     assert next(training_seeds(7, "collect", start=10)) == seeds[10]
     assert next(training_seeds(7, "finetune")) != seeds[0]
+
+
+def test_validation_seeds_are_neither() -> None:
+    assert max(held_out_seeds(500)) < VALIDATION_START <= min(validation_seeds(100))
+    assert held_out_seeds(1, start=(1 << 29) - 1) == [VALIDATION_START - 1]
+    with pytest.raises(ValueError, match="seeds were asked for"):
+        held_out_seeds(1, start=1 << 29)  # the first that would be a validation seed
+    with pytest.raises(ValueError, match="seeds were asked for"):
+        validation_seeds((1 << 29) + 1)
 
 
 def test_unknown_task() -> None:

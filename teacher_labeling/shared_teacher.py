@@ -1,0 +1,61 @@
+"""A teacher that many runs share: each state is asked about once, whichever run meets it first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llm4teach.datasets.advice import AdviceRow, AdviceStore
+from llm4teach.datasets.locks import locked
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.advice_rows import plans_of
+from llm4teach.teacher_labeling.label_batch import label_states
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
+
+
+class SharedTeacher:
+    """Answers from a store that all runs share, and lets the teacher answer what it lacks.
+
+    A run that keeps its own advice in a store of its own then behaves, and counts its questions,
+    as it would alone in an empty workspace; the model is asked only once for all of them.
+
+    Args:
+        teacher: answers what nobody has asked yet, for one process at a time.
+        shared: advice of this same teacher.
+    """
+
+    def __init__(self, teacher: Teacher, shared: AdviceStore) -> None:
+        self.info = teacher.info
+        self._teacher, self._shared = teacher, shared
+
+    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+        """Yield one Advice a state.
+
+        Raises:
+            TeacherError: a state is new and the teacher cannot answer.
+            DatasetError: the shared store is damaged.
+        """
+        if self._shared.missing(state.key for state in states):
+            with locked(self._shared.folder / ".lock"):
+                label_states(self._teacher, self._shared, states)
+        rows = {row["state_key"]: row for row in self._shared.rows()}
+        for state in states:
+            yield _advice(rows[state.key], state)
+
+    def close(self) -> None:
+        """Close the teacher."""
+        self._teacher.close()
+
+
+def _advice(row: AdviceRow, state: State) -> Advice:
+    return Advice(
+        state,
+        AdviceStatus(row["status"]),
+        plans_of(row),
+        coverage=row["coverage"],
+        n_samples=row["n_samples"],
+        replies=tuple(row["replies"]),
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        latency_s=row["latency_s"],
+        cost=row["cost"],
+    )

@@ -1,0 +1,252 @@
+"""`llm4teach compare` for real: all methods, interrupted, repeated, in one process and in two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm4teach.analysis.query import run_sql
+from llm4teach.datasets.locks import locked
+from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.envs.seeds import HELD_OUT_START
+from llm4teach.flows.cell_training import run_cell
+from llm4teach.flows.cells import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
+from llm4teach.flows.config import Settings, load_settings
+from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.teacher import TeacherInfo
+
+FLAGS = (
+    *("--task", "SimpleDoorKey", "--teacher", "recorded/vicuna-33b", "--seeds", "2"),
+    *("--collect.steps", "512", "--collect.rounds", "2", "--collect.n-envs", "8"),
+    *("--pretrain.epochs", "1", "--finetune.steps", "1024", "--finetune.n-envs", "8"),
+    *("--finetune.epochs", "1", "--finetune.checkpoint-every", "1"),
+    *("--evaluate.episodes", "2", "--validation.episodes", "2"),
+)
+CELLS = 1 + 2 * 4  # the teacher, and two seeds of four methods
+
+
+def command(workspace: Path, *more: str) -> list[str]:
+    words = ("compare", *FLAGS, "--workspace", str(workspace), *more)
+    return [sys.executable, "-m", "llm4teach.flows.cli", *words]
+
+
+def environment() -> dict[str, str]:
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
+    return mine | {"OMP_NUM_THREADS": "1"}
+
+
+def compare(workspace: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(workspace, *more), capture_output=True, text=True, timeout=300, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def result(workspace: Path) -> dict[str, Any]:
+    """The stored comparison, less what differs from one time to the next."""
+    (path,) = workspace.glob("comparisons/*/comparison.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    for row in (*found["methods"], found["reference"]):
+        for name in ("run", "runs", "train_cpu_s", "validation_cpu_s"):
+            row.pop(name, None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A workspace in which one comparison ran, and what it printed."""
+    workspace = tmp_path_factory.mktemp("compared")
+    done = compare(workspace)
+    assert done.stderr.count("\n") == 1 and f"{CELLS} cells, 0 of them known" in done.stderr
+    return workspace, done.stdout
+
+
+def test_files_and_figures(compared: tuple[Path, str]) -> None:
+    workspace, printed = compared
+    (folder,) = (workspace / "comparisons").iterdir()
+    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".md", ".png", ".svg"]
+    assert (folder / "comparison.md").read_text() in printed and str(folder) in printed
+    found = json.loads((folder / "comparison.json").read_text())
+    plain, offline, unprepared, whole = found["methods"]
+    assert [m["env_steps"] for m in found["methods"]] == [1536, 512, 1536, 1536]
+    assert plain["questions"] == 0 and offline["questions"] == whole["questions"] == 6
+    assert 0 < unprepared["questions"] <= 6
+    assert found["reference"]["sampled"] == 1.0
+    for method in (plain, unprepared, whole):
+        assert [s for s in method["curve_steps"] if not 0 < s <= 512] == [0, 1024, 1536]
+        assert len(method["runs"]) == len(method["sampled"]["per_seed"]) == 2
+        assert method["train_cpu_s"] > 0
+    assert offline["curve_steps"] == [0, 256, 512]
+    shared = [whole["curve_steps"].index(step) for step in offline["curve_steps"]]
+    assert [whole["curve"][i]["per_seed"] for i in shared] == [
+        point["per_seed"] for point in offline["curve"]
+    ], "the whole method begins with that very pretraining"
+
+
+def test_what_the_runs_hold(compared: tuple[Path, str]) -> None:
+    workspace, _ = compared
+    (asked,) = run_sql(workspace, "SELECT count(*) AS n FROM advice").to_pylist()
+    assert asked["n"] == 6, "in spite of seven cells that needed it"
+    weights = run_sql(
+        workspace,
+        "SELECT config->>'method' AS method, max(value) AS kl_coef FROM metrics "
+        "JOIN runs USING (run_id) WHERE name = 'kl_coef' GROUP BY ALL ORDER BY ALL",
+    ).to_pylist()
+    assert [(w["method"], w["kl_coef"] > 0) for w in weights] == [
+        ("ppo", False),
+        ("ppo-kl", True),
+        ("teach", True),
+    ]
+    (seeds,) = run_sql(workspace, "SELECT max(seed) AS trained FROM trajectories").to_pylist()
+    assert seeds["trained"] < HELD_OUT_START
+
+
+def test_repeated_it_trains_nothing_and_prints_json(compared: tuple[Path, str]) -> None:
+    workspace, _ = compared
+    before = {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("*")}
+    done = compare(workspace, "--format", "json", "--quiet")
+    assert done.stderr == ""
+    assert [m["label"] for m in json.loads(done.stdout)["methods"]] == [
+        "plain PPO",
+        "pretraining only",
+        "PPO + KL, no pretraining",
+        "whole method",
+    ]
+    assert {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("*")} == before
+
+
+def test_interrupted_twice_it_ends_with_the_same_figures(
+    compared: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Killed in the midst of a cell, stopped in two processes by Ctrl-C, then completed."""
+    runs = tmp_path / "runs"
+
+    def complete() -> int:
+        return len(list(runs.glob("*/manifest.json")))
+
+    def start(jobs: str, until: Callable[[], bool]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command(tmp_path, "--jobs", jobs),
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 200
+        while not until():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        return process
+
+    def nothing_is_left(group: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+        os.killpg(group, signal.SIGKILL)
+        raise AssertionError("processes outlived their parent")
+
+    killed = start("1", lambda: any(runs.glob("*/resume.safetensors")))
+    killed.kill()
+    killed.communicate()
+    assert complete() == 1, "the teacher's own"
+
+    stopped = start("2", lambda: complete() >= 4)
+    os.killpg(stopped.pid, signal.SIGINT)
+    _, said = stopped.communicate(timeout=30)
+    assert stopped.returncode == 130
+    assert said.decode().splitlines()[-1] == "llm4teach: interrupted"
+    assert b"Traceback" not in said
+    nothing_is_left(stopped.pid)
+    known = complete()
+    assert known < CELLS
+
+    done = compare(tmp_path)
+    assert f"{CELLS} cells, {known} of them known" in done.stderr
+    begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
+    assert complete() == CELLS == len(begun), "taken up, not begun again"
+    assert result(tmp_path) == result(compared[0])
+
+
+def test_a_cell_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
+    teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "SimpleDoorKey")
+    folder = Workspace(tmp_path).advice("SimpleDoorKey", teacher.info.slug)
+    folder.mkdir(parents=True)
+    (folder / "part-cut.parquet").write_bytes(b"PAR1")
+    done = subprocess.run(
+        command(tmp_path, "--jobs", "2"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(),
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("llm4teach: error: ")
+    assert ", seed 0: " in done.stderr and "part-cut.parquet is not a readable" in done.stderr
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(tmp_path: Path) -> None:
+    settings = Settings(
+        workspace=str(tmp_path), teacher=TeacherConfig(teacher="recorded/vicuna-33b")
+    )
+    run_id = "compare-20261120-120000-ab12"
+    with (
+        locked(tmp_path / "runs" / f".{run_id}.lock"),
+        pytest.raises(DatasetError, match=f"another process is working on run {run_id}"),
+    ):
+        run_cell(Cell(PPO, settings), run_id)
+
+
+INFO = TeacherInfo("recorded", "m", "1", "recorded", prompt_version="p")
+
+
+def stored(cell: Cell, run_id: str, complete: bool = True, **changes: Any) -> StoredCell:
+    identity = {"teacher": [INFO.teacher_id, "p"], **cell.identity(INFO), **changes}
+    return StoredCell(run_id, json.loads(json.dumps(identity)), complete)
+
+
+def test_a_cell_is_found_by_what_its_outcome_depends_on() -> None:
+    cell = Cell(TEACH, Settings())
+    assert find_cell(cell, INFO, [stored(cell, "a")]) is not None
+    for changes in (
+        {"task": "Other"},
+        {"seed": 1},
+        {"method": "ppo-kl"},
+        {"teacher": [INFO.teacher_id, "another prompt"]},
+        {"finetune": {**Settings().finetune.model_dump(), "clip": 0.3}},
+    ):
+        assert find_cell(cell, INFO, [stored(cell, "a", **changes)]) is None
+    runs = [stored(cell, "old"), stored(cell, "new", complete=False)]
+    found = find_cell(cell, INFO, runs)
+    assert found is not None and found.run_id == "old", "a complete one before an unfinished one"
+
+
+def test_a_cell_does_not_depend_on_settings_it_does_not_use() -> None:
+    plain = Cell(PPO, Settings())
+    found = find_cell(plain, INFO, [stored(plain, "a", teacher=["another", ""])])
+    assert found is not None, "plain PPO has no teacher"
+    longer = load_settings({"finetune": {"steps": 9}})
+    assert Cell(PRETRAIN, longer).identity(INFO) == Cell(PRETRAIN, Settings()).identity(INFO)
+    assert Cell(TEACH, longer).identity(INFO) != Cell(TEACH, Settings()).identity(INFO)
+
+
+def test_every_method_has_the_same_budget() -> None:
+    settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 700}})
+    assert Cell(PPO, settings).budget == Cell(TEACH, settings).budget == 1000
+    assert Cell(PPO, settings).sections()["finetune"].kl_coef == 0
+    assert Cell(PRETRAIN, settings).budget == 300
