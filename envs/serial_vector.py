@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from llm4teach.envs.task import Task
+
 _AUTORESET = getattr(gym.vector, "AutoresetMode", None)  # since gymnasium 1.1
 AUTORESET_METADATA: dict[str, Any] = {"autoreset_mode": _AUTORESET.DISABLED} if _AUTORESET else {}
 
@@ -66,6 +68,11 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
         """Close the environments."""
         for env in self.envs:
             env.close()
+
+
+def serial_vector_env(task: Task, n_envs: int) -> SerialVectorEnv:
+    """Return the vector environment that any task can have."""
+    return SerialVectorEnv([task.make_env() for _ in range(n_envs)])
 
 
 def seeds_and_mask(
