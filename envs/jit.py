@@ -34,5 +34,5 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return cast("Callable[_P, _R]", numba.njit(function))
     # numba looks at a function's own file only; it would go on using old code of the functions
     # that this one calls in other modules.
-    dispatcher._cache._cache_file._source_stamp = _STAMP
+    dispatcher._cache._cache_file._source_stamp = _STAMP  # type: ignore[attr-defined]
     return cast("Callable[_P, _R]", dispatcher)

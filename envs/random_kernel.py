@@ -124,12 +124,12 @@ def seed_rng(seed: int, rng: NDArray[np.uint64]) -> None:
 def _next32(rng: NDArray[np.uint64]) -> np.uint64:
     if rng[5]:
         rng[5] = _ZERO
-        return rng[4]
+        return rng[4]  # type: ignore[no-any-return]
     _advance(rng)
     turn, mixed = rng[0] >> _58, rng[0] ^ rng[1]
     word = mixed >> turn | mixed << ((_64 - turn) & _63)
     rng[4], rng[5] = word >> _32, _ONE
-    return word & _LOW32
+    return word & _LOW32  # type: ignore[no-any-return]
 
 
 @compiled
@@ -143,4 +143,4 @@ def integer(rng: NDArray[np.uint64], low: int, high: int) -> int:
         threshold = (_LOW32 + _ONE - choices) % choices
         while product & _LOW32 < threshold:
             product = _next32(rng) * choices
-    return low + np.int64(product >> _32)
+    return low + np.int64(product >> _32)  # type: ignore[return-value]

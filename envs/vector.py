@@ -65,7 +65,10 @@ class EpisodeVector:
     def _reset(self, which: NDArray[np.integer[Any]]) -> None:
         mask = np.zeros(len(self), np.bool_)
         mask[which] = True
-        self.observations, _ = self._envs.reset(seed=self.seeds, options={"reset_mask": mask})
+        self.observations, _ = self._envs.reset(
+            seed=self.seeds,  # type: ignore[arg-type]  # one an environment; gymnasium types one in all
+            options={"reset_mask": mask},
+        )
 
     def step(self, actions: NDArray[np.integer[Any]]) -> Step:
         """Act in every active environment; actions are int (n_envs,)."""
