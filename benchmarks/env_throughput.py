@@ -25,7 +25,7 @@ from llm4teach.envs.door_key import ROOMS
 from llm4teach.envs.grid_task import DoorKeyTask
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.vector import EpisodeVector
-from llm4teach.student.policies import sample, teacher_policy
+from llm4teach.student.policies import sample
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
@@ -91,18 +91,24 @@ def runs(name: str, *, engine: bool, n_envs: int) -> list[Run | None]:
         live = LiveTeacher(task, store, teacher)
         for state_id in range(64):  # every state there is; no question falls into the measuring
             live._meet(np.array([state_id]))
-    policy = teacher_policy(live)
     rng = np.random.default_rng(0)
 
-    def run(steps: int, random: bool) -> float:
+    def at_random(steps: int) -> float:
+        chosen = rng.integers(0, 7, (-(-steps // n_envs), n_envs))
+        began = time.process_time()
+        for actions in chosen:
+            live.teacher_probs(envs.observations)
+            envs.step(actions)
+        return (time.process_time() - began) * steps / chosen.size
+
+    def as_taught(steps: int) -> float:
         rounds = -(-steps // n_envs)
         began = time.process_time()
         for _ in range(rounds):
-            probs = policy(envs.observations)
-            envs.step(rng.integers(0, 7, n_envs) if random else sample(probs, rng))
+            envs.step(sample(live.teacher_probs(envs.observations), rng))
         return (time.process_time() - began) * steps / (rounds * n_envs)
 
-    return [lambda steps: run(steps, True), lambda steps: run(steps, False)]
+    return [at_random, as_taught]
 
 
 if __name__ == "__main__":

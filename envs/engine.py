@@ -11,11 +11,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from llm4teach.envs.door_key import Room
-from llm4teach.envs.engine_kernel import Rooms, reset_rooms, step_rooms
+from llm4teach.envs.engine_kernel import N_ACTIONS, Rooms, reset_rooms, step_rooms
 from llm4teach.envs.level_kernel import EMPTY, room_numbers
 from llm4teach.envs.serial_vector import AUTORESET_METADATA, seeds_and_mask
 
-N_ACTIONS = 7  # MiniGrid's
 Arrays = tuple[
     NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
 ]
@@ -79,14 +78,10 @@ class DoorKeyVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
             ValueError: an action is none of the seven, or there are not N of them.
         """
         acts = np.asarray(actions, np.int64)
-        if acts.shape != (self.num_envs,) or acts.min() < 0 or acts.max() >= N_ACTIONS:
-            raise ValueError(
-                f"{self.num_envs} actions from 0 to {N_ACTIONS - 1} are needed; got {actions!r}"
-            )
         rewards = np.empty(self.num_envs)
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
-        step_rooms(
+        if acts.shape != (self.num_envs,) or not step_rooms(
             self._rooms,
             acts,
             self.room.view_size,
@@ -94,5 +89,8 @@ class DoorKeyVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
             rewards,
             terminated,
             truncated,
-        )
+        ):
+            raise ValueError(
+                f"{self.num_envs} actions from 0 to {N_ACTIONS - 1} are needed; got {actions!r}"
+            )
         return self._rooms.maps.copy(), rewards, terminated, truncated, {}

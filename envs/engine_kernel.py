@@ -28,6 +28,7 @@ from llm4teach.envs.level_kernel import (
 )
 from llm4teach.envs.sight_kernel import look
 
+N_ACTIONS = len(Actions)
 _LEFT, _RIGHT, _FORWARD, _PICK_UP, _DROP, _TOGGLE = (int(action) for action in list(Actions)[:6])
 
 
@@ -104,8 +105,15 @@ def step_rooms(
     rewards: NDArray[np.float64],
     terminated: NDArray[np.bool_],
     truncated: NDArray[np.bool_],
-) -> None:
-    """Act in every running room; ``rewards``, ``terminated``, ``truncated`` (N,) are filled."""
+) -> bool:
+    """Act in every running room; ``rewards``, ``terminated``, ``truncated`` (N,) are filled.
+
+    Returns:
+        False, with nothing done, if an action is none of MiniGrid's.
+    """
+    for action in actions:
+        if action < 0 or action >= N_ACTIONS:
+            return False
     for i in range(len(actions)):
         rewards[i], terminated[i], truncated[i] = 0.0, False, False
         if not rooms.running[i]:
@@ -140,3 +148,4 @@ def step_rooms(
         truncated[i] = rooms.clocks[i] >= max_steps and not terminated[i]
         rooms.running[i] = not (terminated[i] or truncated[i])
         _observe(rooms, i, view_size)
+    return True

@@ -42,6 +42,8 @@ class MixtureBook:
         self._by_value: dict[Mixture, int] = {}
         self._kept: list[Mixture] = []  # all whose id is known, so that no id is used again
         self._book: Book | None = None
+        self._latest: tuple[Mixture, ...] | None = None
+        self._latest_places = np.empty(0, np.int64)
 
     def ground(
         self,
@@ -60,7 +62,7 @@ class MixtureBook:
             return probs
         if len(self._kept) > _MOST:
             self._forget()
-        places = np.array([self._place(mixture) for mixture in mixtures], np.int64)[which]  # (N,)
+        places = self._places(mixtures)[which]  # (N,)
         if self._book is None:
             self._book = _compile(list(self._by_value))
         lost = ground_all(
@@ -95,6 +97,14 @@ class MixtureBook:
             raise ValueError(
                 f"maps of up to {MAX_HEIGHT} rows can be searched, not {observations.shape}"
             )
+
+    def _places(self, mixtures: Sequence[Mixture]) -> NDArray[np.int64]:
+        if mixtures is self._latest:
+            return self._latest_places
+        places = np.array([self._place(mixture) for mixture in mixtures], np.int64)
+        if isinstance(mixtures, tuple):  # a list may hold others the next time
+            self._latest, self._latest_places = mixtures, places
+        return places
 
     def _place(self, mixture: Mixture) -> int:
         place = self._by_object.get(id(mixture))

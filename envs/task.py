@@ -90,7 +90,7 @@ class Task(Protocol):
 
         Args:
             observations: uint8 (N, *observation_shape).
-            mixtures: pieces of advice.
+            mixtures: pieces of advice; the same tuple in call after call is cheapest.
             which: index into ``mixtures`` of each observation's advice, int (N,).
 
         Returns:

@@ -39,6 +39,7 @@ class EpisodeVector:
         self.episodes_started = 0
         self._steps = np.zeros(n_envs, np.int64)
         self._actions = np.zeros((n_envs, task.max_steps), np.int8)  # the first _steps are valid
+        self._rows = np.arange(n_envs)
         self._start(np.ones(n_envs, np.bool_))
 
     def __len__(self) -> int:
@@ -72,13 +73,12 @@ class EpisodeVector:
 
     def step(self, actions: NDArray[np.integer[Any]]) -> Step:
         """Act in every active environment; actions are int (n_envs,)."""
-        running = np.flatnonzero(self.active)
-        self._actions[running, self._steps[running]] = actions[running]
-        self._steps[running] += 1
+        self._actions[self._rows, self._steps] = actions  # idle ones write into their first column
+        self._steps += self.active
         final, rewards, terminated, truncated, _ = self._envs.step(actions)
         self.observations = final
         ended = terminated | truncated
-        if ended.any():
+        if np.count_nonzero(ended):
             self._start(ended)
         return Step(self.observations, rewards.astype(np.float32), terminated, truncated, final)
 
@@ -111,5 +111,5 @@ class EpisodeVector:
             if (starting := self.active & (played == 0)).any():
                 self._reset(np.flatnonzero(starting))
             if t < longest:
-                actions = self._actions[np.arange(len(self)), np.maximum(played, 0)]
+                actions = self._actions[self._rows, np.maximum(played, 0)]
                 self.observations, *_ = self._envs.step(actions)

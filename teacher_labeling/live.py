@@ -24,7 +24,7 @@ class LiveTeacher:
         self.task, self._store, self._teacher = task, store, teacher
         self.questions = LabelReport()  # what was asked live
         self._plans: dict[str, Mixture] = {}  # by state key
-        self._mixtures: list[Mixture] = []  # of the states met so far
+        self._mixtures: tuple[Mixture, ...] = ()  # of the states met so far
         self._places = np.full(64, _UNKNOWN)  # a state id's place among the mixtures
         self._load()
 
@@ -44,8 +44,9 @@ class LiveTeacher:
             more = np.full(2 * int(state_ids.max()), _UNKNOWN)
             self._places = np.concatenate([self._places, more])
         places = self._places[state_ids]  # (N,)
-        if (places == _UNKNOWN).any():
-            self._meet(np.unique(state_ids[places == _UNKNOWN]))
+        unknown = places == _UNKNOWN
+        if np.count_nonzero(unknown):
+            self._meet(np.unique(state_ids[unknown]))
             places = self._places[state_ids]
         return self.task.ground(observations, self._mixtures, places)
 
@@ -55,7 +56,7 @@ class LiveTeacher:
         self._ask([state for state in states if state.key not in self._plans])
         for state_id, state in zip(state_ids, states, strict=True):
             self._places[state_id] = len(self._mixtures)
-            self._mixtures.append(self._plans.get(state.key, ()))
+            self._mixtures += (self._plans.get(state.key, ()),)
 
     def _ask(self, unseen: list[State]) -> None:
         if not unseen or self._teacher is None:
