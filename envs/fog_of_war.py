@@ -70,7 +70,7 @@ class FogOfWar:
         env, size, heading = self._env, self._env.agent_view_size, int(self._env.agent_dir)
         width, grid = env.grid.width, env.grid.grid
         x, y = int(env.agent_pos[0]), int(env.agent_pos[1])
-        left, top, right, bottom = env.get_view_exts()
+        left, top, right, bottom = env.get_view_exts()  # type: ignore[no-untyped-call]
         left, right = max(int(left), 0), min(int(right), width)
         top, bottom = max(int(top), 0), min(int(bottom), env.grid.height)
         codes: list[int] = []

@@ -54,7 +54,7 @@ def take_apart(observation: NDArray[np.uint8], lava_blind: bool, scratch: Scratc
         The number of ``things``, or -1 if there is no agent.
     """
     width, height = observation.shape[:2]
-    n_things, heading = 0, NO_HEADING
+    n_things, heading = 0, np.int64(NO_HEADING)
     agent_x, agent_y = 0, 0
     inner = (_ONE << np.uint64(height - 1)) - np.uint64(2)
     for x in range(width):
@@ -91,7 +91,7 @@ def take_apart(observation: NDArray[np.uint8], lava_blind: bool, scratch: Scratc
 
 
 @compiled
-def _slot(palette: NDArray[np.int64], n: int, colour: int) -> int:
+def _slot(palette: NDArray[np.int64], n: int, colour: np.int64) -> int:
     for i in range(n):
         if palette[i] == colour:
             return i
@@ -127,6 +127,6 @@ def meet_colours(observation: NDArray[np.uint8], n_things: int, scratch: Scratch
 
 
 @compiled
-def neutral_name(scratch: Scratch, n_colours: int, colour: int) -> int:
+def neutral_name(scratch: Scratch, n_colours: int, colour: np.int64) -> int:
     """Place of a colour in the palette, from 1; 1 without a palette."""
     return _slot(scratch.palette, n_colours, colour) + 1 if n_colours else 1

@@ -67,7 +67,7 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments."""
         for env in self.envs:
-            env.close()
+            env.close()  # type: ignore[no-untyped-call]
 
 
 def serial_vector_env(task: Task, n_envs: int) -> SerialVectorEnv:
