@@ -77,7 +77,7 @@ class FogOfWar:
         for column in range(left, right):
             for cell in grid[top * width + column : bottom * width + column : width]:
                 codes += _EMPTY_AND_CLEAR if cell is None else (*cell.encode(), cell.see_behind())
-        window = np.frombuffer(bytes(codes), np.uint8).reshape(right - left, bottom - top, 4)
+        window = np.frombuffer(bytearray(codes), np.uint8).reshape(right - left, bottom - top, 4)
         self._look(window, left, top, x, y, heading, size, env.see_through_walls, self._seen)
         observation = self._seen.copy()
         observation[x, y] = (*_code(env.carrying), heading)

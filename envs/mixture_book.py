@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class MixtureBook:
     ) -> None:
         self._n_actions = n_actions
         self._lava_blind, self._neutral_colours = lava_blind, neutral_colours
+        self._lock = Lock()  # a task is shared by all threads
         self._forget()
 
     def _forget(self) -> None:
@@ -56,23 +58,13 @@ class MixtureBook:
         Raises:
             ValueError: an observation has no agent, or is too high.
         """
-        self._refuse_too_high(observations)
-        probs = np.empty((len(observations), self._n_actions), np.float32)
-        if not len(observations):
+        maps = _as_compiled_for(observations)
+        probs = np.zeros((len(maps), self._n_actions), np.float32)
+        if not len(maps):
             return probs
-        if len(self._kept) > _MOST:
-            self._forget()
-        places = self._places(mixtures)[which]  # (N,)
-        if self._book is None:
-            self._book = _compile(list(self._by_value))
-        lost = ground_all(
-            np.ascontiguousarray(observations),
-            places,
-            self._book,
-            self._lava_blind,
-            self._neutral_colours,
-            probs,
-        )
+        with self._lock:
+            book, places = self._look_up(mixtures)
+        lost = ground_all(maps, places[which], book, self._lava_blind, self._neutral_colours, probs)
         _refuse_without_agent(lost)
         return probs
 
@@ -86,25 +78,22 @@ class MixtureBook:
         Raises:
             ValueError: an observation has no agent, or is too high.
         """
-        self._refuse_too_high(observations)
-        ids = np.empty(len(observations), np.int64)
-        lost = identify_all(np.ascontiguousarray(observations), counted, self._neutral_colours, ids)
-        _refuse_without_agent(lost)
+        maps = _as_compiled_for(observations)
+        ids = np.empty(len(maps), np.int64)
+        _refuse_without_agent(identify_all(maps, counted, self._neutral_colours, ids))
         return ids
 
-    def _refuse_too_high(self, observations: Observations) -> None:
-        if observations.shape[2] > MAX_HEIGHT:
-            raise ValueError(
-                f"maps of up to {MAX_HEIGHT} rows can be searched, not {observations.shape}"
-            )
-
-    def _places(self, mixtures: Sequence[Mixture]) -> NDArray[np.int64]:
-        if mixtures is self._latest:
-            return self._latest_places
-        places = np.array([self._place(mixture) for mixture in mixtures], np.int64)
-        if isinstance(mixtures, tuple):  # a list may hold others the next time
-            self._latest, self._latest_places = mixtures, places
-        return places
+    def _look_up(self, mixtures: Sequence[Mixture]) -> tuple[Book, NDArray[np.int64]]:
+        """The book, and where in it these mixtures are."""
+        if mixtures is not self._latest:
+            if len(self._kept) > _MOST:
+                self._forget()
+            # Only a tuple is known to hold the same mixtures the next time.
+            self._latest = mixtures if isinstance(mixtures, tuple) else None
+            self._latest_places = np.array([self._place(mixture) for mixture in mixtures], np.int64)
+        if self._book is None:
+            self._book = _compile(list(self._by_value))
+        return self._book, self._latest_places
 
     def _place(self, mixture: Mixture) -> int:
         place = self._by_object.get(id(mixture))
@@ -116,6 +105,22 @@ class MixtureBook:
             self._by_object[id(mixture)] = place
             self._kept.append(mixture)
         return place
+
+
+def _as_compiled_for(observations: Observations) -> Observations:
+    """The same maps as the kernels are compiled for; for others they would be compiled again.
+
+    Raises:
+        ValueError: the maps are too high.
+    """
+    if observations.shape[2] > MAX_HEIGHT:
+        raise ValueError(
+            f"maps of up to {MAX_HEIGHT} rows can be searched, not {observations.shape}"
+        )
+    flags = observations.flags
+    if flags.c_contiguous and flags.writeable and observations.dtype == np.uint8:
+        return observations
+    return np.array(observations, np.uint8, order="C")
 
 
 def _refuse_without_agent(row: int) -> None:

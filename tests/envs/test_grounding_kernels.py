@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from slow_door_key import slow_ground, slow_identify
 
-from llm4teach.envs.advice_kernel import identify_all
 from llm4teach.envs.door_key_state import Naming
 from llm4teach.envs.mixture_book import MixtureBook
 from llm4teach.envs.plan import Plan, parse_plan
@@ -87,12 +86,6 @@ def random_maps(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     return maps
 
 
-def fast_identify(maps: NDArray[np.uint8], naming: Naming) -> NDArray[np.int64]:
-    ids = np.zeros(len(maps), np.int64)
-    assert identify_all(maps, naming is Naming.COUNTED, naming is Naming.COLOURS, ids) == -1
-    return ids
-
-
 @pytest.mark.parametrize("naming", list(Naming))
 @pytest.mark.parametrize("lava_blind", [True, False])
 def test_grounding_equals_options_py(naming: Naming, lava_blind: bool) -> None:
@@ -105,7 +98,8 @@ def test_grounding_equals_options_py(naming: Naming, lava_blind: bool) -> None:
         which = rng.integers(0, 6, len(maps))
         expected = slow_ground(maps, mixtures, which, naming, lava_blind)
         np.testing.assert_array_equal(book.ground(maps, mixtures, which), expected)
-        np.testing.assert_array_equal(fast_identify(maps, naming), slow_identify(maps, naming))
+        ids = book.identify(maps, counted=naming is Naming.COUNTED)
+        np.testing.assert_array_equal(ids, slow_identify(maps, naming))
         acted += int((expected > 0).any(1).sum())
     assert acted > 250
 
@@ -130,6 +124,21 @@ def test_an_observation_without_an_agent_is_refused() -> None:
     maps[1, ..., 3] = 4
     with pytest.raises(ValueError, match="observation 1 has no agent"):
         MixtureBook(7).ground(maps, [()], np.zeros(3, np.int64))
+
+
+def test_any_array_of_codes_will_do() -> None:
+    """Read-only (from a file), turned, or of wider integers: the same answers."""
+    maps = random_maps(np.random.default_rng(2), 6)
+    book, which, mixtures = MixtureBook(7), np.zeros(6, np.int64), [((parse_plan("explore"), 1.0),)]
+    expected = book.ground(maps, mixtures, which)
+    read_only = maps.copy()
+    read_only.flags.writeable = False
+    for same in (read_only, np.asfortranarray(maps), maps.astype(np.int64)):
+        np.testing.assert_array_equal(book.ground(same, mixtures, which), expected)
+        np.testing.assert_array_equal(book.identify(same), book.identify(maps))
+    assert book.ground(maps[:0], mixtures, which[:0]).shape == (0, 7)
+    with pytest.raises(ValueError, match="up to 64 rows"):
+        book.identify(np.zeros((1, 3, 65, 4), np.uint8))
 
 
 def test_a_book_forgets_rather_than_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
