@@ -24,7 +24,7 @@ UNSEEN, EMPTY, DOOR, KEY = (OBJECT_TO_IDX[name] for name in ("unseen", "empty", 
 OPEN, LOCKED = STATE_TO_IDX["open"], STATE_TO_IDX["locked"]
 _WALKABLE = np.isin(np.arange(256), [EMPTY, OBJECT_TO_IDX["floor"], OBJECT_TO_IDX["goal"]])
 _WALKABLE_BLIND = _WALKABLE | (np.arange(256) == OBJECT_TO_IDX["lava"])
-_NAME = re.compile(
+NAME = re.compile(
     r"(?:(?P<colour>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z]+)(?P<nth>[1-9])?"
 )
 
@@ -82,12 +82,12 @@ class GridView:
 
     def holds(self, name: str) -> bool:
         """Whether the agent carries an object of this name."""
-        held = self._matching(_NAME.fullmatch(name))[self.agent]
+        held = self._matching(NAME.fullmatch(name))[self.agent]
         return self.carrying != EMPTY and bool(held)
 
     def cells(self, name: str) -> NDArray[np.bool_]:
         """Where objects of this name were seen and not carried; bool (width, height)."""
-        match = _NAME.fullmatch(name)
+        match = NAME.fullmatch(name)
         mask = self._matching(match)
         mask[self.agent] = False
         if match and match["nth"]:

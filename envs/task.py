@@ -57,8 +57,21 @@ class Task(Protocol):
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         ...
 
+    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments that are stepped together, without automatic resets.
+
+        Episodes start by ``reset(seed=int (N,), options={"reset_mask": bool (N,)})``; the seeds
+        lead through the same episodes as in `make_env`. One whose episode has ended, or never
+        started, stays as it is: reward 0, both flags False, the last observation again. Arrays
+        that are returned are not written to again. `serial_vector.serial_vector_env` is one.
+        """
+        ...
+
     def identify(self, observations: Observations) -> NDArray[np.int64]:
-        """Return each observation's state as an id, int64 (N,): equal where the states are."""
+        """Return each observation's state as an id, int64 (N,): equal where the states are.
+
+        Ids are small and not negative: they may be used as indices into a table.
+        """
         ...
 
     def state(self, state_id: int) -> State:
@@ -77,7 +90,7 @@ class Task(Protocol):
 
         Args:
             observations: uint8 (N, *observation_shape).
-            mixtures: pieces of advice.
+            mixtures: pieces of advice; the same tuple in call after call is cheapest.
             which: index into ``mixtures`` of each observation's advice, int (N,).
 
         Returns:

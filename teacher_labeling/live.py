@@ -13,6 +13,8 @@ from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
 from llm4teach.teacher_labeling.teacher import Teacher
 
+_UNKNOWN = -1
+
 
 class LiveTeacher:
     """Looks advice up in memory; with a ``teacher`` it asks about what the store lacks.
@@ -30,8 +32,10 @@ class LiveTeacher:
     ) -> None:
         self.task, self._store, self._teacher = task, store, teacher
         self._weighed = dict(weighed or {})
-        self._plans: dict[str, Mixture] = {}
         self.questions = LabelReport()  # what was asked live
+        self._plans: dict[str, Mixture] = {}  # by state key
+        self._mixtures: tuple[Mixture, ...] = ()  # of the states met so far
+        self._places = np.full(64, _UNKNOWN)  # a state id's place among the mixtures
         self._load()
 
     def _load(self) -> None:
@@ -54,10 +58,23 @@ class LiveTeacher:
         Raises:
             TeacherError: a state had to be asked about and the teacher cannot answer.
         """
-        state_ids = self.task.identify(observations)
-        distinct, which = np.unique(state_ids, return_inverse=True)
-        states = [self.task.state(int(state_id)) for state_id in distinct]
-        return self.task.ground(observations, self.mixtures(states), which)
+        state_ids = self.task.identify(observations)  # (N,)
+        if len(state_ids) and state_ids.max() >= len(self._places):
+            more = np.full(2 * int(state_ids.max()), _UNKNOWN)
+            self._places = np.concatenate([self._places, more])
+        places = self._places[state_ids]  # (N,)
+        unknown = places == _UNKNOWN
+        if np.count_nonzero(unknown):
+            self._meet(np.unique(state_ids[unknown]))
+            places = self._places[state_ids]
+        return self.task.ground(observations, self._mixtures, places)
+
+    def _meet(self, state_ids: NDArray[np.int64]) -> None:
+        """Find the advice for states that come up for the first time."""
+        states = [self.task.state(int(state_id)) for state_id in state_ids]
+        for state_id, mixture in zip(state_ids, self.mixtures(states), strict=True):
+            self._places[state_id] = len(self._mixtures)
+            self._mixtures += (mixture,)
 
     def _ask(self, unseen: list[State]) -> None:
         if not unseen or self._teacher is None:

@@ -75,6 +75,19 @@ def test_little_is_imported_before_a_command_runs(argv: list[str]) -> None:
     assert cpu_s < 0.7
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from llm4teach.flows.cli import main; main(['teach', '--help'])",
+        "from llm4teach.envs.registry import get_task; get_task('SimpleDoorKey')",
+    ],
+)
+def test_numba_is_not_imported_before_an_environment_is_made(code: str) -> None:
+    check = "import atexit, sys; atexit.register(lambda: print('numba' in sys.modules));"
+    done = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     shown = capsys.readouterr()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Option, Plan
+from llm4teach.envs.serial_vector import serial_vector_env
 from llm4teach.envs.task import Mixture, Observations, State, state_key
 
 SHAPE = (5, 5, 4)
@@ -50,6 +51,9 @@ class ToyTask:
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return RightActionEnv()
+
+    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        return serial_vector_env(self, n_envs)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         return observations[:, 3, 2, 0].astype(np.int64)
