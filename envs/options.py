@@ -7,6 +7,7 @@ for an observation and its mirror image.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from functools import cached_property
 
@@ -22,6 +23,10 @@ PICK_UP, DROP, TOGGLE = 3, 4, 5  # MiniGrid's action codes; the moves are in pat
 UNSEEN, EMPTY, DOOR, KEY = (OBJECT_TO_IDX[name] for name in ("unseen", "empty", "door", "key"))
 OPEN, LOCKED = STATE_TO_IDX["open"], STATE_TO_IDX["locked"]
 _WALKABLE = np.isin(np.arange(256), [EMPTY, OBJECT_TO_IDX["floor"], OBJECT_TO_IDX["goal"]])
+_WALKABLE_BLIND = _WALKABLE | (np.arange(256) == OBJECT_TO_IDX["lava"])
+_NAME = re.compile(
+    r"(?:(?P<colour>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z]+)(?P<nth>[1-9])?"
+)
 
 
 class Outcome(Enum):
@@ -35,9 +40,25 @@ Decision = Outcome | tuple[int, ...]  # or the actions that are equally good, at
 
 
 class GridView:
-    """One observation, uint8 (width, height, 4), as the option policies look at it."""
+    """One observation, uint8 (width, height, 4), as the option policies look at it.
 
-    def __init__(self, observation: NDArray[np.uint8]) -> None:
+    Objects are called by kind (``key``), by colour (``red key``), by the n-th colour of the palette
+    (``color1 key``) or by the n-th place, columns first (``door1``).
+
+    Args:
+        observation: the map.
+        lava_blind: paths lead through lava as if it were floor.
+        palette: colour codes that ``color1``, ``color2``, … stand for.
+    """
+
+    def __init__(
+        self,
+        observation: NDArray[np.uint8],
+        *,
+        lava_blind: bool = False,
+        palette: tuple[int, ...] = (),
+    ) -> None:
+        self.palette, self._lava_blind = palette, lava_blind
         self.objects, self.colours, self.states = (observation[..., i] for i in range(3))
         flat = int(np.argmin(observation[..., 3]))  # headings 0..3 stand below NO_HEADING
         self.agent = divmod(flat, observation.shape[1])
@@ -49,7 +70,8 @@ class GridView:
     @cached_property
     def board(self) -> Board:
         """Known free cells for the path search."""
-        free = _WALKABLE[self.objects] | ((self.objects == DOOR) & (self.states == OPEN))
+        walkable = _WALKABLE_BLIND if self._lava_blind else _WALKABLE
+        free = walkable[self.objects] | ((self.objects == DOOR) & (self.states == OPEN))
         free[self.agent] = True
         free[[0, -1], :] = False
         free[:, [0, -1]] = False
@@ -60,19 +82,29 @@ class GridView:
 
     def holds(self, name: str) -> bool:
         """Whether the agent carries an object of this name."""
-        return self.carrying != EMPTY and bool(self._named(name)[self.agent])
+        held = self._matching(_NAME.fullmatch(name))[self.agent]
+        return self.carrying != EMPTY and bool(held)
 
     def cells(self, name: str) -> NDArray[np.bool_]:
-        """Where objects of this name (``key``, ``red key``) were seen and not carried."""
-        mask = self._named(name)
+        """Where objects of this name were seen and not carried; bool (width, height)."""
+        match = _NAME.fullmatch(name)
+        mask = self._matching(match)
         mask[self.agent] = False
+        if match and match["nth"]:
+            places = np.flatnonzero(mask)
+            mask = np.zeros_like(mask)
+            mask.flat[places[int(match["nth"]) - 1 : int(match["nth"])]] = True
         return mask
 
-    def _named(self, name: str) -> NDArray[np.bool_]:
-        *colour, kind = name.split()
-        mask: NDArray[np.bool_] = self.objects == OBJECT_TO_IDX.get(kind, 255)
-        if colour:
-            mask &= self.colours == COLOR_TO_IDX.get(" ".join(colour), 255)
+    def _matching(self, name: re.Match[str] | None) -> NDArray[np.bool_]:
+        if name is None:
+            return np.zeros(self.objects.shape, np.bool_)
+        mask: NDArray[np.bool_] = self.objects == OBJECT_TO_IDX.get(name["kind"], 255)
+        if name["neutral"]:
+            chosen = self.palette[int(name["neutral"]) - 1 : int(name["neutral"])]
+            mask &= np.isin(self.colours, chosen)
+        elif name["colour"]:
+            mask &= self.colours == COLOR_TO_IDX.get(name["colour"], 255)
         return mask
 
     def approach(self, cells: NDArray[np.bool_], then: Decision) -> Decision:

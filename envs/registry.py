@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from llm4teach.envs.grid_task import simple_door_key
+from llm4teach.envs.grid_task import door_key_task, door_key_task_names
 from llm4teach.envs.task import Task, TaskError
 
-_TASKS = {"SimpleDoorKey": simple_door_key}
 
-
-def task_names() -> list[str]:
-    """Names that `get_task` knows, sorted."""
-    return sorted(_TASKS)
+def task_names(shifted: bool = False) -> list[str]:
+    """Names of our own tasks, with or without their shifted variants."""
+    return [name for name in door_key_task_names() if shifted or "-" not in name]
 
 
 def get_task(name: str) -> Task:
@@ -19,6 +17,6 @@ def get_task(name: str) -> Task:
     Raises:
         TaskError: there is none.
     """
-    if name not in _TASKS:
+    if name not in door_key_task_names():
         raise TaskError(f"unknown task {name!r}; the tasks are: {', '.join(task_names())}")
-    return _TASKS[name]()
+    return door_key_task(name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from llm4teach.envs.plan import Plan
 
 Observations = NDArray[np.uint8]  # (N, *observation_shape)
+Mixture = tuple[tuple[Plan, float], ...]  # plans and their probabilities; empty: no advice
 
 
 class TaskError(ValueError):
@@ -41,12 +42,13 @@ def state_key(family: str, text: str) -> str:
 class Task(Protocol):
     """An environment with its describer, its options and their grounding.
 
-    Batches come first: one call describes or grounds many observations, which is what lets an
-    implementation be fast.
+    Batches come first: one call identifies or grounds many observations, which is what lets an
+    implementation be fast. Within a process a state is an integer; its text is made once.
     """
 
     name: str
     family: str  # tasks of one family share their state texts, and so their advice
+    trained_as: str  # the task whose students play this one: its own name, unless it is shifted
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int  # time limit of an episode, in steps
@@ -55,42 +57,44 @@ class Task(Protocol):
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         ...
 
-    def describe(self, observations: Observations) -> list[State]:
-        """Return the state of each observation; observations are uint8 (N, *observation_shape)."""
+    def identify(self, observations: Observations) -> NDArray[np.int64]:
+        """Return each observation's state as an id, int64 (N,): equal where the states are."""
         ...
 
-    def ground(self, observations: Observations, plan: Plan) -> NDArray[np.float32]:
-        """Return the plan's policy, float32 (N, n_actions): each row sums to 1, or to 0.
+    def state(self, state_id: int) -> State:
+        """Return the state that `identify` gave this id."""
+        ...
 
-        A plan's first option that is not done acts. A row of zeros says that the plan has nothing
-        to do in this observation (all its options are done) or cannot be done.
+    def ground(
+        self,
+        observations: Observations,
+        mixtures: Sequence[Mixture],
+        which: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Mix the plans' policies: ``sum_k P(k | c(s)) * pi_k(a | s)`` (2311.13373, section 3.2).
+
+        A plan's first option that is not done acts.
+
+        Args:
+            observations: uint8 (N, *observation_shape).
+            mixtures: pieces of advice.
+            which: index into ``mixtures`` of each observation's advice, int (N,).
+
+        Returns:
+            float32 (N, n_actions); rows sum to 1, or to 0. The probability of plans that cannot
+            act in an observation goes to those that can; a row of zeros says that none can, all
+            are done, or there is no advice.
         """
         ...
 
 
-def ground_mixture(
-    task: Task, observations: Observations, advice: Sequence[Sequence[tuple[Plan, float]]]
-) -> NDArray[np.float32]:
-    """Mix the plans' policies: ``sum_k P(k | c(s)) * pi_k(a | s)`` (arXiv 2311.13373, section 3.2).
+def describe(task: Task, observations: Observations) -> list[State]:
+    """Return the state of each observation; observations are uint8 (N, *observation_shape)."""
+    distinct, inverse = np.unique(task.identify(observations), return_inverse=True)
+    states = [task.state(int(state_id)) for state_id in distinct]
+    return [states[i] for i in inverse]
 
-    Args:
-        task: grounds the plans.
-        observations: uint8 (N, *observation_shape).
-        advice: for each observation its plans and their probabilities; may be empty.
 
-    Returns:
-        float32 (N, n_actions). The mass of plans that cannot act in an observation goes to those
-        that can; a row of zeros says that none can, or that there is no advice.
-    """
-    probs = np.zeros((len(observations), len(task.action_names)), np.float32)
-    rows_of: dict[Plan, list[int]] = {}
-    for row, plans in enumerate(advice):
-        for plan, _ in plans:
-            rows_of.setdefault(plan, []).append(row)
-    weight = [dict(plans) for plans in advice]
-    for plan, rows in rows_of.items():
-        share = np.array([weight[row][plan] for row in rows], np.float32)  # (n,)
-        probs[rows] += share[:, None] * task.ground(observations[rows], plan)  # (n, n_actions)
-    total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-    np.divide(probs, total, out=probs, where=total > 0)
-    return probs
+def ground_plan(task: Task, observations: Observations, plan: Plan) -> NDArray[np.float32]:
+    """Return one plan's policy, float32 (N, n_actions); rows of zeros where it does not act."""
+    return task.ground(observations, [((plan, 1.0),)], np.zeros(len(observations), np.int64))

@@ -20,7 +20,7 @@ from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.task import Task
+from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.student.checkpoint import load_student, save_student
 from llm4teach.student.collect import Collector
@@ -178,7 +178,7 @@ def collect(ctx: Context, config: CollectConfig, student: Student | None, steps:
 
 def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
-    states = ctx.task.describe(distinct_states(trajectories))
+    states = describe(ctx.task, distinct_states(trajectories))
     with stage("label", len(states), "states") as shown:
         report = label_states(ctx.teacher, ctx.store, states, shown.at)
         tokens = report.prompt_tokens + report.completion_tokens

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.datasets.trajectories import write_steps
-from llm4teach.envs.task import Observations, Task
+from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector import EpisodeVector, Step
 from llm4teach.student.policies import Policy, sample
 
@@ -107,7 +107,7 @@ class Collector:
         noisy = self._rng.random(len(probs)) < self._noise
         actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
         mixture = (1 - self._noise) * probs + self._noise * uniform
-        states = self._task.describe(observations)
+        states = describe(self._task, observations)
         before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
         step = self._envs.step(actions)
         self._observations.append(observations)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from llm4teach.envs.task import Observations, Task, ground_mixture
+from llm4teach.envs.task import Observations, Task
 from llm4teach.student.network import Student
 
 Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
@@ -49,9 +49,10 @@ def option_policy(task: Task) -> Policy:
     """Return the simplest behaviour that gets anywhere: all admissible options alike."""
 
     def act(observations: Observations) -> NDArray[np.float32]:
-        states = task.describe(observations)
-        advice = [[(plan, 1 / len(s.options)) for plan in s.options] for s in states]
-        return _or_uniform(ground_mixture(task, observations, advice))
+        distinct, which = np.unique(task.identify(observations), return_inverse=True)
+        options = [task.state(int(state_id)).options for state_id in distinct]
+        advice = [tuple((plan, 1 / len(plans)) for plan in plans) for plans in options]
+        return _or_uniform(task.ground(observations, advice, which))
 
     return act
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import Mixture
 from llm4teach.teacher_labeling.teacher import Advice, TeacherInfo
-
-WeightedPlans = tuple[tuple[Plan, float], ...]
 
 
 def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
@@ -31,6 +30,6 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
     }
 
 
-def plans_of(row: dict[str, Any]) -> WeightedPlans:
+def plans_of(row: dict[str, Any]) -> Mixture:
     """The distribution over plans that a row holds; empty unless its status is ok."""
     return tuple((parse_plan(o["plan"]), float(o["probability"])) for o in row["options"])

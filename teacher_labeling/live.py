@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.envs.task import Observations, State, Task, ground_mixture
-from llm4teach.teacher_labeling.advice_rows import WeightedPlans, plans_of
+from llm4teach.envs.task import Mixture, Observations, State, Task
+from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -20,7 +20,7 @@ class LiveTeacher:
 
     def __init__(self, task: Task, store: AdviceStore, teacher: Teacher | None = None) -> None:
         self.task, self._store, self._teacher = task, store, teacher
-        self._plans: dict[str, WeightedPlans] = {}
+        self._plans: dict[str, Mixture] = {}
         self.questions = LabelReport()  # what was asked live
         self._load()
 
@@ -35,10 +35,12 @@ class LiveTeacher:
         Raises:
             TeacherError: a state had to be asked about and the teacher cannot answer.
         """
-        states = self.task.describe(observations)
+        state_ids = self.task.identify(observations)
+        distinct, which = np.unique(state_ids, return_inverse=True)
+        states = [self.task.state(int(state_id)) for state_id in distinct]
         self._ask([state for state in states if state.key not in self._plans])
         advice = [self._plans.get(state.key, ()) for state in states]
-        return ground_mixture(self.task, observations, advice)
+        return self.task.ground(observations, advice, which)
 
     def _ask(self, unseen: list[State]) -> None:
         if not unseen or self._teacher is None:

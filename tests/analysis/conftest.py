@@ -14,7 +14,7 @@ from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import ground_mixture
+from llm4teach.envs.task import describe, ground_plan
 
 TASK, SLUG, TEACHER, PROMPT = "SimpleDoorKey", "smollm2", "embedded/smollm2/logprobs", "c0ffee12"
 RUN = "teach-20261120-120000-ab12"
@@ -39,12 +39,12 @@ def play(seed: int, noise: float = 0.1) -> Episode:
     observations, actions, captions, rewards = [], [], [], []
     terminated = truncated = False
     while not (terminated or truncated):
-        [state] = task.describe(observation[None])
+        [state] = describe(task, observation[None])
         holds = state.text.endswith("<key>.")
         wanted = "open" if holds else "pick up"
         fitting = [plan for plan in state.options if plan.options[-1].verb == wanted]
         plan = (fitting or state.options)[0]
-        probs = ground_mixture(task, observation[None], [[(plan, 1.0)]])[0]
+        probs = ground_plan(task, observation[None], plan)[0]
         lost = probs.sum() == 0 or rng.random() < noise
         action = int(rng.integers(6)) if lost else int(rng.choice(len(probs), p=probs))
         observations.append(observation)
@@ -58,7 +58,7 @@ def play(seed: int, noise: float = 0.1) -> Episode:
 def write_episode(workspace: Workspace, run_id: str, episode_id: int, episode: Episode) -> Path:
     """Store an episode's steps as one part."""
     n, task = len(episode.actions), get_task(TASK)
-    states = task.describe(episode.observations)
+    states = describe(task, episode.observations)
     last = [False] * (n - 1)
     steps = {
         "run_id": [run_id] * n,
@@ -207,10 +207,10 @@ def write_teach_run(workspace: Workspace, run_id: str = RUN, finish: bool = True
     """Write a teach run with everything that the report can show; return its results."""
     task, run = get_task(TASK), Run(workspace, run_id, "teach")
     run.start(CONFIG)
-    episodes = [play(seed) for seed in (1, 2)]
+    episodes = [play(seed) for seed in (1, 9)]
     for episode_id, episode in enumerate(episodes):
         write_episode(workspace, run_id, episode_id, episode)
-    states = {s.key: s for e in episodes for s in task.describe(e.observations)}
+    states = {s.key: s for e in episodes for s in describe(task, e.observations)}
     store = AdviceStore(workspace.advice(TASK, SLUG), TEACHER, PROMPT)
     rows = [advice_row(state) for state in states.values()]
     store.commit(rows[:-1])

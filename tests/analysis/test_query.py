@@ -53,7 +53,7 @@ def test_trajectories_have_their_task_and_reshape(taught: Workspace) -> None:
 
 
 def test_states_count_steps_over_runs(workspace: Workspace) -> None:
-    episode = play(3)
+    episode = play(9)
     runs = ["teach-20260101-000000-aaaa", "collect-20260301-000000-bbbb"]  # not sorted by name
     for run_id in runs:
         write_episode(workspace, run_id, 0, episode)

@@ -19,6 +19,7 @@ from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import METRICS, Run
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.envs.task import describe
 
 from .conftest import (
     CONFIG,
@@ -153,7 +154,7 @@ def test_a_missing_run_is_named(workspace: Workspace) -> None:
 
 def test_words_of_the_model_cannot_become_markup(workspace: Workspace) -> None:
     Run(workspace, RUN, "teach").start({"task": "<script>alert(1)</script>"})
-    [state] = get_task(TASK).describe(play(1).observations[:1])
+    [state] = describe(get_task(TASK), play(1).observations[:1])
     evil = "</td><script>alert('x')</script>"
     row = advice_row(state) | {"state_text": evil, "options": [{"plan": evil, "probability": 1.0}]}
     AdviceStore(workspace.advice(TASK, SLUG), TEACHER, PROMPT).commit([row])
@@ -187,7 +188,7 @@ def test_a_film_that_cannot_be_played_leaves_a_note(
 
 def test_more_advice_than_a_page_should_hold(workspace: Workspace) -> None:
     results = write_teach_run(workspace, finish=False) | {"films": []}
-    [state] = get_task(TASK).describe(play(1).observations[:1])
+    [state] = describe(get_task(TASK), play(1).observations[:1])
     rows = [advice_row(state) | {"state_key": f"{i:016x}"} for i in range(300)]
     AdviceStore(workspace.advice(TASK, SLUG), TEACHER, PROMPT).commit(rows)
     page = Page(write_report(workspace, RUN, results).read_text())

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from minigrid.core.constants import OBJECT_TO_IDX
 
-from llm4teach.envs.door_key import SIMPLE_DOOR_KEY_ID
+from llm4teach.envs.door_key import env_id
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
 from llm4teach.envs.task import TaskError
@@ -27,7 +27,7 @@ def play(env: Any, seed: int, actions: list[int]) -> list[Any]:
 
 @pytest.mark.filterwarnings("ignore:.*")
 def test_gymnasium_accepts_it() -> None:
-    check_env(gym.make(SIMPLE_DOOR_KEY_ID).unwrapped, skip_render_check=True)
+    check_env(gym.make(env_id("SimpleDoorKey")).unwrapped, skip_render_check=True)
 
 
 def test_same_seed_same_episode() -> None:

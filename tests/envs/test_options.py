@@ -10,7 +10,7 @@ from llm4teach.envs.options import GridView, Outcome, decide, decide_plan
 from llm4teach.envs.paths import FORWARD, LEFT, RIGHT, Board, pack
 from llm4teach.envs.plan import Option, parse_plan
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import ground_mixture
+from llm4teach.envs.task import ground_plan
 
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 PICKUP, DROP, TOGGLE = 3, 4, 5
@@ -153,7 +153,7 @@ def test_turning_the_scene_or_its_mirror_image_changes_nothing_else() -> None:
         mirrored = obs[:, ::-1].copy()
         mirrored[..., 3] = np.where(mirrored[..., 3] < 4, -mirrored[..., 3] % 4, 4)
         for plan in (parse_plan("explore"), parse_plan("go to key > pick up key")):
-            probs = task.ground(np.stack([obs, turned, mirrored]), plan)
+            probs = ground_plan(task, np.stack([obs, turned, mirrored]), plan)
             np.testing.assert_allclose(probs[1], probs[0])
             np.testing.assert_allclose(probs[2], probs[0][swap])
 
@@ -162,11 +162,11 @@ def test_grounding_mixes_the_plans_that_can_act() -> None:
     task = get_task("SimpleDoorKey")
     obs = scene("######", "#..>KD", "######")[None]
     key, door = parse_plan("pick up key"), parse_plan("open door")
-    (row,) = ground_mixture(task, obs, [[(key, 0.25), (parse_plan("explore"), 0.0), (door, 0.75)]])
+    mixture = ((key, 0.25), (parse_plan("explore"), 0.0), (door, 0.75))
+    (row,) = task.ground(obs, [(), mixture], np.array([1]))
     assert row.tolist() == [0, 0, 0, 1, 0, 0, 0], "the locked door's share goes to the key"
-    (row,) = ground_mixture(task, obs, [[(door, 1.0)]])
-    assert not row.any()
-    assert not ground_mixture(task, obs, [[]]).any()
+    assert not ground_plan(task, obs, door).any()
+    assert not task.ground(obs, [()], np.array([0])).any()
 
 
 def test_closed_loop_options_solve_the_task() -> None:

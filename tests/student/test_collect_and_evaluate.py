@@ -9,6 +9,7 @@ import torch
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
+from llm4teach.envs.task import describe
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import EvaluateConfig, PretrainConfig
 from llm4teach.student.distill import Steps, distil
@@ -54,7 +55,7 @@ def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) 
             np.testing.assert_array_equal(stored.observations[row], observation)
             observation, reward, *_ = env.step(int(stored.column("action")[row]))
             assert stored.column("reward")[row] == np.float32(reward)
-    states = DOOR_KEY.describe(stored.observations)
+    states = describe(DOOR_KEY, stored.observations)
     assert [s.key for s in states] == stored.column("state_key").tolist()
     noisy = (stored.column("behaviour") == "noise").mean()
     assert 0.2 < noisy < 0.3

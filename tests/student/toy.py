@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Option, Plan
-from llm4teach.envs.task import Observations, State, state_key
+from llm4teach.envs.task import Mixture, Observations, State, state_key
 
 SHAPE = (5, 5, 4)
 
@@ -42,7 +43,7 @@ class RightActionEnv(gym.Env[Any, int]):
 class ToyTask:
     """The smallest thing that is a Task."""
 
-    name = family = "Toy"
+    name = family = trained_as = "Toy"
     action_names = ("a", "b", "c")
     observation_shape = SHAPE
     max_steps = 8
@@ -50,14 +51,24 @@ class ToyTask:
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return RightActionEnv()
 
-    def describe(self, observations: Observations) -> list[State]:
-        texts = [f"right {o[3, 2, 0]}" for o in observations]
-        plans = tuple(Plan((Option("go to", name),)) for name in self.action_names)
-        return [State(state_key("Toy", text), text, plans) for text in texts]
+    def identify(self, observations: Observations) -> NDArray[np.int64]:
+        return observations[:, 3, 2, 0].astype(np.int64)
 
-    def ground(self, observations: Observations, plan: Plan) -> NDArray[np.float32]:
+    def state(self, state_id: int) -> State:
+        text = f"right {state_id}"
+        plans = tuple(Plan((Option("go to", name),)) for name in self.action_names)
+        return State(state_key("Toy", text), text, plans)
+
+    def ground(
+        self,
+        observations: Observations,
+        mixtures: Sequence[Mixture],
+        which: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
         probs = np.zeros((len(observations), 3), np.float32)
-        probs[:, self.action_names.index(plan.options[0].target)] = 1
+        for row, i in zip(probs, which, strict=True):
+            for plan, share in mixtures[i]:
+                row[self.action_names.index(plan.options[0].target)] += share
         return probs
 
 

@@ -13,6 +13,7 @@ from llm4teach.datasets.trajectories import write_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
+from llm4teach.envs.task import describe
 
 
 def write_random_episodes(
@@ -48,7 +49,7 @@ def write_random_episodes(
         if len(rows) >= steps:
             break
     stacked = np.stack(observations)  # (N, *observation_shape)
-    states = task.describe(stacked)
+    states = describe(task, stacked)
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["state_key"] = [state.key for state in states]
     columns["state_text"] = [state.text for state in states]

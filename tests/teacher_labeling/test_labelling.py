@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.envs.grid_task import door_key_state
+from llm4teach.envs.door_key_state import Naming, door_key_state, pack
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import State
+from llm4teach.envs.task import State, describe, ground_plan
 from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -19,15 +19,9 @@ from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
 
 FAMILY = "SimpleDoorKey"
-SCENES = [
-    ((), ""),
-    (("door",), ""),
-    (("key",), ""),
-    ((), "key"),
-    (("door",), "key"),
-    (("key", "door"), ""),
-]
-STATES = [door_key_state(FAMILY, sees, holds) for sees, holds in SCENES]
+# key seen, door seen, key held
+SCENES = [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 0)]
+STATES = [door_key_state(FAMILY, Naming.PLAIN, pack(*scene)) for scene in SCENES]
 
 
 class Counting:
@@ -77,7 +71,9 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path: Path) -> None:
 
 
 def test_no_advice_is_an_answer_too(tmp_path: Path) -> None:
-    unknown = door_key_state(FAMILY, ("key",), "key")  # the recording has never seen two keys
+    unknown = door_key_state(
+        FAMILY, Naming.PLAIN, pack(1, 0, 1)
+    )  # the recording has never seen two keys
     teacher = Counting()
     report = label_states(teacher, store_of(teacher, tmp_path), [unknown])
     assert report.no_advice == 1
@@ -110,7 +106,7 @@ def observations(n: int = 80) -> np.ndarray:
 
 def test_the_live_teacher_asks_only_about_the_unseen(tmp_path: Path) -> None:
     task, teacher, seen = get_task("SimpleDoorKey"), Counting(), observations()
-    distinct = {state.key for state in task.describe(seen)}
+    distinct = {state.key for state in describe(task, seen)}
     assert len(distinct) >= 2
     known = STATES[0]
     label_states(teacher, store_of(teacher, tmp_path), [known])
@@ -136,8 +132,8 @@ def test_grounded_advice_is_the_weighted_sum_of_option_policies(tmp_path: Path) 
     label_states(teacher, store_of(teacher, tmp_path), STATES)
     fast = LiveTeacher(task, store_of(teacher, tmp_path)).teacher_probs(seen)
     by_key = {row["state_key"]: plans_of(row) for row in store_of(teacher, tmp_path).rows()}
-    for row, observation, state in zip(fast, seen, task.describe(seen), strict=True):
+    for row, observation, state in zip(fast, seen, describe(task, seen), strict=True):
         slow = np.zeros(7)
         for plan, share in by_key[state.key]:
-            slow += share * task.ground(observation[None], plan)[0]
+            slow += share * ground_plan(task, observation[None], plan)[0]
         np.testing.assert_allclose(row, slow / slow.sum(), rtol=1e-5)
