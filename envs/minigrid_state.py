@@ -1,0 +1,139 @@
+"""What the teacher is told of a generic MiniGrid task: few texts, no colours, plans to choose from.
+
+Every distinct text costs a question. So a thing is named by what it is for (`minigrid_scene.Scene`)
+and told only where it may matter: doors that are closed once nothing is left to explore, boxes
+once a key is missing or nothing else is left, other keys while no locked door is known.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from llm4teach.envs.minigrid_scene import GOAL, Scene
+from llm4teach.envs.options import BOX, DOOR, EMPTY, KEY, OPEN
+from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.task import State, state_key
+
+FAMILY = "MiniGrid"
+
+
+class Facts(NamedTuple):
+    """All that a state's text says."""
+
+    mission: str
+    unexplored: bool
+    sees: tuple[str, ...]
+    holds: str  # "" for nothing
+
+
+def facts_of(scene: Scene) -> Facts:
+    """Return what is told of an observation."""
+    return Facts(_mission(scene), scene.unexplored, tuple(_seen(scene)), _held(scene))
+
+
+def _mission(scene: Scene) -> str:
+    clause = scene.clause
+    if clause is None:
+        return "none"
+    kind = {"goal": "goal", "door": "target door"}.get(clause.thing.kind, "target object")
+    text = f"{clause.verb} <{kind}>"
+    if clause.thing.place.startswith("from "):
+        text += " in the room of <target door>"
+    if clause.beside is not None:
+        text += " next to <second object>"
+    return text + (", then more" if sum(map(len, scene.mission.steps)) > 1 else "")
+
+
+def _seen(scene: Scene) -> list[str]:
+    """Names of what is told, in a fixed order."""
+    names = list(_seen_of_mission(scene))
+    reached = bool(names) and "out of reach" not in names[0]
+    locked = scene.locked.any()
+    if (scene.locked & ~scene.target).any():
+        names.append("locked door")
+    missing = locked and not scene.matching.any()
+    if scene.is_near(scene.matching & ~scene.target):
+        names.append("matching key")
+    elif not locked and scene.is_near((scene.objects == KEY) & ~scene.target):
+        names.append("key")
+    if not scene.unexplored:
+        closed = scene.is_near(scene.closed & ~scene.target)
+        if closed:
+            names.append("closed door")
+        boxes = scene.is_near((scene.objects == BOX) & ~scene.target)
+        if boxes and (missing or not (closed or locked or reached)):
+            names.append("box")
+        if not reached and scene.blocking.any():
+            kind = {KEY: "key", BOX: "box"}.get(int(scene.objects[scene.blocking][0]), "ball")
+            names.append(f"blocking {kind}")
+    return names
+
+
+def _seen_of_mission(scene: Scene) -> list[str]:
+    target = scene.target & scene.elsewhere
+    doors = target & (scene.objects == DOOR)
+    things = target & ~doors
+    names = []
+    if scene.is_near(things):
+        names = ["goal" if (scene.objects[things] == GOAL).any() else "target object"]
+    elif scene.is_near(doors & ~scene.locked):
+        is_way = scene.clause is not None and scene.clause.thing.kind != "door"
+        passed = is_way and (scene.states[doors] == OPEN).all()
+        names = ["open target door" if passed else "target door"]
+    elif scene.is_near(doors & scene.locked):
+        names = ["locked target door"]
+    elif target.any():
+        kind = "goal" if (scene.objects[target] == GOAL).any() else "target"
+        names = [f"{kind} out of reach"]
+    return names + ["second object"] * scene.is_near(scene.second)
+
+
+def _held(scene: Scene) -> str:
+    if scene.carrying == EMPTY:
+        return ""
+    for name in ("target object", "matching key"):
+        if scene.holds(name):
+            return name
+    return "other object"
+
+
+@lru_cache(maxsize=4096)
+def minigrid_state(facts: Facts) -> State:
+    """Return the text of these facts, and the plans that are admissible by what it says."""
+    seen = ", ".join(f"<{name}>" for name in facts.sees) or "<nothing>"
+    text = (
+        f"Mission: {facts.mission}. Unexplored: {'yes' if facts.unexplored else 'no'}. "
+        f"Agent sees {seen}, holds <{facts.holds or 'nothing'}>."
+    )
+    return State(state_key(FAMILY, text), text, tuple(map(parse_plan, _plans(facts))))
+
+
+def _plans(facts: Facts) -> list[str]:
+    """Going to a thing is offered with what one goes there for: asked again in each state and told
+    nothing of distances, a teacher would otherwise never get past "go to"."""
+    verb, empty = facts.mission.partition(" <")[0], not facts.holds
+    plans = ["explore"] if facts.unexplored else []
+    for name in facts.sees:
+        if name == "open target door":
+            plans.append(f"go through {name}")
+        elif name in ("goal", "target object", "target door", "locked target door"):
+            plans += _for_target(name, verb, facts.holds)
+        elif name == "second object" and verb == "put" and facts.holds == "target object":
+            plans.append("put target object next to second object")
+        elif name in ("closed door", "box") or (name == "locked door" and "key" in facts.holds):
+            plans.append(f"go to {name} > open {name}")
+        elif name in ("matching key", "key") or name.startswith("blocking"):
+            plans += [f"go to {name} > pick up {name}"] * empty
+    if facts.holds:
+        plans.append(f"drop {facts.holds}")
+    return plans or ["explore"]
+
+
+def _for_target(name: str, verb: str, holds: str) -> list[str]:
+    if verb == "go to" or name == "goal":
+        return [f"go to {name}"]
+    if name.endswith("door"):
+        able = name == "target door" or holds == "matching key"
+        return [f"go to {name} > open {name}"] * able
+    return [f"go to {name} > pick up {name}"] * (not holds)
