@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
 import gymnasium as gym
@@ -63,7 +65,8 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode that the seed determines; forget the map."""
-        _, info = self.env.reset(seed=seed, options=options)
+        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints what it throws away
+            _, info = self.env.reset(seed=seed, options=options)
         self._forget()
         self._progress = MissionProgress(self._env)
         return self._observe(), info

@@ -45,7 +45,7 @@ class MiniGridTask:
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # papers use the older versions
+            warnings.simplefilter("ignore")  # that there is a newer version; papers use the older
             env = gym.make(self.name, render_mode=render_mode, disable_env_checker=True)
         return MissionMapEnv(env)
 
