@@ -112,29 +112,58 @@ class Scene(GridView):
         return (self.objects == DOOR) & (self.states == LOCKED)
 
     @cached_property
+    def lockable(self) -> Mask:
+        """Locked doors that matter now: of the carried key's colour, if it has one's, else all."""
+        if not self.matching[self.agent]:
+            return self.locked
+        return self.locked & (self.colours == self.colours[self.agent])
+
+    @cached_property
     def closed(self) -> Mask:
         """Doors that are closed and not locked."""
         return (self.objects == DOOR) & (self.states != LOCKED) & (self.states != OPEN)
 
     @cached_property
     def matching(self) -> Mask:
-        """Keys, carried or not, of the colour of some locked door."""
-        return (self.objects == KEY) & np.isin(self.colours, self.colours[self.locked])
+        """Keys of the colour of a locked door, if possible of one that can be reached.
+
+        The carried key is one of them if it opens any locked door.
+        """
+        keys, doors = self.objects == KEY, self.locked
+        reached = doors & unpack(self._near & pack(doors), doors.shape)
+        matching = keys & np.isin(self.colours, self.colours[reached if reached.any() else doors])
+        matching[self.agent] = keys[self.agent] and np.isin(
+            self.colours[self.agent], self.colours[doors]
+        )
+        return matching
 
     @cached_property
     def blocking(self) -> Mask:
-        """Things that stand in the only known way to what matters most and cannot be reached."""
+        """Things that stand in the only known way to what matters next: none if it is free."""
         board, movable = self.board, pack(_MOVABLE[self.objects] & self.elsewhere)
         here = reach(board.free, board.agent, board.height)
         cleared = board.free | movable
         beyond = beside(reach(cleared, board.agent, board.height), board.height)
-        for wanted in (self.target, self.locked, self.matching, self.closed, self.objects == UNSEEN):
+        wants = (self.target, self.lockable, self.matching, self.closed, self.objects == UNSEEN)
+        for wanted in wants:
             cells = pack(wanted & self.elsewhere)
-            if not cells & self._near and cells & beyond:
+            if cells & self._near:
+                if wanted is not self.lockable or self.matching[self.agent]:
+                    break
+            elif cells & beyond:
                 start = beside(cells & beyond, board.height) & cleared & ~here
-                way = reach(cleared & ~here, start, board.height)
-                return unpack(way & movable & self._near, self.objects.shape)
+                way = reach(cleared & ~here, start, board.height) & movable & self._near
+                return unpack(self._enough(way, cells) or way, self.objects.shape)
         return np.zeros(self.objects.shape, np.bool_)
+
+    def _enough(self, things: int, cells: int) -> int:
+        """Those of the things of which one alone, taken away, opens a way to the cells."""
+        enough, board = 0, self.board
+        for i in range(things.bit_length()):
+            if thing := things & 1 << i:
+                here = reach(board.free | thing, board.agent, board.height)
+                enough |= thing * bool(beside(here, board.height) & cells)
+        return enough
 
     # Names
 
@@ -147,7 +176,7 @@ class Scene(GridView):
             "open target": self.target & (self.objects == DOOR) & (self.states == OPEN),
             "second": self.second,
             "matching": self.matching,
-            "locked": self.locked & ~self.target,
+            "locked": self.lockable & ~self.target,
             "closed": self.closed,
         }.get(adjective)
         if adjective == "blocking":
@@ -156,8 +185,10 @@ class Scene(GridView):
             chosen = ~self.target & ~self.matching
         if chosen is None:
             return None
-        codes = [OBJECT_TO_IDX.get(kind, 255)]
-        return chosen & (_THINGS[self.objects] if kind == "object" else np.isin(self.objects, codes))
+        if kind != "object":
+            return chosen & (self.objects == OBJECT_TO_IDX.get(kind, 255))
+        kinds = _THINGS if adjective == "second" else _MOVABLE
+        return chosen & kinds[self.objects]
 
     def holds(self, name: str) -> bool:
         """Whether the agent carries an object of this name."""

@@ -16,6 +16,7 @@ from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import State, state_key
 
 FAMILY = "MiniGrid"
+OUT_OF_REACH = "out of reach"
 
 
 class Facts(NamedTuple):
@@ -47,23 +48,22 @@ def _mission(scene: Scene) -> str:
 
 def _seen(scene: Scene) -> list[str]:
     """Names of what is told, in a fixed order."""
-    names = list(_seen_of_mission(scene))
-    reached = bool(names) and "out of reach" not in names[0]
+    names = _seen_of_mission(scene)
+    reached = bool(names) and not names[0].endswith(OUT_OF_REACH)
     locked = scene.locked.any()
-    if (scene.locked & ~scene.target).any():
-        names.append("locked door")
-    missing = locked and not scene.matching.any()
+    doors = scene.lockable & ~scene.target
+    if doors.any():
+        names.append("locked door" if scene.is_near(doors) else f"locked door {OUT_OF_REACH}")
     if scene.is_near(scene.matching & ~scene.target):
         names.append("matching key")
     elif not locked and scene.is_near((scene.objects == KEY) & ~scene.target):
         names.append("key")
     if not scene.unexplored:
         closed = scene.is_near(scene.closed & ~scene.target)
-        if closed:
-            names.append("closed door")
-        boxes = scene.is_near((scene.objects == BOX) & ~scene.target)
-        if boxes and (missing or not (closed or locked or reached)):
-            names.append("box")
+        missing = locked and not scene.matching.any()
+        names += ["closed door"] * closed
+        if missing or not (closed or locked or reached):
+            names += ["box"] * scene.is_near((scene.objects == BOX) & ~scene.target)
         if not reached and scene.blocking.any():
             kind = {KEY: "key", BOX: "box"}.get(int(scene.objects[scene.blocking][0]), "ball")
             names.append(f"blocking {kind}")
@@ -83,9 +83,9 @@ def _seen_of_mission(scene: Scene) -> list[str]:
         names = ["open target door" if passed else "target door"]
     elif scene.is_near(doors & scene.locked):
         names = ["locked target door"]
-    elif target.any():
+    elif target.any() and not scene.unexplored:
         kind = "goal" if (scene.objects[target] == GOAL).any() else "target"
-        names = [f"{kind} out of reach"]
+        names = [f"{kind} {OUT_OF_REACH}"]
     return names + ["second object"] * scene.is_near(scene.second)
 
 
@@ -123,7 +123,9 @@ def _plans(facts: Facts) -> list[str]:
             plans.append("put target object next to second object")
         elif name in ("closed door", "box") or (name == "locked door" and "key" in facts.holds):
             plans.append(f"go to {name} > open {name}")
-        elif name in ("matching key", "key") or name.startswith("blocking"):
+        elif name == "blocking box":
+            plans.append(f"go to {name} > open {name}")
+        elif name in ("matching key", "key", "blocking ball", "blocking key"):
             plans += [f"go to {name} > pick up {name}"] * empty
     if facts.holds:
         plans.append(f"drop {facts.holds}")
