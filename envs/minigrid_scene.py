@@ -50,7 +50,7 @@ class Scene(GridView):
     def clause(self) -> Clause | None:
         """Of the next step the first clause whose thing can be reached, else its first."""
         step = self.mission.steps[0] if self.mission.steps else ()
-        within_reach = (c for c in step if self.is_near(self._marked(c.thing, NOW)))
+        within_reach = (c for c in step if self.is_near(self._marked(c.thing)))
         return next(within_reach, step[0] if step else None)
 
     @cached_property
@@ -58,7 +58,7 @@ class Scene(GridView):
         """Where things are that the clause may be about; the carried one's place is the agent's."""
         if self.clause is None:
             return np.zeros(self.objects.shape, np.bool_)
-        target = self._marked(self.clause.thing, NOW)
+        target = self._marked(self.clause.thing)
         if self.clause.thing.place.startswith("from "):  # and the door of the room that it is in
             target |= (self.marks == NOW) & (self.objects == DOOR)
         if self.clause.verb == "open":
@@ -72,8 +72,8 @@ class Scene(GridView):
             return np.zeros(self.objects.shape, np.bool_)
         return self._marked(self.clause.beside, NOW, LATER)
 
-    def _marked(self, thing: Thing, *marks: int) -> Mask:
-        fits = np.isin(self.marks, marks)
+    def _marked(self, thing: Thing, lowest: int = NOW, highest: int = NOW) -> Mask:
+        fits: Mask = (self.marks >= lowest) & (self.marks <= highest)
         if thing.kind == "object":
             fits &= _THINGS[self.objects]
         else:
@@ -131,11 +131,14 @@ class Scene(GridView):
         """
         keys, doors = self.objects == KEY, self.locked
         reached = doors & unpack(self._near & pack(doors), doors.shape)
-        matching = keys & np.isin(self.colours, self.colours[reached if reached.any() else doors])
-        matching[self.agent] = keys[self.agent] and np.isin(
-            self.colours[self.agent], self.colours[doors]
-        )
+        matching = self._of_colours(keys, reached if reached.any() else doors)
+        matching[self.agent] = self._of_colours(keys, doors)[self.agent]
         return matching
+
+    def _of_colours(self, cells: Mask, models: Mask) -> Mask:
+        fits = np.zeros(256, np.bool_)
+        fits[self.colours[models]] = True
+        return cells & fits[self.colours]
 
     @cached_property
     def blocking(self) -> Mask:

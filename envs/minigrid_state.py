@@ -1,8 +1,9 @@
 """What the teacher is told of a generic MiniGrid task: few texts, no colours, plans to choose from.
 
 Every distinct text costs a question. So a thing is named by what it is for (`minigrid_scene.Scene`)
-and told only where it may matter: doors that are closed once nothing is left to explore, boxes
-once a key is missing or nothing else is left, other keys while no locked door is known.
+and told only where it may matter: nothing else beside what the mission asks for, if that can be
+reached; doors that are closed once nothing is left to explore; boxes once a key is missing or
+nothing else is left; any key while no locked door is known.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from llm4teach.envs.task import State, state_key
 
 FAMILY = "MiniGrid"
 OUT_OF_REACH = "out of reach"
+# With one of these in reach nothing else matters, except what is to be beside it.
+ATTAINABLE = ("goal", "target object", "target door", "open target door")
 
 
 class Facts(NamedTuple):
@@ -49,7 +52,8 @@ def _mission(scene: Scene) -> str:
 def _seen(scene: Scene) -> list[str]:
     """Names of what is told, in a fixed order."""
     names = _seen_of_mission(scene)
-    reached = bool(names) and not names[0].endswith(OUT_OF_REACH)
+    if names and names[0] in ATTAINABLE:
+        return names
     locked = scene.locked.any()
     doors = scene.lockable & ~scene.target
     if doors.any():
@@ -59,12 +63,11 @@ def _seen(scene: Scene) -> list[str]:
     elif not locked and scene.is_near((scene.objects == KEY) & ~scene.target):
         names.append("key")
     if not scene.unexplored:
-        closed = scene.is_near(scene.closed & ~scene.target)
+        names += ["closed door"] * scene.is_near(scene.closed & ~scene.target)
         missing = locked and not scene.matching.any()
-        names += ["closed door"] * closed
-        if missing or not (closed or locked or reached):
+        if missing or not (names or locked):
             names += ["box"] * scene.is_near((scene.objects == BOX) & ~scene.target)
-        if not reached and scene.blocking.any():
+        if scene.blocking.any():
             kind = {KEY: "key", BOX: "box"}.get(int(scene.objects[scene.blocking][0]), "ball")
             names.append(f"blocking {kind}")
     return names

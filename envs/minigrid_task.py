@@ -20,6 +20,7 @@ from llm4teach.envs.options import Outcome, decide_plan
 from llm4teach.envs.task import Mixture, Observations, State, TaskError
 
 _ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+_SCENES_KEPT = 1024
 _PREFIXES = ("MiniGrid-", "BabyAI-")
 
 
@@ -41,6 +42,7 @@ class MiniGridTask:
         self.max_steps: int = env.unwrapped.max_steps  # type: ignore[attr-defined]
         self._facts: list[Facts] = []
         self._ids: dict[Facts, int] = {}
+        self._scenes: dict[bytes, Scene] = {}
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
@@ -51,7 +53,17 @@ class MiniGridTask:
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         """Return each observation's state, int64 (N,), as its position in this task's table."""
-        return np.array([self._identify(Scene(o)) for o in observations], np.int64)
+        return np.array([self._identify(self._scene(o)) for o in observations], np.int64)
+
+    def _scene(self, observation: NDArray[np.uint8]) -> Scene:
+        """What was worked out of an observation serves to ground the advice on it as well."""
+        key = observation.tobytes()
+        scene = self._scenes.get(key)
+        if scene is None:
+            if len(self._scenes) >= _SCENES_KEPT:
+                self._scenes.clear()
+            scene = self._scenes[key] = Scene(observation.copy())
+        return scene
 
     def _identify(self, scene: Scene) -> int:
         facts = facts_of(scene)
@@ -73,7 +85,7 @@ class MiniGridTask:
         """Return the grounded advice, float32 (N, n_actions); see Task.ground."""
         probs = np.zeros((len(observations), len(self.action_names)), np.float32)
         for row, observation, i in zip(probs, observations, which, strict=True):
-            scene = Scene(observation)
+            scene = self._scene(observation)
             for plan, share in mixtures[i]:
                 decision = decide_plan(scene, plan)
                 if not isinstance(decision, Outcome):
