@@ -44,6 +44,7 @@ class Watched:
         self.steps = self.silent = 0
 
     def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
+        """Grounded advice, as `LiveTeacher.teacher_probs` gives it."""
         probs = self._live.teacher_probs(observations)
         self.states |= {s.key: s.text for s in describe(self._task, observations)}
         self.steps += len(observations)
@@ -51,6 +52,7 @@ class Watched:
         return probs
 
     def __call__(self, observations: Observations) -> NDArray[np.float32]:
+        """Action probabilities, float32 (N, n_actions)."""
         return self._policy(observations)
 
 

@@ -1,4 +1,4 @@
-"""Any MiniGrid environment, observed as the map of all seen so far and what its mission is about."""
+"""Any MiniGrid environment, observed as the map of all seen so far and its mission's words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.fog_of_war import EMPTY, NO_HEADING
 from llm4teach.envs.mission_progress import MissionProgress
-from llm4teach.envs.missions import encode_mission
+from llm4teach.envs.missions import Mission, encode_mission
 from llm4teach.envs.task import TaskError
 from llm4teach.envs.visibility import visible
 
@@ -49,7 +49,7 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
             raise TaskError(f"{env} is not a MiniGrid environment; only those have a grid to map")
         self._env = grid_env
         # Its own observation takes most of a step's time, and nobody looks at it.
-        grid_env.gen_obs = lambda: None
+        grid_env.gen_obs = lambda: None  # type: ignore[method-assign]
         self._width, self._height = grid_env.width, grid_env.height
         shape = (self._width, self._height, CHANNELS)
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
@@ -91,8 +91,7 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         changed = self._look(x, y)
         advanced = self._progress.update(self._things.values(), carried)
         if advanced:
-            words = encode_mission(self._progress.left)
-            self._map[WORDS::CHANNELS] = words.ljust(self._width * self._height, b"\0")
+            self._map[WORDS::CHANNELS] = self._words(self._progress.left)
         if changed or advanced:
             self._map[MARK::CHANNELS] = bytes(self._width * self._height)
             for place, thing in self._things.items():
@@ -104,6 +103,15 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
             cells[here + MARK] = self._progress.mark(carried)
         flat: NDArray[np.uint8] = np.frombuffer(cells, np.uint8)  # (width * height * 6,)
         return flat.reshape(self._width, self._height, CHANNELS)
+
+    def _words(self, mission: Mission) -> bytes:
+        words, cells = encode_mission(mission), self._width * self._height
+        if len(words) > cells:
+            raise TaskError(
+                f"the mission {str(mission)!r} has {len(words)} words, more than the {cells} cells "
+                "of the grid in which they are told"
+            )
+        return words.ljust(cells, b"\0")
 
     def _look(self, x: int, y: int) -> bool:
         """Write the visible cells into the map; whether an object came, went or was replaced."""

@@ -14,7 +14,6 @@ from llm4teach.envs.options import (
     BOX,
     DOOR,
     EMPTY,
-    GOAL,
     KEY,
     LOCKED,
     OPEN,
@@ -107,21 +106,29 @@ class Scene(GridView):
         return self.is_near(self.objects == UNSEEN)
 
     @cached_property
+    def _doors(self) -> Mask:
+        mask: Mask = self.objects == DOOR
+        return mask
+
+    @cached_property
     def locked(self) -> Mask:
         """Locked doors."""
-        return (self.objects == DOOR) & (self.states == LOCKED)
+        mask: Mask = self._doors & (self.states == LOCKED)
+        return mask
 
     @cached_property
     def lockable(self) -> Mask:
         """Locked doors that matter now: of the carried key's colour, if it has one's, else all."""
         if not self.matching[self.agent]:
             return self.locked
-        return self.locked & (self.colours == self.colours[self.agent])
+        mask: Mask = self.locked & (self.colours == self.colours[self.agent])
+        return mask
 
     @cached_property
     def closed(self) -> Mask:
         """Doors that are closed and not locked."""
-        return (self.objects == DOOR) & (self.states != LOCKED) & (self.states != OPEN)
+        mask: Mask = self._doors & (self.states != LOCKED) & (self.states != OPEN)
+        return mask
 
     @cached_property
     def matching(self) -> Mask:
@@ -138,7 +145,8 @@ class Scene(GridView):
     def _of_colours(self, cells: Mask, models: Mask) -> Mask:
         fits = np.zeros(256, np.bool_)
         fits[self.colours[models]] = True
-        return cells & fits[self.colours]
+        mask: Mask = cells & fits[self.colours]
+        return mask
 
     @cached_property
     def blocking(self) -> Mask:
@@ -176,7 +184,7 @@ class Scene(GridView):
         chosen = {
             "target": self.target,
             "locked target": self.target & self.locked,
-            "open target": self.target & (self.objects == DOOR) & (self.states == OPEN),
+            "open target": self.target & self._doors & (self.states == OPEN),
             "second": self.second,
             "matching": self.matching,
             "locked": self.lockable & ~self.target,
@@ -188,10 +196,11 @@ class Scene(GridView):
             chosen = ~self.target & ~self.matching
         if chosen is None:
             return None
-        if kind != "object":
-            return chosen & (self.objects == OBJECT_TO_IDX.get(kind, 255))
         kinds = _THINGS if adjective == "second" else _MOVABLE
-        return chosen & kinds[self.objects]
+        if kind != "object":
+            kinds = np.arange(256) == OBJECT_TO_IDX.get(kind, 255)
+        named: Mask = chosen & kinds[self.objects]
+        return named
 
     def holds(self, name: str) -> bool:
         """Whether the agent carries an object of this name."""
@@ -220,6 +229,6 @@ class Scene(GridView):
         number = sum(
             ring[k] - ring[k] * ring[k + 1] * ring[(k + 2) % 8] for k in (0, 2, 4, 6)
         )  # (W, H)
-        empty = super().places_to_drop()
+        empty = self.cells("empty")
         harmless = empty & (number <= 1)
         return harmless if self.is_near(harmless) else empty

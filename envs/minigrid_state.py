@@ -11,9 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from llm4teach.envs.minigrid_scene import GOAL, Scene
-from llm4teach.envs.options import BOX, DOOR, EMPTY, KEY, OPEN
-from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.minigrid_scene import Scene
+from llm4teach.envs.options import BOX, DOOR, EMPTY, GOAL, KEY, OPEN
+from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
 
 FAMILY = "MiniGrid"
@@ -117,6 +117,8 @@ def _plans(facts: Facts) -> list[str]:
     nothing of distances, a teacher would otherwise never get past "go to"."""
     verb, empty = facts.mission.partition(" <")[0], not facts.holds
     plans = ["explore"] if facts.unexplored else []
+    openable = ["closed door", "box", "blocking box"]
+    openable += ["locked door"] * (facts.holds == "matching key")
     for name in facts.sees:
         if name == "open target door":
             plans.append(f"go through {name}")
@@ -124,9 +126,7 @@ def _plans(facts: Facts) -> list[str]:
             plans += _for_target(name, verb, facts.holds)
         elif name == "second object" and verb == "put" and facts.holds == "target object":
             plans.append("put target object next to second object")
-        elif name in ("closed door", "box") or (name == "locked door" and "key" in facts.holds):
-            plans.append(f"go to {name} > open {name}")
-        elif name == "blocking box":
+        elif name in openable:
             plans.append(f"go to {name} > open {name}")
         elif name in ("matching key", "key", "blocking ball", "blocking key"):
             plans += [f"go to {name} > pick up {name}"] * empty

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from minigrid.core.world_object import WorldObj
+from minigrid.core.world_object import Door, WorldObj
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.envs.babyai.core.verifier import AfterInstr, AndInstr, PutNextInstr, SeqInstr
 from minigrid.minigrid_env import MiniGridEnv
@@ -67,7 +67,8 @@ class MissionProgress:
 
     def __init__(self, env: MiniGridEnv) -> None:
         self._mission = parse_mission(env.mission)
-        self._instructions = env.instrs if isinstance(env, RoomGridLevel) else None
+        level: Any = env if isinstance(env, RoomGridLevel) else None
+        self._instructions = level.instrs if level else None
         pairs = _account(self._instructions) if self._instructions is not None else None
         self._goals = [
             [_Goal(c, pairs[i][j][0] if pairs else None) for j, c in enumerate(step)]
@@ -83,20 +84,21 @@ class MissionProgress:
                 for goal, (_, done) in zip(goals, step, strict=True):
                     goal.done = done
         else:
-            self._follow(list(seen), carried)
+            self._follow(seen, carried)
         left = without(self._mission, [[goal.done for goal in goals] for goals in self._goals])
         changed = left != self.left or carried is not self._carried
         self.left, self._carried = left, carried
         return changed
 
-    def _follow(self, seen: list[WorldObj], carried: WorldObj | None) -> None:
+    def _follow(self, seen: Iterable[WorldObj], carried: WorldObj | None) -> None:
+        open_doors = [one for one in seen if isinstance(one, Door) and one.is_open]
         for goals in self._goals:
             for goal in goals:
                 verb = goal.clause.verb
                 if verb == "pick up" and carried is not None:
                     goal.done |= goal.is_about(carried)
                 elif verb == "open":
-                    goal.done |= any(o.type == "door" and o.is_open and goal.is_about(o) for o in seen)
+                    goal.done |= any(map(goal.is_about, open_doors))
             if not all(goal.done for goal in goals):
                 return
 
@@ -114,7 +116,8 @@ def _account(instruction: Any) -> list[list[tuple[Any, bool]]]:
     """BabyAI's instructions in the order in which they are to be done, and whether they are."""
     if not isinstance(instruction, SeqInstr):
         return [[(instruction, False)]]
-    first, second = (instruction.instr_a, instruction.a_done), (instruction.instr_b, instruction.b_done)
+    sequence: Any = instruction
+    first, second = (sequence.instr_a, sequence.a_done), (sequence.instr_b, sequence.b_done)
     if isinstance(instruction, AndInstr):
         return [[(one, done == "success") for one, done in (first, second)]]
     if isinstance(instruction, AfterInstr):  # "a after you b"

@@ -20,10 +20,11 @@ from functools import lru_cache
 from llm4teach.envs.task import TaskError
 
 # A token is a word's position, from 1. Stored observations hold tokens: only ever append.
-VOCABULARY = tuple(
+_WORDS = (
     ", a the and then to go pick up open put next on in from your you left right front of behind "
-    "room object key ball box door goal lava red green blue purple yellow grey".split()
+    "room object key ball box door goal lava red green blue purple yellow grey"
 )
+VOCABULARY = tuple(_WORDS.split())
 _TOKEN = {word: token for token, word in enumerate(VOCABULARY, start=1)}
 
 _COLOUR = "red|green|blue|purple|yellow|grey"

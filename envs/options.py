@@ -115,8 +115,8 @@ class GridView:
         return self.agent[0] + dx, self.agent[1] + dy
 
     def places_to_drop(self) -> NDArray[np.bool_]:
-        """Where the agent may put down what it carries; bool (width, height)."""
-        return self.cells("empty")
+        """Empty cells that are not beside a door; bool (width, height)."""
+        return self.cells("empty") & ~_next_to(self.cells("door"))
 
     def approach(self, cells: NDArray[np.bool_], then: Decision) -> Decision:
         """Go to face the nearest of ``cells``; once there, ``then``."""
@@ -165,7 +165,10 @@ def pick_up(view: GridView, name: str) -> Decision:
 
 
 def drop(view: GridView, name: str) -> Decision:
-    """Turn or walk to face an empty cell and put the object there. Done: not carried."""
+    """Turn or walk to face an empty cell that is not beside a door, and put the object there.
+
+    Done: not carried. (What is put down before a door keeps it shut for good.)
+    """
     if not view.holds(name):
         return Outcome.DONE
     return view.approach(view.places_to_drop(), then=(DROP,))

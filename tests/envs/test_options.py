@@ -111,6 +111,7 @@ def test_bitboards_equal_the_slow_search() -> None:
         ("drop key", ("#####", "#..>#", "#####"), "K", (LEFT, RIGHT)),
         ("drop key", ("#####", "#.>.#", "#####"), ".", Outcome.DONE),
         ("drop key", ("###", "#>#", "###"), "K", Outcome.CANNOT),
+        ("drop key", ("#####", "#.>.D", "#.###"), "K", (LEFT, RIGHT)),  # not before a door
         ("open door", ("####", "#>.D", "####"), "K", (FORWARD,)),
         ("open door", ("####", "#.>D", "####"), "K", (TOGGLE,)),
         ("open door", ("####", "#.>D", "####"), ".", Outcome.CANNOT),
