@@ -85,17 +85,21 @@ def main() -> None:
     for name in arguments.teacher:
         print(f"\n{name}, {arguments.episodes} held-out episodes, sampled\n\n{HEADER}")
         print("|" + " --- |" * (HEADER.count("|") - 1), flush=True)
+        teachers: dict[str, Teacher] = {}  # by family: a model is loaded once
         for task_name in arguments.task:
             task = get_task(task_name)
-            config = TeacherConfig(teacher=name, prompt=arguments.prompt)
-            teacher = make_teacher(config, task.family)
+            if task.family not in teachers:
+                config = TeacherConfig(teacher=name, prompt=arguments.prompt)
+                teachers[task.family] = make_teacher(config, task.family)
+            teacher = teachers[task.family]
             folder = Workspace(arguments.workspace).advice(task.family, teacher.info.slug)
             store = AdviceStore(folder, teacher.info.teacher_id, teacher.info.prompt_version)
             line, watched = play(task, teacher, store, arguments.episodes)
-            teacher.close()
             print(line, flush=True)
             if arguments.show_states:
                 print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
+        for teacher in teachers.values():
+            teacher.close()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ATTAINABLE = ("goal", "target object", "target door", "open target door")
 class Facts(NamedTuple):
     """All that a state's text says."""
 
-    mission: str
+    mission: str  # its next clause; what comes later does not matter yet
     unexplored: bool
     sees: tuple[str, ...]
     holds: str  # "" for nothing
@@ -46,7 +46,7 @@ def _mission(scene: Scene) -> str:
         text += " in the room of <target door>"
     if clause.beside is not None:
         text += " next to <second object>"
-    return text + (", then more" if sum(map(len, scene.mission.steps)) > 1 else "")
+    return text
 
 
 def _seen(scene: Scene) -> list[str]:
