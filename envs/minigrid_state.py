@@ -3,7 +3,7 @@
 Every distinct text costs a question. So a thing is named by what it is for (`minigrid_scene.Scene`)
 and told only where it may matter: nothing else beside what the mission asks for, if that can be
 reached; doors that are closed once nothing is left to explore; boxes once a key is missing or
-nothing else is left; any key while no locked door is known.
+nothing else is left; a key that fits nothing known unless the mission is only to go somewhere.
 """
 
 from __future__ import annotations
@@ -60,17 +60,20 @@ def _seen(scene: Scene) -> list[str]:
         names.append("locked door" if scene.is_near(doors) else f"locked door {OUT_OF_REACH}")
     if scene.is_near(scene.matching & ~scene.target):
         names.append("matching key")
-    elif not locked and scene.is_near((scene.objects == KEY) & ~scene.target):
-        names.append("key")
+    elif not locked and not _is_walk(scene):
+        names += ["key"] * scene.is_near((scene.objects == KEY) & ~scene.target)
     if not scene.unexplored:
         names += ["closed door"] * scene.is_near(scene.closed & ~scene.target)
         missing = locked and not scene.matching.any()
         if missing or not (names or locked):
             names += ["box"] * scene.is_near((scene.objects == BOX) & ~scene.target)
-        if scene.blocking.any():
-            kind = {KEY: "key", BOX: "box"}.get(int(scene.objects[scene.blocking][0]), "ball")
-            names.append(f"blocking {kind}")
+        names += ["blocking object"] * bool(scene.blocking.any())
     return names
+
+
+def _is_walk(scene: Scene) -> bool:
+    """Whether the mission is only to go somewhere, for which a key is of no use by itself."""
+    return scene.clause is not None and scene.clause.verb == "go to"
 
 
 def _seen_of_mission(scene: Scene) -> list[str]:
@@ -117,8 +120,7 @@ def _plans(facts: Facts) -> list[str]:
     nothing of distances, a teacher would otherwise never get past "go to"."""
     verb, empty = facts.mission.partition(" <")[0], not facts.holds
     plans = ["explore"] if facts.unexplored else []
-    openable = ["closed door", "box", "blocking box"]
-    openable += ["locked door"] * (facts.holds == "matching key")
+    openable = ["closed door", "box"] + ["locked door"] * (facts.holds == "matching key")
     for name in facts.sees:
         if name == "open target door":
             plans.append(f"go through {name}")
@@ -128,7 +130,7 @@ def _plans(facts: Facts) -> list[str]:
             plans.append("put target object next to second object")
         elif name in openable:
             plans.append(f"go to {name} > open {name}")
-        elif name in ("matching key", "key", "blocking ball", "blocking key"):
+        elif name in ("matching key", "key", "blocking object"):
             plans += [f"go to {name} > pick up {name}"] * empty
     if facts.holds:
         plans.append(f"drop {facts.holds}")
