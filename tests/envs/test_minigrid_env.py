@@ -37,15 +37,11 @@ def test_visibility_is_minigrids() -> None:
         grid = Grid(size, size)
         for i, j in np.argwhere(opaque):
             grid.set(int(i), int(j), Wall())
-        expected = grid.process_vis(
-            (size // 2, size - 1)
-        )  # [i, j], row j = size - 1 is the agent's
-        rows = visible(
-            lambda j, o=opaque: sum(1 << i for i in range(size) if not o[i, size - 1 - j]), size
-        )
+        expected = grid.process_vis((size // 2, size - 1))  # [i, j]; the agent's row is the last
+        rows = [sum(1 << i for i in range(size) if not opaque[i, j]) for j in reversed(range(size))]
         mask = np.zeros((size, size), bool)
-        for j, row in enumerate(rows):
-            mask[:, size - 1 - j] = [row >> i & 1 for i in range(size)]
+        for ahead, row in enumerate(visible(rows.__getitem__, size)):
+            mask[:, size - 1 - ahead] = [row >> i & 1 for i in range(size)]
         np.testing.assert_array_equal(mask, expected)
 
 
@@ -126,7 +122,7 @@ def play(env_id: str, seeds: int, check: Any) -> int:
 
 
 def test_marks_are_babyais_own_objects() -> None:
-    """Each marked cell holds an object of a clause that is left, and each such seen one is marked."""
+    """Marked is what a clause that is left may be about, where it was seen, and nothing else."""
     checked = []
 
     def check(env: Any, observation: NDArray[np.uint8]) -> None:
