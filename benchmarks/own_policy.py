@@ -29,6 +29,7 @@ from llm4teach.student.policies import Policy, teacher_policy
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.recording_writer import write_recording
 from llm4teach.teacher_labeling.teacher import Teacher
 
 HEADER = "| task | success [95%] | mean steps | states | silent | questions | env steps/s |"
@@ -81,11 +82,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
+    parser.add_argument("--record", type=Path, help="also write the advice as a recording (JSON)")
     arguments = parser.parse_args()
     for name in arguments.teacher:
         print(f"\n{name}, {arguments.episodes} held-out episodes, sampled\n\n{HEADER}")
         print("|" + " --- |" * (HEADER.count("|") - 1), flush=True)
         teachers: dict[str, Teacher] = {}  # by family: a model is loaded once
+        stores: dict[str, AdviceStore] = {}
         for task_name in arguments.task:
             task = get_task(task_name)
             if task.family not in teachers:
@@ -93,13 +96,19 @@ def main() -> None:
                 teachers[task.family] = make_teacher(config, task.family)
             teacher = teachers[task.family]
             folder = Workspace(arguments.workspace).advice(task.family, teacher.info.slug)
-            store = AdviceStore(folder, teacher.info.teacher_id, teacher.info.prompt_version)
+            info = teacher.info
+            store = AdviceStore(folder, info.teacher_id, info.prompt_version)
+            stores[task.family] = store
             line, watched = play(task, teacher, store, arguments.episodes)
             print(line, flush=True)
             if arguments.show_states:
                 print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
         for teacher in teachers.values():
             teacher.close()
+        if arguments.record:
+            command = f"benchmarks/own_policy.py --teacher {name} --task {' '.join(arguments.task)}"
+            states = write_recording(arguments.record, info, stores, command)
+            print(f"{states} states in {arguments.record}", file=sys.stderr)
 
 
 if __name__ == "__main__":
