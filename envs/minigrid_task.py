@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
 import minigrid  # noqa: F401  registers its environments
 import numpy as np
+from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from numpy.typing import NDArray
 
 from llm4teach.envs.minigrid_env import MissionMapEnv
 from llm4teach.envs.minigrid_scene import Scene
 from llm4teach.envs.minigrid_state import FAMILY, Facts, facts_of, minigrid_state
+from llm4teach.envs.missions import parse_mission
 from llm4teach.envs.options import Outcome, decide_plan
 from llm4teach.envs.task import Mixture, Observations, State, TaskError
+from llm4teach.envs.worker_vector import WorkerVectorEnv
 
 _ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 _SCENES_KEPT = 1024
@@ -35,21 +38,21 @@ class MiniGridTask:
     def __init__(self, env_id: str) -> None:
         self.name = self.trained_as = env_id
         env = self.make_env()
-        env.reset(seed=0)
         assert env.observation_space.shape is not None
         self.observation_shape: tuple[int, ...] = env.observation_space.shape
         self.action_names: tuple[str, ...] = _ACTIONS[: env.action_space.n]  # type: ignore[attr-defined]
-        self.max_steps: int = env.unwrapped.max_steps  # type: ignore[attr-defined]
+        self.max_steps = _longest_episode(env)
         self._facts: list[Facts] = []
         self._ids: dict[Facts, int] = {}
         self._scenes: dict[bytes, Scene] = {}
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is a newer version; papers use the older
-            env = gym.make(self.name, render_mode=render_mode, disable_env_checker=True)
-        return MissionMapEnv(env)
+        return make_minigrid_env(self.name, render_mode)
+
+    def make_worker_env(self, n_envs: int, workers: int) -> WorkerVectorEnv:
+        """Return many environments, stepped by worker processes; see `WorkerVectorEnv`."""
+        return WorkerVectorEnv(partial(make_minigrid_env, self.name), n_envs, workers)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         """Return each observation's state, int64 (N,), as its position in this task's table."""
@@ -94,6 +97,37 @@ class MiniGridTask:
         total = probs.sum(axis=1, keepdims=True)  # (N, 1)
         np.divide(probs, total, out=probs, where=total > 0)
         return probs
+
+
+def make_minigrid_env(env_id: str, render_mode: str | None = None) -> MissionMapEnv:
+    """Return a new environment with this gymnasium id, observed as a map."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is a newer version; papers use the older
+        env = gym.make(env_id, render_mode=render_mode, disable_env_checker=True)
+    return MissionMapEnv(env)
+
+
+def _longest_episode(env: gym.Env[Any, int]) -> int:
+    """Time limit in steps; of BabyAI's levels, whose missions set it, that of the longest.
+
+    A level allows ``nav`` steps for each thing to go to: a mission has at most four clauses, and
+    putting a thing next to another counts twice.
+    """
+    level: Any = env.unwrapped
+    env.reset(seed=0)
+    if not isinstance(level, RoomGridLevel) or level.fixed_max_steps:
+        return int(level.max_steps)
+    nav = level.room_size**2 * level.num_rows * level.num_cols
+    navs = 1
+    for seed in range(12):
+        env.reset(seed=seed)
+        mission = parse_mission(level.mission)
+        clauses = [clause for step in mission.steps for clause in step]
+        several = 4 if len(clauses) > 1 else 1
+        navs = max(navs, level.max_steps // nav, several)
+        if several > 1 and any(clause.verb == "put" for clause in clauses):
+            return int(2 * several * nav)
+    return int(navs * nav)
 
 
 def minigrid_ids() -> list[str]:

@@ -103,3 +103,24 @@ def test_any_registered_environment_is_a_task(name: str) -> None:
     task = get_task(name)
     states = describe(task, observed(task, 12))
     assert all(state.options for state in states)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("MiniGrid-FourRooms-v0", 100),
+        ("BabyAI-GoToObj-v0", 64),
+        ("BabyAI-PutNextLocal-v0", 128),
+        ("BabyAI-GoToSeqS5R2-v0", 400),
+        ("BabyAI-MiniBossLevel-v0", 800),
+        ("BabyAI-SynthS5R2-v0", 300),
+        ("BabyAI-OpenTwoDoors-v0", None),
+    ],
+)
+def test_no_episode_is_longer_than_the_task_says(name: str, limit: int | None) -> None:
+    task = get_task(name)
+    assert limit in (None, task.max_steps)
+    env = task.make_env()
+    for seed in range(40):
+        env.reset(seed=seed)
+        assert env.unwrapped.max_steps <= task.max_steps  # type: ignore[attr-defined]
