@@ -16,11 +16,13 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from numpy.typing import NDArray
 
 from llm4teach.envs.fog_of_war import NO_HEADING
-from llm4teach.envs.paths import Board, pack
+from llm4teach.envs.paths import FORWARD, Board, pack
 from llm4teach.envs.plan import Option, Plan
 
 PICK_UP, DROP, TOGGLE = 3, 4, 5  # MiniGrid's action codes; the moves are in paths.py
-UNSEEN, EMPTY, DOOR, KEY = (OBJECT_TO_IDX[name] for name in ("unseen", "empty", "door", "key"))
+UNSEEN, EMPTY, WALL, DOOR, KEY, BOX, GOAL = (
+    OBJECT_TO_IDX[name] for name in ("unseen", "empty", "wall", "door", "key", "box", "goal")
+)
 OPEN, LOCKED = STATE_TO_IDX["open"], STATE_TO_IDX["locked"]
 _WALKABLE = np.isin(np.arange(256), [EMPTY, OBJECT_TO_IDX["floor"], OBJECT_TO_IDX["goal"]])
 _WALKABLE_BLIND = _WALKABLE | (np.arange(256) == OBJECT_TO_IDX["lava"])
@@ -107,6 +109,15 @@ class GridView:
             mask &= self.colours == COLOR_TO_IDX.get(name["colour"], 255)
         return mask
 
+    def neighbour(self, turns: int) -> tuple[int, int]:
+        """The cell ahead after so many quarter turns to the right."""
+        dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[(self.heading + turns) % 4]
+        return self.agent[0] + dx, self.agent[1] + dy
+
+    def places_to_drop(self) -> NDArray[np.bool_]:
+        """Empty cells that are not beside a door; bool (width, height)."""
+        return self.cells("empty") & ~_next_to(self.cells("door"))
+
     def approach(self, cells: NDArray[np.bool_], then: Decision) -> Decision:
         """Go to face the nearest of ``cells``; once there, ``then``."""
         actions = self.board.first_actions(self.board.facing(pack(cells)))
@@ -122,8 +133,26 @@ def explore(view: GridView) -> Decision:
 
 
 def go_to(view: GridView, name: str) -> Decision:
-    """Stand before the object and face it. Cannot: not seen, or no known way."""
-    return view.approach(view.cells(name), then=Outcome.DONE)
+    """Stand before the object and face it; onto a goal. Cannot: not seen, or no known way."""
+    cells = view.cells(name)
+    if (view.objects[cells] == GOAL).any():
+        return view.approach(cells & (view.objects == GOAL), then=(FORWARD,))
+    return view.approach(cells, then=Outcome.DONE)
+
+
+def go_through(view: GridView, name: str) -> Decision:
+    """Walk onto the open door and out on its other side. Done: it is right behind the agent.
+
+    The map shows what the agent carries in place of the door that it stands on: if no other fits
+    and there is a wall on either side, it is taken to stand on one.
+    """
+    doors = view.cells(name) & (view.objects == DOOR) & (view.states == OPEN)
+    right, behind, left = (view.neighbour(turns) for turns in (1, 2, 3))
+    if doors[behind]:
+        return Outcome.DONE
+    if not doors.any() and view.objects[left] == view.objects[right] == WALL:
+        return (FORWARD,)
+    return view.approach(doors, then=(FORWARD,))
 
 
 def pick_up(view: GridView, name: str) -> Decision:
@@ -142,30 +171,62 @@ def drop(view: GridView, name: str) -> Decision:
     """
     if not view.holds(name):
         return Outcome.DONE
-    doors = np.pad(view.cells("door"), 1)
-    beside = doors[2:, 1:-1] | doors[:-2, 1:-1] | doors[1:-1, 2:] | doors[1:-1, :-2]
-    return view.approach(view.cells("empty") & ~beside, then=(DROP,))
+    return view.approach(view.places_to_drop(), then=(DROP,))
+
+
+def put(view: GridView, name: str, beside_name: str) -> Decision:
+    """Put what is carried into an empty cell next to the other object, or fetch it first.
+
+    Done: one lies next to such an object already. Cannot: not seen, or no known way.
+    """
+    near = _next_to(view.cells(beside_name))
+    if not view.holds(name):
+        if (view.cells(name) & near).any():
+            return Outcome.DONE
+        return pick_up(view, name)
+    return view.approach(near & view.cells("empty"), then=(DROP,))
+
+
+def _next_to(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    near = np.zeros_like(cells)
+    near[1:] |= cells[:-1]
+    near[:-1] |= cells[1:]
+    near[:, 1:] |= cells[:, :-1]
+    near[:, :-1] |= cells[:, 1:]
+    return near
 
 
 def open_(view: GridView, name: str) -> Decision:
-    """Go to the door and toggle it. Cannot: not seen, no known way, or locked without its key."""
-    doors = view.cells(name) & (view.objects == DOOR)
+    """Go to the door or box and toggle it.
+
+    Done: all such doors are open. Cannot: not seen, no known way, or locked without its key.
+    """
+    named = view.cells(name)
+    doors, boxes = named & (view.objects == DOOR), named & (view.objects == BOX)
     closed = doors & (view.states != OPEN)
     if doors.any() and not closed.any():
         return Outcome.DONE
     key_colour = int(view.colours[view.agent]) if view.carrying == KEY else -1
     fits = closed & ((view.states != LOCKED) | (view.colours == key_colour))
-    return view.approach(fits, then=(TOGGLE,))
+    return view.approach(fits | boxes, then=(TOGGLE,))
 
 
-_POLICIES = {"go to": go_to, "pick up": pick_up, "drop": drop, "open": open_}
+_POLICIES = {
+    "go to": go_to,
+    "go through": go_through,
+    "pick up": pick_up,
+    "drop": drop,
+    "open": open_,
+}
 
 
 def decide(view: GridView, option: Option) -> Decision:
     """What the option does in this observation."""
-    return (
-        explore(view) if option.verb == "explore" else _POLICIES[option.verb](view, option.target)
-    )
+    if option.verb == "explore":
+        return explore(view)
+    if option.verb == "put":
+        return put(view, option.target, option.beside)
+    return _POLICIES[option.verb](view, option.target)
 
 
 def decide_plan(view: GridView, plan: Plan) -> Decision:

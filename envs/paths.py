@@ -63,3 +63,25 @@ class Board:
 def pack(cells: NDArray[np.bool_]) -> int:
     """The bitboard of a boolean mask (width, height)."""
     return int.from_bytes(np.packbits(cells.ravel(), bitorder="little").tobytes(), "little")
+
+
+def unpack(cells: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Undo `pack`: a boolean mask (width, height)."""
+    width, height = shape
+    raw = np.frombuffer(cells.to_bytes((width * height + 7) // 8, "little"), np.uint8)
+    bits = np.unpackbits(raw, count=width * height, bitorder="little")
+    return bits.astype(np.bool_).reshape(width, height)
+
+
+def beside(cells: int, height: int) -> int:
+    """The cells with a neighbour among ``cells``, which must not lie in the outermost ring."""
+    return cells << height | cells >> height | cells << 1 | cells >> 1
+
+
+def reach(free: int, start: int, height: int) -> int:
+    """The free cells that can be walked to from ``start``, itself included."""
+    reached, grown = 0, start
+    while grown != reached:
+        reached = grown
+        grown |= beside(reached, height) & free
+    return reached

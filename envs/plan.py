@@ -1,8 +1,8 @@
 """Options and plans: the words in which a teacher advises, and their grammar.
 
 plan   := option (" > " option)*
-option := "explore" | "go to" object | "pick up" object | "drop" object
-        | "open" object ["with" object]
+option := "explore" | "go to" object | "go through" object | "pick up" object | "drop" object
+        | "open" object ["with" object] | "put" object "next to" object
 object := one to three words, optionally in angle brackets
 """
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-VERBS = ("explore", "go to", "pick up", "drop", "open")
-_WORD = r"(?!(?:with|to|up|the|a|and|then)\b)[a-z0-9]+"
+VERBS = ("explore", "go to", "go through", "pick up", "drop", "open", "put")
+_WORD = r"(?!(?:with|to|through|up|next|the|a|and|then)\b)[a-z0-9]+"
 _OBJECT = rf"(?:the\s+)?<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,2}})\s*>?"
 _OPTION = re.compile(
-    rf"(?:(explore)|(go to|pick up|drop)\s+{_OBJECT}|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?)\s*"
+    rf"(?:(explore)|(go to|go through|pick up|drop)\s+{_OBJECT}"
+    rf"|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?|(put)\s+{_OBJECT}\s+next to\s+{_OBJECT})\s*"
 )
 MAX_PLAN_CHARACTERS = 200
 
@@ -26,13 +27,18 @@ class PlanSyntaxError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Option:
-    """A temporally extended action: a verb and, except for explore, the object it is done to."""
+    """A temporally extended action: a verb and, except for explore, the object it is done to.
+
+    ``beside`` is the object next to which ``put`` puts it.
+    """
 
     verb: str
     target: str = ""
+    beside: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.target}".rstrip()
+        end = f" next to {self.beside}" if self.beside else ""
+        return f"{self.verb} {self.target}".rstrip() + end
 
 
 @dataclass(frozen=True, order=True)
@@ -60,7 +66,9 @@ def _parse_option(text: str) -> Option:
     match = _OPTION.fullmatch(" ".join(text.lower().split()))
     if match is None:
         raise PlanSyntaxError(f"not an option: {text.strip()!r}")
-    explore, verb, target, open_, open_target, _tool = match.groups()
+    explore, verb, target, open_, opened, _tool, put, moved, beside = (
+        (group or "").replace("_", " ") for group in match.groups()
+    )
     if explore:
         return Option("explore")
-    return Option(verb or open_, (target or open_target).replace("_", " "))
+    return Option(verb or open_ or put, target or opened or moved, beside)

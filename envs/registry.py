@@ -1,8 +1,9 @@
-"""The tasks by name."""
+"""The tasks by name: our own, and any MiniGrid or BabyAI environment by its gymnasium id."""
 
 from __future__ import annotations
 
 from llm4teach.envs.grid_task import door_key_task, door_key_task_names
+from llm4teach.envs.minigrid_task import close_matches, minigrid_ids, minigrid_task
 from llm4teach.envs.task import Task, TaskError
 
 
@@ -12,11 +13,19 @@ def task_names(shifted: bool = False) -> list[str]:
 
 
 def get_task(name: str) -> Task:
-    """Return the task of this name.
+    """Return the task of this name, or on the MiniGrid environment with this id.
 
     Raises:
-        TaskError: there is none.
+        TaskError: there is none, or its environment cannot be made.
     """
-    if name not in door_key_task_names():
-        raise TaskError(f"unknown task {name!r}; the tasks are: {', '.join(task_names())}")
-    return door_key_task(name)
+    own = door_key_task_names()
+    if name in own:
+        return door_key_task(name)
+    if name in minigrid_ids():
+        return minigrid_task(name)
+    similar = close_matches(name, [*own, *minigrid_ids()])
+    hint = f"did you mean {' or '.join(similar)}? The tasks" if similar else "the tasks"
+    raise TaskError(
+        f"unknown task {name!r}; {hint} are {', '.join(task_names())}, and any MiniGrid or BabyAI "
+        "environment by its gymnasium id, such as MiniGrid-DoorKey-8x8-v0"
+    )

@@ -66,7 +66,7 @@ def list_teachers() -> list[TeacherChoice]:
         description = f"a small LLM in this process, on the CPU{default}"
         choices.append(TeacherChoice(f"embedded/{name}", description, not hint, hint))
     for name in sorted(recordings()):
-        choices.append(TeacherChoice(f"recorded/{name}", "published answers, no LLM needed", True))
+        choices.append(TeacherChoice(f"recorded/{name}", "answers on file, no LLM needed", True))
     server = "any OpenAI-compatible server, such as vLLM: give base_url and model"
     choices.append(TeacherChoice("openai", server, True))
     return choices

@@ -22,6 +22,10 @@ CELLS = {
     "D": (4, 1, 2),
     "R": (4, 0, 2),
     "O": (4, 1, 0),
+    "A": (6, 2, 0),
+    "B": (7, 2, 0),
+    "G": (8, 1, 0),
+    "L": (9, 0, 0),
 }
 
 
@@ -118,6 +122,21 @@ def test_bitboards_equal_the_slow_search() -> None:
         ("open door", ("####", "#.>R", "####"), "K", Outcome.CANNOT),  # a green key, a red door
         ("open door", ("####", "#.>O", "####"), ".", Outcome.DONE),
         ("open door", ("####", "#>.#", "####"), "K", Outcome.CANNOT),
+        ("open box", ("####", "#>B#", "####"), ".", (TOGGLE,)),
+        ("open box", ("#####", "#>.B#", "#####"), "K", (FORWARD,)),
+        ("go to goal", ("#####", "#>.G#", "#####"), ".", (FORWARD,)),
+        ("go to goal", ("#####", "#.>G#", "#####"), ".", (FORWARD,)),  # onto it
+        ("go through door", ("######", "#>.O.#", "######"), ".", (FORWARD,)),
+        ("go through door", ("######", "#.>O.#", "######"), ".", (FORWARD,)),
+        ("go through door", ("######", "#..>.#", "######"), ".", (FORWARD,)),  # stands on it
+        ("go through door", ("######", "#..O>#", "######"), ".", Outcome.DONE),
+        ("go through door", ("######", "#>.D.#", "######"), "K", (FORWARD,)),  # between walls
+        ("go through door", ("####", "#>.#", "#..#", "####"), ".", Outcome.CANNOT),
+        ("put key next to ball", ("######", "#>..A#", "######"), "K", (FORWARD,)),
+        ("put key next to ball", ("######", "#.>.A#", "######"), "K", (DROP,)),
+        ("put key next to ball", ("######", "#>KA.#", "######"), ".", Outcome.DONE),
+        ("put key next to ball", ("######", "#>K.A#", "######"), ".", (PICKUP,)),
+        ("put key next to box", ("######", "#>K.A#", "######"), "K", Outcome.CANNOT),
         ("open the dragon", ("####", "#>.#", "####"), "K", Outcome.CANNOT),
     ],
 )
