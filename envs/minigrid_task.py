@@ -19,6 +19,7 @@ from llm4teach.envs.minigrid_scene import Scene
 from llm4teach.envs.minigrid_state import FAMILY, Facts, facts_of, minigrid_state
 from llm4teach.envs.missions import parse_mission
 from llm4teach.envs.options import Outcome, decide_plan
+from llm4teach.envs.serial_vector import serial_vector_env
 from llm4teach.envs.task import Mixture, Observations, State, TaskError
 from llm4teach.envs.worker_vector import WorkerVectorEnv
 
@@ -49,6 +50,10 @@ class MiniGridTask:
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         return make_minigrid_env(self.name, render_mode)
+
+    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments, stepped one by one in this process."""
+        return serial_vector_env(self, n_envs)
 
     def make_worker_env(self, n_envs: int, workers: int) -> WorkerVectorEnv:
         """Return many environments, stepped by worker processes; see `WorkerVectorEnv`."""

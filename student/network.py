@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 OBJECTS, COLOURS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
+MARK, MARKS = 4, 3  # channel that says what the mission is about: nothing, this now, or later
+LARGE, NEAR, BLOCK = 14, 11, 3  # sides in cells: of a large map, of the window, of a block
 DOOR = FIRST_THING = 4
+NO_HEADING = 4  # heading code of cells without the agent
 LAST_THING = 7  # door, key, ball, box: their colours matter
 
 
@@ -26,8 +30,9 @@ class Student(nn.Module):
 
     The map is first rotated so that the agent faces one way always: what it learns facing east
     holds for all headings. Colours are renumbered, a door's first: what it learns of red and blue
-    holds for green and grey, and a key that fits looks like one. Codes are embedded, not
-    scaled: they are names, not amounts. Maps of any size will do.
+    holds for green and grey, and a key that fits looks like one. Codes are embedded, not scaled:
+    they are names, not amounts. A large map is looked at twice: cell by cell near the agent, and as
+    a whole by blocks of cells.
     """
 
     def __init__(
@@ -46,9 +51,12 @@ class Student(nn.Module):
             "blocks": blocks,
             "hidden": hidden,
         }
+        self.large = max(observation_shape[:2]) > LARGE
         self.embedding = nn.Embedding(OBJECTS + COLOURS + STATES + 1, channels)
+        self.marks = nn.Embedding(MARKS, channels) if observation_shape[2] > MARK else None
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
-        self.trunk = nn.Linear(2 * channels, hidden)
+        self.far = nn.ModuleList(_Block(channels) for _ in range(2 if self.large else 0))
+        self.trunk = nn.Linear((4 if self.large else 2) * channels, hidden)
         self.policy = nn.Linear(hidden, n_actions)
         self.value = nn.Linear(hidden, 1)
         nn.init.normal_(self.embedding.weight, std=0.5)
@@ -63,18 +71,33 @@ class Student(nn.Module):
         return self.value.weight.device
 
     def forward(self, observations: Tensor) -> Output:
-        """Logits and values of observations, uint8 (N, width, height, 4)."""
-        cells, agent, side = facing_east(observations)  # (N, side^2, 3), (N,)
-        x = F.embedding(_cell_codes(cells, agent), self._cell_table())  # (N, side^2, C)
-        marker = F.one_hot(agent, side**2).unsqueeze(-1)  # (N, side^2, 1)
-        x = x + marker * self.embedding.weight[-1]
-        x = x.transpose(1, 2).reshape(len(x), -1, side, side)  # (N, C, side, side)
-        for block in self.blocks:
-            x = block(x)
-        flat = x.flatten(2)  # (N, C, side^2)
-        here = flat.gather(2, agent[:, None, None].expand(-1, flat.shape[1], 1)).squeeze(2)
-        features = F.relu(self.trunk(torch.cat([here, flat.amax(2)], 1)))  # (N, hidden)
+        """Logits and values of observations, uint8 (N, width, height, channels)."""
+        cells, agent, side = facing_east(observations)  # (N, side^2, channels), (N,)
+        codes = _cell_codes(cells, agent)  # (N, side^2)
+        marks = cells[..., MARK].long() if self.marks is not None else None
+        if not self.large:
+            features = _read(self._embed(codes, marks, agent), self.blocks, agent)
+        else:
+            near = _window(agent, side)  # (N, NEAR^2) in the map with a border
+            middle = torch.full_like(agent, NEAR * NEAR // 2)
+            seen = None if marks is None else _bordered(marks, side).gather(1, near)
+            fine = self._embed(_bordered(codes, side).gather(1, near), seen, middle)
+            whole = F.max_pool2d(self._embed(codes, marks, agent), BLOCK, ceil_mode=True)
+            block = agent // side // BLOCK * whole.shape[3] + agent % side // BLOCK
+            read = [_read(fine, self.blocks, middle), _read(whole, self.far, block)]
+            features = torch.cat(read, 1)  # (N, 4 C)
+        features = F.relu(self.trunk(features))  # (N, hidden)
         return Output(self.policy(features), self.value(features).squeeze(1))
+
+    def _embed(self, codes: Tensor, marks: Tensor | None, agent: Tensor) -> Tensor:
+        """Embed a square of cells, (N, C, side, side), from codes and marks, (N, side^2)."""
+        x = F.embedding(codes, self._cell_table())  # (N, side^2, C)
+        if self.marks is not None:
+            x = x + self.marks(marks)
+        marker = F.one_hot(agent, codes.shape[1]).unsqueeze(-1)  # (N, side^2, 1)
+        x = x + marker * self.embedding.weight[-1]
+        side = math.isqrt(codes.shape[1])
+        return x.transpose(1, 2).reshape(len(x), -1, side, side)
 
     def _cell_table(self) -> Tensor:
         """Embedding of every kind of cell, (OBJECTS * COLOURS * STATES, C): one lookup of three."""
@@ -83,6 +106,28 @@ class Student(nn.Module):
         states = weight[OBJECTS + COLOURS : -1]
         table: Tensor = objects[:, None, None] + colours[:, None] + states
         return table.flatten(0, 2)
+
+
+def _read(x: Tensor, blocks: nn.ModuleList, agent: Tensor) -> Tensor:
+    """Features at the agent's cell and the largest of all cells, (N, 2 C), after the blocks."""
+    for block in blocks:
+        x = block(x)
+    flat = x.flatten(2)  # (N, C, cells)
+    here = flat.gather(2, agent[:, None, None].expand(-1, flat.shape[1], 1)).squeeze(2)
+    return torch.cat([here, flat.amax(2)], 1)
+
+
+def _bordered(values: Tensor, side: int) -> Tensor:
+    """A map with a border of NEAR // 2 zeros, which say unseen, flat: (N, (side + NEAR - 1)^2)."""
+    return F.pad(values.view(-1, side, side), (NEAR // 2,) * 4).flatten(1)
+
+
+def _window(agent: Tensor, side: int) -> Tensor:
+    """Flat cells of the bordered map in the window around each agent, (N, NEAR^2)."""
+    offsets = torch.arange(NEAR, device=agent.device)
+    rows = agent[:, None] // side + offsets  # (N, NEAR)
+    columns = agent[:, None] % side + offsets
+    return (rows[:, :, None] * (side + NEAR - 1) + columns[:, None]).flatten(1)
 
 
 class _Block(nn.Module):
@@ -100,23 +145,22 @@ def facing_east(observations: Tensor) -> tuple[Tensor, Tensor, int]:
     """Turn each map so that its agent faces east.
 
     Args:
-        observations: uint8 (N, width, height, 4).
+        observations: uint8 (N, width, height, channels).
 
     Returns:
-        The cells' codes, uint8 (N, side^2, 3), where side is the larger of width and height; the
-        agent's flat cell, int64 (N,); and side.
+        The cells' codes, uint8 (N, side^2, channels), where side is the larger of width and height;
+        the agent's flat cell, int64 (N,); and side.
     """
-    _, width, height, _ = observations.shape
+    _, width, height, channels = observations.shape
     side = max(width, height)
     if (width, height) != (side, side):  # pad with never-seen cells, without agent
-        pad = (0, 0, 0, side - height, 0, side - width)
-        heading = F.pad(observations[..., 3:], pad, value=4)
-        observations = torch.cat([F.pad(observations[..., :3], pad), heading], -1)
-    cells = observations.flatten(1, 2)  # (N, side^2, 4)
+        observations = F.pad(observations, (0, 0, 0, side - height, 0, side - width))
+        observations[:, width:, :, 3] = observations[:, :, height:, 3] = NO_HEADING
+    cells = observations.flatten(1, 2)  # (N, side^2, channels)
     heading, _ = cells[..., 3].min(1)  # (N,)
     index = _rotations(side).to(cells.device)[heading.long()]  # (N, side^2)
-    cells = cells.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-    return cells[..., :3], cells[..., 3].argmin(1), side
+    cells = cells.gather(1, index.unsqueeze(-1).expand(-1, -1, channels))
+    return cells, cells[..., 3].argmin(1), side
 
 
 def _cell_codes(cells: Tensor, agent: Tensor) -> Tensor:
@@ -125,7 +169,7 @@ def _cell_codes(cells: Tensor, agent: Tensor) -> Tensor:
     First come the colours of doors seen, then what the agent holds, then other things, each by
     their codes.
     """
-    objects, colours, states = cells.long().unbind(-1)  # each (N, side^2)
+    objects, colours, states = cells[..., :3].long().unbind(-1)  # each (N, side^2)
     things = (objects >= FIRST_THING) & (objects <= LAST_THING)
     held = torch.zeros_like(things).scatter_(1, agent[:, None], True)
     rank = torch.where(objects == DOOR, 0, torch.where(held, 1, 2))  # (N, side^2)

@@ -44,6 +44,30 @@ def test_turning_the_map_turns_nothing_in_the_answer() -> None:
     assert expected.logits.std(0).min() > 0.01, "or the test would say nothing"
 
 
+def test_large_maps_are_seen_whole_and_from_every_side() -> None:
+    """A far thing counts, as does a near one; turning the map still changes nothing."""
+    torch.manual_seed(0)
+    student = Student((20, 20, 5), 7)
+    for parameter in student.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    seen = torch.randint(0, 3, (6, 20, 20, 5), dtype=torch.uint8)
+    seen[..., 1:3], seen[..., 3] = 0, 4
+    for i in range(6):
+        seen[i, 3 * i + 1, 4, 3] = i % 4
+    expected = student(seen)
+    turned = torch.rot90(seen, dims=(1, 2)).clone()
+    turned[..., 3] = torch.where(turned[..., 3] < 4, (turned[..., 3] + 1) % 4, 4)
+    torch.testing.assert_close(student(turned).logits, expected.logits)
+    for x, y in ((2, 4), (19, 19)):
+        changed = seen.clone()
+        changed[0, x, y, 0] = 9
+        moved = (student(changed).logits - expected.logits).abs().amax(1)
+        assert moved[0] > 1e-4 and not moved[1:].any()
+    marked = seen.clone()
+    marked[..., 4] = 0
+    assert (student(marked).logits - expected.logits).abs().max() > 1e-3
+
+
 def test_other_colours_change_nothing_in_the_answer() -> None:
     """Red and green keys and doors are what blue and grey ones are; walls stay grey."""
     student, seen = noisy_student(), observations()
