@@ -33,7 +33,7 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         space = self.single_observation_space
         self._observations = np.zeros((self.num_envs, *(space.shape or ())), space.dtype)
-        self._running = np.zeros(self.num_envs, np.bool_)
+        self._running = [False] * self.num_envs
 
     def reset(
         self,
@@ -45,7 +45,7 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
         seeds, mask = seeds_and_mask(self, seed, options)
         for i in np.flatnonzero(mask):
             self._observations[i], _ = self.envs[i].reset(seed=int(seeds[i]))
-        self._running |= mask
+            self._running[i] = True
         return self._observations.copy(), {}
 
     def step(self, actions: NDArray[np.integer[Any]]) -> tuple[Any, ...]:
@@ -56,12 +56,13 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
             no info; all of them new arrays.
         """
         rewards = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
-        for i in np.flatnonzero(self._running):
-            self._observations[i], rewards[i], terminated[i], truncated[i], _ = self.envs[i].step(
-                int(actions[i])
-            )
-        self._running &= ~(terminated | truncated)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        truncated = np.zeros(self.num_envs, np.bool_)
+        for i, env in enumerate(self.envs):
+            if self._running[i]:
+                self._observations[i], rewards[i], ended, cut, _ = env.step(int(actions[i]))
+                terminated[i], truncated[i] = ended, cut
+                self._running[i] = not (ended or cut)
         return self._observations.copy(), rewards, terminated, truncated, {}
 
     def close_extras(self, **kwargs: Any) -> None:

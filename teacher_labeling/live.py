@@ -59,10 +59,12 @@ class LiveTeacher:
             TeacherError: a state had to be asked about and the teacher cannot answer.
         """
         state_ids = self.task.identify(observations)  # (N,)
-        if len(state_ids) and state_ids.max() >= len(self._places):
+        try:
+            places = self._places[state_ids]  # (N,)
+        except IndexError:
             more = np.full(2 * int(state_ids.max()), _UNKNOWN)
             self._places = np.concatenate([self._places, more])
-        places = self._places[state_ids]  # (N,)
+            places = self._places[state_ids]
         unknown = places == _UNKNOWN
         if np.count_nonzero(unknown):
             self._meet(np.unique(state_ids[unknown]))

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.envs.door_key_state import Naming, door_key_state, pack
+from llm4teach.envs.grid_task import DoorKeyTask
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import State, describe, ground_plan
+from llm4teach.envs.task import Observations, State, describe, ground_plan
 from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -118,6 +120,26 @@ def test_the_live_teacher_asks_only_about_the_unseen(tmp_path: Path) -> None:
     assert live.questions.asked == len(distinct - {known.key})
     assert sorted(teacher.asked) == sorted(distinct | {known.key})
     assert len(store_of(teacher, tmp_path).rows()) == len(distinct | {known.key})
+
+
+def test_states_with_large_ids_come_up_late(tmp_path: Path) -> None:
+    """Ids beyond the table that the live teacher starts with, and all in another order."""
+
+    class Renumbered(DoorKeyTask):
+        def identify(self, observations: Observations) -> NDArray[np.int64]:
+            return 7 * super().identify(observations) ** 2
+
+        def state(self, state_id: int) -> State:
+            return super().state(round((state_id / 7) ** 0.5))
+
+    teacher, seen = Counting(), observations()
+    task = Renumbered(FAMILY, FAMILY)
+    assert task.identify(seen).max() >= 64
+    live = LiveTeacher(task, store_of(teacher, tmp_path), teacher)
+    plain = LiveTeacher(get_task(FAMILY), store_of(teacher, tmp_path), teacher)
+    for batch in np.array_split(seen, 8):
+        np.testing.assert_array_equal(live.teacher_probs(batch), plain.teacher_probs(batch))
+    assert live.teacher_probs(seen[:0]).shape == (0, 7)
 
 
 def test_without_a_teacher_the_unseen_have_no_advice(tmp_path: Path) -> None:
