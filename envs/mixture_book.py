@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.advice_kernel import Book, ground_all, identify_all
 from llm4teach.envs.observation_kernel import MAX_HEIGHT
-from llm4teach.envs.option_kernel import ANY_COLOUR, PALETTE
+from llm4teach.envs.option_kernel import ANY_COLOUR, GO_TO, PALETTE, VERBS
 from llm4teach.envs.options import NAME
-from llm4teach.envs.plan import VERBS, Option
+from llm4teach.envs.plan import Option
 from llm4teach.envs.task import Mixture, Observations
 
 _MOST = 10_000  # mixtures kept; whoever makes new ones all the time does not fill the memory
@@ -154,4 +154,6 @@ def _numbers(option: Option) -> tuple[int, int, int, int]:
         elif name["colour"]:
             colour = COLOR_TO_IDX.get(name["colour"], 255)
         nth = int(name["nth"] or 0)
+    if option.verb not in VERBS:
+        return GO_TO, _NO_KIND, ANY_COLOUR, 0
     return VERBS.index(option.verb), kind, colour, nth

@@ -7,10 +7,23 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.jit import compiled
 from llm4teach.envs.observation_kernel import FIRST_THING, Scratch
-from llm4teach.envs.options import DOOR, DROP, EMPTY, KEY, LOCKED, OPEN, PICK_UP, TOGGLE
+from llm4teach.envs.options import (
+    BOX,
+    DOOR,
+    DROP,
+    EMPTY,
+    GOAL,
+    KEY,
+    LOCKED,
+    OPEN,
+    PICK_UP,
+    TOGGLE,
+)
+from llm4teach.envs.paths import FORWARD
 from llm4teach.envs.search_kernel import CANNOT, DONE, first_actions
 
-EXPLORE, GO_TO, TAKE, PUT_DOWN, USE = range(5)  # the verbs, in the order of plan.VERBS
+VERBS = ("explore", "go to", "pick up", "drop", "open")  # others cannot be done in a room
+EXPLORE, GO_TO, TAKE, PUT_DOWN, USE = range(5)
 ANY_COLOUR, NO_COLOUR, PALETTE = -1, -2, -10  # PALETTE - n is the n-th colour met
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 
@@ -41,7 +54,7 @@ def _aim(
 ) -> tuple[int, int]:
     """Fill ``targets`` with the cells of this name; ``nth`` > 0 keeps one, columns first.
 
-    With ``openable`` only doors become targets that are shut and not locked for the agent. Returns
+    With ``openable`` only boxes and doors that are shut and not locked for the agent do. Returns
     how many doors have the name, and how many of them are shut.
     """
     targets, agent = scratch.targets, scratch.agent
@@ -56,7 +69,7 @@ def _aim(
         met += 1
         if nth and met != nth:
             continue
-        if openable:
+        if openable and cell[0] != BOX:
             if cell[0] != DOOR:
                 continue
             doors += 1
@@ -129,5 +142,7 @@ def decide(
             if doors and not shut:
                 return DONE
             then = 1 << TOGGLE
+        if verb == GO_TO and kind == GOAL:
+            then = 1 << FORWARD
     decision = first_actions(scratch)
     return then if decision == DONE else decision

@@ -38,10 +38,7 @@ class PretrainConfig(_Settings):
         0.003, ge=0, description="return that outweighs advice e-fold; 0 takes advice as it is"
     )
     outcome_doubt: float = Field(
-        0.2,
-        ge=0,
-        le=1,
-        description="share of belief that is any admissible plan's, not the advice's",
+        0.2, ge=0, lt=1, description="prior probability that the advice is wrong in a state"
     )
 
 

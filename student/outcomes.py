@@ -100,7 +100,8 @@ def weigh_advice(
         advice: the teacher's distribution by state key.
         states: the states to weigh, with their admissible plans.
         temperature: return, in units of reward, that makes a plan e times likelier.
-        doubt: share of the prior that is spread over all admissible plans.
+        doubt: prior probability that the teacher is wrong in a state: it is spread over the plans
+            that have turned out better than the state is worth. Without evidence the advice stands.
         evidence: as many segments count as much as the assumption that a plan is worth what its
             state is worth.
 
@@ -115,7 +116,8 @@ def weigh_advice(
     owner = np.repeat(np.arange(len(states)), [len(p) for p in plans])  # (P,) state of each pair
     advised = np.array([dict(advice.get(s.key, ())).get(p, 0.0) for s, p in _pairs(states, plans)])
     allowed = np.array([p in s.options for s, p in _pairs(states, plans)], float)
-    prior = _normalised((1 - doubt) * advised + doubt * _normalised(allowed, owner), owner)
+    advised_share = _normalised(advised + _SMALL * allowed, owner)
+    open_share = doubt / (1 - doubt) * _normalised(allowed, owner)
 
     pair = np.array(
         [pairs.get(sp, -1) for sp in zip(segments.states, segments.plans, strict=True)], int
@@ -126,12 +128,14 @@ def weigh_advice(
     rewards, discounts = segments.rewards[used], segments.discounts[used]
     count = np.bincount(pair, minlength=len(owner))  # (P,)
 
-    policy, values = prior, np.zeros(len(states))
+    policy, values = advised_share, np.zeros(len(states))
     for _ in range(SWEEPS):
         targets = rewards + discounts * values[following]
         total = np.bincount(pair, targets, minlength=len(owner))
         q = (total + evidence * values[owner]) / (count + evidence)  # (P,)
         values = np.bincount(owner, policy * q, minlength=len(states)).astype(float)
+        better = q > values[owner] + _SMALL
+        prior = advised_share + open_share * better
         scores = np.log(prior + _SMALL) + (q - values[owner]) / temperature
         best = np.full(len(states), -np.inf)
         np.maximum.at(best, owner, scores)

@@ -87,7 +87,7 @@ def test_weights_are_the_prior_times_the_exponential_of_the_advantage() -> None:
     )
     advice: dict[str, Mixture] = {"a": ((EXPLORE, 1.0),)}
     outcomes = weigh_advice(known, advice, [A], temperature=0.1, doubt=0.2, evidence=1e-6)
-    prior = np.array([0.8 + 0.1, 0.1])
+    prior = np.array([0.8, 0.1])  # half of the doubt is the better plan's
     expected = prior * np.exp(np.array([0.5, 0.7]) / 0.1)
     got = shares(outcomes, A)
     np.testing.assert_allclose(list(got.values()), expected / expected.sum(), atol=1e-3)
@@ -100,7 +100,7 @@ def test_weights_are_the_prior_times_the_exponential_of_the_advantage() -> None:
 def test_without_evidence_the_advice_stands() -> None:
     nothing = segments(("elsewhere", "explore", 1.0, 0.0, "elsewhere"))
     advice: dict[str, Mixture] = {"a": ((TAKE, 0.75), (EXPLORE, 0.25))}
-    outcomes = weigh_advice(nothing, advice, [A], temperature=0.01, doubt=0.0)
+    outcomes = weigh_advice(nothing, advice, [A], temperature=0.01, doubt=0.5)
     assert shares(outcomes, A) == pytest.approx({"pick up key": 0.75, "explore": 0.25})
 
 
