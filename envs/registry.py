@@ -29,3 +29,18 @@ def get_task(name: str) -> Task:
         f"unknown task {name!r}; {hint} are {', '.join(task_names())}, and any MiniGrid or BabyAI "
         "environment by its gymnasium id, such as MiniGrid-DoorKey-8x8-v0"
     )
+
+
+def get_training_task(name: str) -> Task:
+    """Return the task of this name if students may be trained on it.
+
+    Raises:
+        TaskError: there is none, or it is a shifted variant, which only tests what was learned.
+    """
+    task = get_task(name)
+    if task.trained_as != task.name:
+        raise TaskError(
+            f"{name} is a shifted variant, which nothing is trained on; train on "
+            f"{task.trained_as}, then: llm4teach evaluate --task {name} --from-run RUN"
+        )
+    return task

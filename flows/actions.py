@@ -39,14 +39,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.datasets.workspace import Workspace
-    from llm4teach.envs.registry import get_task
+    from llm4teach.envs.registry import get_task, get_training_task
     from llm4teach.flows.output import print_result
     from llm4teach.flows.quiet import has_own_server, prepare_environment
     from llm4teach.teacher_labeling.backends import make_teacher
 
     # What is wrong with these is said before Prefect starts, which takes seconds.
     workspace = Workspace(settings.workspace)
-    task = get_task(settings.task)
+    known = get_task if arguments.command == "evaluate" else get_training_task
+    task = known(settings.task)
     make_teacher(settings.teacher, task.family).close()
     parameters = {name: getattr(settings, name) for name in arguments._command.settings}
     for name in ("from_run", "resume"):
@@ -124,19 +125,23 @@ def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.output import print_table
 
     rows: list[dict[str, Any]] = []
-    for name in task_names():
+    for name in task_names(shifted=True):
         task = get_task(name)
         shape = " x ".join(map(str, task.observation_shape))
         rows.append(
             {
                 "task": name,
                 "family": task.family,
+                "trained": "here" if task.trained_as == name else f"as {task.trained_as}",
                 "actions": len(task.action_names),
                 "observation": shape,
                 "steps at most": task.max_steps,
             }
         )
     print_table(rows)
+    print(
+        "\nand any MiniGrid or BabyAI environment by its gymnasium id (MiniGrid-MultiRoom-N4-S5-v0)"
+    )
 
 
 def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:

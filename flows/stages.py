@@ -18,7 +18,7 @@ from llm4teach.datasets.parts import part_paths
 from llm4teach.datasets.runs import MANIFEST, Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
-from llm4teach.envs.registry import get_task
+from llm4teach.envs.registry import get_task, get_training_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
@@ -95,7 +95,7 @@ def opened(
         # program wants the core: docs/LOG.md has the figures.
         torch.set_num_threads(1)
     place = Workspace(workspace)
-    made = get_task(task)
+    made = get_task(task) if kind == "evaluate" else get_training_task(task)
     advisor = make_teacher(teacher, made.family)
     existing = join or resume
     if existing:
