@@ -125,23 +125,22 @@ def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.output import print_table
 
     rows: list[dict[str, Any]] = []
-    for name in task_names(shifted=True):
+    for name in task_names():
         task = get_task(name)
         shape = " x ".join(map(str, task.observation_shape))
         rows.append(
             {
                 "task": name,
                 "family": task.family,
-                "trained": "here" if task.trained_as == name else f"as {task.trained_as}",
                 "actions": len(task.action_names),
                 "observation": shape,
                 "steps at most": task.max_steps,
             }
         )
     print_table(rows)
-    print(
-        "\nand any MiniGrid or BabyAI environment by its gymnasium id (MiniGrid-MultiRoom-N4-S5-v0)"
-    )
+    shifted = [name for name in task_names(shifted=True) if name not in task_names()]
+    print(f"\nShifted variants, for `llm4teach evaluate` only: {', '.join(shifted)}.")
+    print("Also any MiniGrid or BabyAI environment by its gymnasium id: MiniGrid-FourRooms-v0, …")
 
 
 def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
