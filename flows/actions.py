@@ -77,7 +77,7 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
 
     from llm4teach.flows.compare import compare
 
-    _, folder = compare(settings, arguments.seeds, arguments.jobs)
+    _, folder = compare(settings, arguments.seeds, arguments.jobs, arguments.methods)
     if arguments.format == "json":
         print(_read_text(str(folder / "comparison.json")), end="")
     else:

@@ -122,6 +122,13 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
         "--jobs", type=positive, default=1, metavar="N", help="processes to train in (default: 1)"
     )
     kinds = ("markdown", "json")
+    compare.add_argument(
+        "--methods",
+        nargs="+",
+        choices=("ppo", "pretrain", "ppo-kl", "teach"),
+        default=[],
+        help="only these: plain PPO, pretraining only, PPO + KL alone, the whole method",
+    )
     compare.add_argument("--format", choices=kinds, default="markdown", help="(default: markdown)")
     compare.add_argument("--quiet", action="store_true", help="print nothing but the result")
     parsers["report"].add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,13 +29,16 @@ METHODS = {  # by what the table calls them
 }
 
 
-def compare(settings: Settings, seeds: int, jobs: int) -> tuple[Comparison, Path]:
+def compare(
+    settings: Settings, seeds: int, jobs: int, only: Sequence[str] = ()
+) -> tuple[Comparison, Path]:
     """Train whatever is not in the workspace yet; write table and figure into a folder of it.
 
     Args:
         settings: of the whole method; its ``seed`` is the first one.
         seeds: how many.
         jobs: processes to train in.
+        only: names of the methods to compare (`Method.name`); none for all.
 
     Returns:
         The comparison, and the folder of ``comparison.md``, ``.json``, ``.png`` and ``.svg``.
@@ -46,12 +50,13 @@ def compare(settings: Settings, seeds: int, jobs: int) -> tuple[Comparison, Path
     advisor = make_teacher(settings.teacher, get_task(settings.task).family)
     advisor.close()
     info = advisor.info
+    methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
     numbers = [settings.seed + i for i in range(seeds)]
     reference, whole = Cell(cells.TEACHER, settings), Cell(cells.TEACH, settings)
     grid = [
         Cell(method, settings.model_copy(update={"seed": n}))
         for n in numbers
-        for method in METHODS.values()
+        for method in methods.values()
     ]
     run_ids = run_cells("compare", [reference, *grid], info, workspace, jobs)
     played, *trained = [read_seed(workspace, run_id) for run_id in run_ids]
@@ -64,12 +69,12 @@ def compare(settings: Settings, seeds: int, jobs: int) -> tuple[Comparison, Path
         budget=whole.budget,
         offline_steps=settings.collect.steps,
         methods=[
-            method_result(label, trained[i :: len(METHODS)]) for i, label in enumerate(METHODS)
+            method_result(label, trained[i :: len(methods)]) for i, label in enumerate(methods)
         ],
         reference=teacher_result(played),
     )
     # The same folder for the same comparison, another one for any other.
-    identity = json.dumps([whole.identity(info), seeds], sort_keys=True)
+    identity = json.dumps([whole.identity(info), seeds, *sorted(only)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     name = f"{comparison.task}-{comparison.teacher}-{seeds}-seeds-{digest}"
     folder = workspace.comparison(re.sub(r"[^A-Za-z0-9.]+", "-", name))
