@@ -8,7 +8,6 @@ import pytest
 from llm4teach.envs.minigrid_task import MiniGridTask, minigrid_ids
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task, TaskError, describe, ground_plan, state_key
-from llm4teach.student.policies import option_policy, sample
 
 SOME = (
     "MiniGrid-MultiRoom-N4-S5-v0",
@@ -21,15 +20,18 @@ SOME = (
 
 
 def observed(task: Task, steps: int) -> Observations:
-    """Observations of random options with some random actions among them."""
-    env, rng, policy = task.make_env(), np.random.default_rng(0), option_policy(task)
+    """Observations of random admissible plans with some random actions among them."""
+    env, rng, n_actions = task.make_env(), np.random.default_rng(0), len(task.action_names)
     observation, _ = env.reset(seed=0)
     rows = []
     for _ in range(steps):
         rows.append(observation)
-        action = int(sample(policy(observation[None]), rng)[0])
-        if rng.random() < 0.2:
-            action = int(rng.integers(len(task.action_names)))
+        (state,) = describe(task, observation[None])
+        plans = tuple((plan, 1 / len(state.options)) for plan in state.options)
+        (probs,) = task.ground(observation[None], [plans], np.zeros(1, int))
+        idle = not probs.any() or rng.random() < 0.2
+        weights = np.ones(n_actions) if idle else probs.astype(float)
+        action = int(rng.choice(n_actions, p=weights / weights.sum()))
         observation, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             observation, _ = env.reset()
