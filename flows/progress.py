@@ -36,6 +36,11 @@ def silenced() -> Iterator[None]:
         _silent.reset(before)
 
 
+def is_quiet() -> bool:
+    """Whether nothing is to be said."""
+    return bool(os.environ.get("LLM4TEACH_QUIET")) or _silent.get()
+
+
 class Stage:
     """Handed to the stage that is running."""
 
@@ -56,8 +61,7 @@ class Stage:
 @contextmanager
 def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
     """Show a stage's progress; ``summary``, set inside, becomes its one lasting line."""
-    quiet = bool(os.environ.get("LLM4TEACH_QUIET")) or _silent.get()
-    console = Console(file=sys.stderr, soft_wrap=True, highlight=False, quiet=quiet)
+    console = Console(file=sys.stderr, soft_wrap=True, highlight=False, quiet=is_quiet())
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),

@@ -23,6 +23,7 @@ from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.flows.students import new_student, store_student
+from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.student.distill import Steps, distil
@@ -106,6 +107,7 @@ def opened(
         run.start({name: _plain(value) for name, value in settings.items()})
         run.note(task=task, advice_family=made.family, **_identity(advisor))
     try:
+        warm_up(made)
         yield Context(place, made, advisor, run, seed)
         run.flush()
         if not join:
