@@ -40,6 +40,25 @@ def test_the_papers_teacher_within_20000_env_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_environment_overrules_the_papers_teacher(tmp_path: Path) -> None:
+    """In ColoredDoorKey it goes round in circles; what was collected tells the student better."""
+    flags = ("--task", "ColoredDoorKey", "--teacher", "recorded/vicuna-33b", "--seed", "7")
+    result = teach(tmp_path, *flags, "--collect.steps", "8000", "--finetune.steps", "24576")
+    assert result["teacher"] <= 0.6 * 500
+    assert result["weighed"] >= 0.9 * 500
+    assert result["student"] >= 0.9 * 500
+
+
+@pytest.mark.slow
+def test_a_task_in_which_published_ppo_scores_nothing(tmp_path: Path) -> None:
+    flags = ("--task", "MiniGrid-MultiRoom-N4-S5-v0", "--teacher", "recorded/qwen2.5-coder-1.5b")
+    offline = ("--collect.steps", "16000", "--pretrain.epochs", "8", "--finetune.steps", "0")
+    result = teach(tmp_path, *flags, *offline, "--seed", "7")
+    assert result["steps"] <= 1_000_000
+    assert result["student"] >= 0.8 * 500
+
+
+@pytest.mark.slow
 def test_the_student_of_the_embedded_llm_beats_it(tmp_path: Path) -> None:
     result = teach(tmp_path, "--teacher", "embedded", "--seed", "7")
     student, teacher = (wilson_interval(result[policy], 500) for policy in ("student", "teacher"))
