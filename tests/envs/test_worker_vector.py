@@ -4,9 +4,9 @@ import os
 import signal
 from functools import partial
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from failing_env import make_failing
 
 from llm4teach.envs.minigrid_task import MiniGridTask, make_minigrid_env
 from llm4teach.envs.worker_vector import WorkerError, WorkerVectorEnv
@@ -61,26 +61,8 @@ def test_a_worker_that_is_gone_is_named() -> None:
     assert not any(process.is_alive() for process in envs._processes), "the others are ended"
 
 
-class Fails(gym.Wrapper):  # type: ignore[type-arg]
-    """Breaks at its third step."""
-
-    def __init__(self, env: gym.Env) -> None:  # type: ignore[type-arg]
-        super().__init__(env)
-        self.steps = 0
-
-    def step(self, action: int) -> object:  # type: ignore[override]
-        self.steps += 1
-        if self.steps == 3:
-            raise ArithmeticError("the third step")
-        return self.env.step(action)
-
-
-def make_failing() -> gym.Env:  # type: ignore[type-arg]
-    return Fails(make_minigrid_env(ENV_ID))
-
-
 def test_an_error_in_a_worker_comes_with_its_traceback() -> None:
-    envs = WorkerVectorEnv(make_failing, 2, workers=1)
+    envs = WorkerVectorEnv(partial(make_failing, ENV_ID), 2, workers=1)
     envs.reset(seed=0)
     with pytest.raises(WorkerError, match=r"(?s)worker 1 of 1.*ArithmeticError: the third step"):
         for _ in range(3):
