@@ -13,7 +13,8 @@ WORDS = st.sampled_from(["key", "door", "red", "blue", "ball", "box2", "grey"])
 OBJECTS = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
 OPTIONS = st.one_of(
     st.just(Option("explore")),
-    st.builds(Option, st.sampled_from([v for v in VERBS if v != "explore"]), OBJECTS),
+    st.builds(Option, st.sampled_from(sorted(set(VERBS) - {"explore", "put"})), OBJECTS),
+    st.builds(Option, st.just("put"), OBJECTS, OBJECTS),
 )
 PLANS = st.lists(OPTIONS, min_size=1, max_size=4).map(lambda options: Plan(tuple(options)))
 GO_PICK = Plan((Option("go to", "key"), Option("pick up", "key")))
