@@ -67,12 +67,12 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.datasets.workspace import Workspace
-    from llm4teach.envs.registry import get_task
+    from llm4teach.envs.registry import get_training_task
     from llm4teach.flows.quiet import prepare_environment
     from llm4teach.teacher_labeling.backends import make_teacher
 
     workspace = Workspace(settings.workspace)
-    make_teacher(settings.teacher, get_task(settings.task).family).close()
+    make_teacher(settings.teacher, get_training_task(settings.task).family).close()
     prepare_environment(workspace.root)
 
     from llm4teach.flows.compare import compare

@@ -99,15 +99,16 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     """Play the held-out episodes with student, teacher and a random policy; store every episode."""
     teacher = ctx.live_teacher(ask=True)
     random = uniform_policy(len(ctx.task.action_names))
-    weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
+    asked = [teacher]
     others: list[Contestant] = [
-        ("weighed", teacher_policy(weighed), "sampled"),
         ("teacher", teacher_policy(teacher), "sampled"),
         ("teacher", teacher_policy(teacher), "greedy"),
         ("random", random, "sampled"),
     ]
-    if not (ctx.workspace.run(from_run) / OUTCOMES).exists():
-        del others[0]
+    if (ctx.workspace.run(from_run) / OUTCOMES).exists():
+        weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
+        asked.append(weighed)
+        others.insert(0, ("weighed", teacher_policy(weighed), "sampled"))
     episodes = _play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     ctx.run.note(
@@ -115,7 +116,7 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         student_bytes=n_bytes(stored_student(ctx.workspace, ctx.task, from_run)),
         evaluated_run=from_run,
     )
-    ctx.run.count(evaluation_questions=teacher.questions.asked)
+    ctx.run.count(evaluation_questions=sum(source.questions.asked for source in asked))
 
 
 def evaluate_students(

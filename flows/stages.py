@@ -107,7 +107,8 @@ def opened(
         run.start({name: _plain(value) for name, value in settings.items()})
         run.note(task=task, advice_family=made.family, **_identity(advisor))
     try:
-        warm_up(made)
+        if not join:  # who opened the run has done it in this process
+            warm_up(made)
         yield Context(place, made, advisor, run, seed)
         run.flush()
         if not join:
