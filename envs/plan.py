@@ -18,7 +18,7 @@ _OPTION = re.compile(
     rf"(?:(explore)|(go to|go through|pick up|drop)\s+{_OBJECT}"
     rf"|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?|(put)\s+{_OBJECT}\s+next to\s+{_OBJECT})\s*"
 )
-MAX_PLAN_CHARACTERS = 200
+MAX_PLAN_CHARACTERS = 400
 
 
 class PlanSyntaxError(ValueError):

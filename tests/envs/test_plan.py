@@ -56,5 +56,5 @@ def test_other_steps_are_refused(text: str) -> None:
 
 
 def test_a_plan_has_a_bounded_length() -> None:
-    with pytest.raises(PlanSyntaxError, match="200 characters"):
+    with pytest.raises(PlanSyntaxError, match="400 characters"):
         parse_plan(" > ".join(["explore"] * 100))
