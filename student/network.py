@@ -32,7 +32,8 @@ class Student(nn.Module):
     holds for all headings. Colours are renumbered, a door's first: what it learns of red and blue
     holds for green and grey, and a key that fits looks like one. Codes are embedded, not scaled:
     they are names, not amounts. A large map is looked at twice: cell by cell near the agent, and as
-    a whole by blocks of cells.
+    a whole by blocks of cells; where the agent stands on it is told in numbers, since most of what
+    would show that has not been seen yet.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Student(nn.Module):
         self.marks = nn.Embedding(MARKS, channels) if observation_shape[2] > MARK else None
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
         self.far = nn.ModuleList(_Block(channels) for _ in range(2 if self.large else 0))
-        self.trunk = nn.Linear((4 if self.large else 2) * channels, hidden)
+        self.trunk = nn.Linear(4 * channels + 2 if self.large else 2 * channels, hidden)
         self.policy = nn.Linear(hidden, n_actions)
         self.value = nn.Linear(hidden, 1)
         nn.init.normal_(self.embedding.weight, std=0.5)
@@ -84,8 +85,9 @@ class Student(nn.Module):
             fine = self._embed(_bordered(codes, side).gather(1, near), seen, middle)
             whole = F.max_pool2d(self._embed(codes, marks, agent), BLOCK, ceil_mode=True)
             block = agent // side // BLOCK * whole.shape[3] + agent % side // BLOCK
+            place = torch.stack([agent // side, agent % side], 1) * 2 / (side - 1) - 1  # (N, 2)
             read = [_read(fine, self.blocks, middle), _read(whole, self.far, block)]
-            features = torch.cat(read, 1)  # (N, 4 C)
+            features = torch.cat([*read, place], 1)  # (N, 4 C + 2)
         features = F.relu(self.trunk(features))  # (N, hidden)
         return Output(self.policy(features), self.value(features).squeeze(1))
 
@@ -94,7 +96,8 @@ class Student(nn.Module):
         x = F.embedding(codes, self._cell_table())  # (N, side^2, C)
         if self.marks is not None:
             x = x + self.marks(marks)
-        marker = F.one_hot(agent, codes.shape[1]).unsqueeze(-1)  # (N, side^2, 1)
+        places = torch.arange(codes.shape[1], device=codes.device)
+        marker = (places == agent[:, None]).unsqueeze(-1)  # (N, side^2, 1)
         x = x + marker * self.embedding.weight[-1]
         side = math.isqrt(codes.shape[1])
         return x.transpose(1, 2).reshape(len(x), -1, side, side)
@@ -157,10 +160,11 @@ def facing_east(observations: Tensor) -> tuple[Tensor, Tensor, int]:
         observations = F.pad(observations, (0, 0, 0, side - height, 0, side - width))
         observations[:, width:, :, 3] = observations[:, :, height:, 3] = NO_HEADING
     cells = observations.flatten(1, 2)  # (N, side^2, channels)
-    heading, _ = cells[..., 3].min(1)  # (N,)
+    heading = cells[..., 3].amin(1)  # (N,)
     index = _rotations(side).to(cells.device)[heading.long()]  # (N, side^2)
     cells = cells.gather(1, index.unsqueeze(-1).expand(-1, -1, channels))
-    return cells, cells[..., 3].argmin(1), side
+    # Not argmin, which torch.compile's kernel for CPUs gets wrong here (torch 2.13).
+    return cells, (cells[..., 3] < NO_HEADING).int().argmax(1), side
 
 
 def _cell_codes(cells: Tensor, agent: Tensor) -> Tensor:

@@ -68,6 +68,24 @@ def test_large_maps_are_seen_whole_and_from_every_side() -> None:
     assert (student(marked).logits - expected.logits).abs().max() > 1e-3
 
 
+def test_on_large_maps_the_place_is_told_as_seen_facing_east() -> None:
+    student = Student((20, 20, 4), 7)
+    for parameter in student.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        student.trunk.weight[:2, -2:] = torch.eye(2)
+        student.trunk.bias[:2] = 1  # relu keeps all of -1 … 1
+        student.policy.weight[:2, :2] = torch.eye(2)
+    seen = torch.zeros(3, 20, 20, 4, dtype=torch.uint8)
+    seen[..., 3] = 4
+    seen[0, 19, 0, 3] = 0  # top right corner, facing east: at the far end, on the left
+    seen[1, 19, 0, 3] = 3  # facing north: far end, on the right
+    seen[2, 0, 5, 3] = 1  # facing south on the left edge, in the sixth row
+    far, right = student(seen).logits[:, :2].unbind(1)
+    torch.testing.assert_close(far - 1, torch.tensor([1.0, 1.0, 10 / 19 - 1]))
+    torch.testing.assert_close(right - 1, torch.tensor([-1.0, 1.0, 1.0]))
+
+
 def test_other_colours_change_nothing_in_the_answer() -> None:
     """Red and green keys and doors are what blue and grey ones are; walls stay grey."""
     student, seen = noisy_student(), observations()
