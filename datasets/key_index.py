@@ -75,10 +75,14 @@ class KeyIndex:
 
     def contains(self, codes: KeyCodes) -> NDArray[np.bool_]:
         """Whether each key is known, bool (N,)."""
-        found = np.zeros(len(codes), np.bool_)
+        order = codes.argsort()  # (N,); neighbours are found near each other, and so quickly
+        wanted = codes[order]
+        hit = np.zeros(len(codes), np.bool_)
         for known, _ in self._runs:
-            at = np.minimum(known.searchsorted(codes), len(known) - 1)  # (N,)
-            found |= known[at] == codes
+            at = np.minimum(known.searchsorted(wanted), len(known) - 1)  # (N,)
+            hit |= known[at] == wanted
+        found = np.empty_like(hit)
+        found[order] = hit
         return found
 
     def places(self, codes: KeyCodes) -> list[int]:

@@ -125,9 +125,9 @@ def flat_part_names(folder: Path) -> list[str]:
 def remove_leftovers(folder: Path) -> None:
     """Remove unfinished parts of processes that died; for who alone may write parts right now."""
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".part-") and entry.name.endswith(".tmp"):
-                Path(entry.path).unlink(missing_ok=True)
+        torn = [e.path for e in entries if e.name[:6] == ".part-" and e.name[-4:] == ".tmp"]
+    for path in torn:
+        Path(path).unlink(missing_ok=True)
 
 
 def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:

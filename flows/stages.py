@@ -198,7 +198,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
     states = describe(ctx.task, distinct_states(trajectories))
     with stage("label", len(states), "states") as shown:
-        report = label_states(ctx.teacher, ctx.store, states, shown.at)
+        report = label_states(ctx.teacher, ctx.store, states, lambda r: shown.at(r.asked))
         tokens = report.prompt_tokens + report.completion_tokens
         asked = f"{report.asked} questions, {tokens:,} tokens" if report.asked else "nothing to ask"
         unclear = f", {report.invalid} without valid advice" if report.invalid else ""
