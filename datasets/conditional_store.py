@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class FileStore:
             if self.read(name) != expected:
                 return False
             # Not fsynced: after a power failure a lease may be gone, and so is its holder.
-            temporary = self._folder / f".{name}.{uuid.uuid4().hex}.tmp"
+            temporary = self._folder / ".new"  # one name: what a killed process leaves is reused
             temporary.write_bytes(content)
             temporary.replace(self._folder / name)
             return True

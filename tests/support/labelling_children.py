@@ -68,6 +68,10 @@ def label(folder: Path, store: AdviceStore, states: Sequence[State], delay_s: fl
     label_batch.label_states(teacher, store, states, limits=LabelConfig(lease_s=30))
 
 
+def label_alone(folder: Path, states: Sequence[State], delay_s: float) -> None:
+    label(folder, store_in(folder), states, delay_s)
+
+
 def main() -> None:
     folder, n_states, kills, seed = Path(sys.argv[1]), *map(int, sys.argv[2:])
     rng, states, store = random.Random(seed), made_up_states(n_states), store_in(folder)
