@@ -13,7 +13,7 @@ from llm4teach.datasets.key_index import key_codes
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 
-_BUCKET_BITS = 8  # a lease is of all keys that begin with the same two hex digits
+_BUCKET_BITS = 6  # 64 leases: enough for dozens of runs, and cheap for a thousand states
 _Places = NDArray[np.int64]
 
 

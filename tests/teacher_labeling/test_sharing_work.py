@@ -103,7 +103,7 @@ def test_a_run_that_hangs_is_taken_over_and_commits_nothing_twice(tmp_path: Path
     store = children.store_in(tmp_path)
     identity = "520aec8bf4bc"  # where this store's leases are; the test below holds it to that
     hanging = Leases(FileStore(store.folder / ".labelling" / identity / "leases"), "hanging", 1.0)
-    for bucket in {state.key[:2] for state in STATES[:20]}:
+    for bucket in {f"{int(state.key, 16) >> 58:02x}" for state in STATES[:20]}:
         assert hanging.acquire(bucket)
     hanging._stop.set()  # no heartbeat
     began = time.monotonic()
