@@ -31,7 +31,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
             states,
             _Display(shown),
             limits=ctx.limits,
-            spending=ctx.spending(),
+            spending=ctx.spending,
         )
         shown.summary = summary(report)
     ctx.run.note(

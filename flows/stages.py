@@ -63,6 +63,7 @@ class Context:
     seed: int
     advice_folder: Path | None = None  # where it is not the workspace's
     limits: LabelConfig = field(default_factory=LabelConfig)
+    spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
     live: LiveConfig = field(default_factory=LiveConfig)
 
     @property
@@ -71,16 +72,6 @@ class Context:
         info = self.teacher.info
         folder = self.advice_folder or self.workspace.advice(self.task.family, info.slug)
         return AdviceStore(folder, info.teacher_id, info.prompt_version)
-
-    def spending(self) -> Spending:
-        """The run's budget, less what its stages have spent already."""
-        before = self.run.results
-        return Spending(
-            self.limits,
-            requests=before.get("questions", 0) + before.get("evaluation_questions", 0),
-            tokens=before.get("prompt_tokens", 0) + before.get("completion_tokens", 0),
-            cost=before.get("cost", 0.0),
-        )
 
     def live_teacher(
         self,
@@ -96,7 +87,7 @@ class Context:
         """
         weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
         store, kind = self.store, BackgroundQuestions if in_background else Questions
-        asking = kind(self.teacher, store, self.limits, self.spending()) if ask else None
+        asking = kind(self.teacher, store, self.limits, self.spending) if ask else None
         return LiveTeacher(self.task, store, asking, weighed, policy)
 
 
@@ -136,13 +127,15 @@ def opened(
         if not join:  # who opened the run has done it in this process
             warm_up(made)
         started = read_config(run.folder)  # also where another stage has started the run
+        limits = LabelConfig(**started.get("label", {}))
         yield Context(
             place,
             made,
             advisor,
             run,
             seed,
-            limits=LabelConfig(**started.get("label", {})),
+            limits=limits,
+            spending=_spent_so_far(run, limits),
             live=LiveConfig(**started.get("live", {})),
         )
         run.flush()
@@ -167,6 +160,17 @@ def resumed_settings(workspace: str, run_id: str) -> dict[str, Any]:
         raise DatasetError(f"run {run_id} is complete; there is nothing to resume")
     config = read_config(folder)
     return {name: _SECTIONS[name](**v) if name in _SECTIONS else v for name, v in config.items()}
+
+
+def _spent_so_far(run: Run, limits: LabelConfig) -> Spending:
+    """The budget of the whole run, less what its earlier stages have spent."""
+    before = run.results
+    return Spending(
+        limits,
+        requests=before.get("questions", 0) + before.get("evaluation_questions", 0),
+        tokens=before.get("prompt_tokens", 0) + before.get("completion_tokens", 0),
+        cost=before.get("cost", 0.0),
+    )
 
 
 def _plain(value: Any) -> Any:

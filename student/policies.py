@@ -35,7 +35,7 @@ def student_policy(student: Student) -> Policy:
     return act
 
 
-def policy_entropy(student: Student) -> Policy:
+def policy_entropy(student: Student) -> Callable[[Observations], NDArray[np.float32]]:
     """Return what gives the entropy of the student's policy in nats, (N, *shape) -> (N,)."""
     policy = student_policy(student)
 

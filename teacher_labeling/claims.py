@@ -20,8 +20,8 @@ _Places = NDArray[np.int64]
 class Claims:
     """Each state without advice once; a teacher pulls the next when it has room for it.
 
-    States are claimed bucket by bucket, as late as possible: what is not yet claimed is there for
-    other runs. The order, by bucket, is the same in every run.
+    States are claimed by buckets of similar keys, as late as possible: what is not yet claimed is
+    there for other runs. The order, by bucket, is the same in every run.
 
     Args:
         states: in any number and order, equal ones too.
