@@ -140,7 +140,7 @@ def _add_flag(group: argparse._ArgumentGroup, path: tuple[str, ...], field: Fiel
         "default": argparse.SUPPRESS,  # only what the user gives outranks the other sources
         "help": ((field.description or "") + shown).strip().replace("%", "%%"),
     }
-    if kind is bool:
+    if kind is bool or bool in get_args(kind):
         options["action"] = argparse.BooleanOptionalAction
     else:  # values stay text: the model parses and checks them, wherever they come from
         options["metavar"] = _metavar(kind, path[-1])
