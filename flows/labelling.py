@@ -86,7 +86,8 @@ class _Display:
         if now - self._last < _SHOW_EVERY_S:
             return
         self._last = now
-        self._shown.at(report.distinct_states - report.left, report.distinct_states)
+        unknown = report.distinct_states - report.known  # what takes time, and shows the time left
+        self._shown.at(unknown - report.left, unknown)
         details = [
             f"{report.asked / max(now - self._began, 1e-9):.1f}/s",
             f"{report.known / report.distinct_states:.0%} known before",
