@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -118,6 +120,25 @@ def test_where_the_leases_are(tmp_path: Path) -> None:
     store = children.store_in(tmp_path)
     label_states(children.LoggingTeacher(tmp_path / "asked.log", 0), store, STATES[:1])
     assert [path.name for path in (store.folder / ".labelling").iterdir()] == ["520aec8bf4bc"]
+
+
+def test_ctrl_c_keeps_what_was_answered_and_frees_the_rest(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    worker = context.Process(target=children.label_alone, args=(tmp_path, STATES, 0.02))
+    worker.start()
+    log, end = tmp_path / "asked.log", time.monotonic() + 60
+    while not log.exists() or len(log.read_text().splitlines()) < 40:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGINT)
+    worker.join(20)
+    assert worker.exitcode == 1
+    asked = len(log.read_text().splitlines())
+    store = children.store_in(tmp_path)
+    assert asked - children.IN_FLIGHT <= len(store.rows()) <= asked < len(STATES)
+    left = {path.name for path in (store.folder / ".labelling").rglob("*") if path.is_file()}
+    assert left <= {".lock", ".new"}, "no lease, no journal"
 
 
 class Fails(children.LoggingTeacher):
