@@ -76,14 +76,21 @@ def write_part(folder: Path, table: pa.Table) -> Path:
     return path
 
 
-def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    path: Path,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+    dictionaries: Sequence[str] = (),
+) -> pa.Table:
     """Read one file written under ``schema`` or an earlier version with fewer columns.
+
+    Columns named in ``dictionaries`` come dictionary-encoded: small where few values repeat.
 
     Raises:
         DatasetError: the file is missing, damaged, or of a newer version.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, read_dictionary=list(dictionaries))
         table = file.read(columns=list(columns) if columns else None)
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
@@ -103,6 +110,24 @@ def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = 
 def part_paths(folder: Path) -> list[Path]:
     """Every part below a dataset folder, in a stable order."""
     return sorted(folder.rglob(PART_GLOB)) if folder.is_dir() else []
+
+
+def flat_part_names(folder: Path) -> list[str]:
+    """Names of the parts right in a folder, in a stable order; quick where there are thousands."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove unfinished parts of processes that died; for who alone may write parts right now."""
+    with os.scandir(folder) as entries:
+        torn = [e.path for e in entries if e.name[:6] == ".part-" and e.name[-4:] == ".tmp"]
+    for path in torn:
+        Path(path).unlink(missing_ok=True)
 
 
 def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:

@@ -44,6 +44,12 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.quiet import has_own_server, prepare_environment
     from llm4teach.teacher_labeling.backends import make_teacher
 
+    if getattr(arguments, "dry_run", False):
+        from llm4teach.flows.labelling import dry_run
+
+        for name, words in dry_run(settings).items():
+            print(f"{name:<18} {words}")
+        return
     # What is wrong with these is said before Prefect starts, which takes seconds.
     workspace = Workspace(settings.workspace)
     known = get_task if arguments.command == "evaluate" else get_training_task

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from llm4teach.flows.config import ConfigError, Settings, flag_name
 
 _METAVARS = {int: "N", float: "X"}
+_BUDGETS = ("max_requests", "max_tokens", "max_cost")  # of section label, also without its name
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _add_settings(parser: argparse.ArgumentParser, command: Command) -> None:
             summary = (field.annotation.__doc__ or "").strip().splitlines()[0]
             group = parser.add_argument_group(name, summary)
             for key, subfield in field.annotation.model_fields.items():
-                _add_flag(group, (name, key), subfield)
+                if get_origin(subfield.annotation) is not dict:  # tables are for the TOML file
+                    _add_flag(group, (name, key), subfield)
         else:
             _add_flag(general, (name,), field)
     general.add_argument(
@@ -138,11 +140,12 @@ def _add_flag(group: argparse._ArgumentGroup, path: tuple[str, ...], field: Fiel
         "default": argparse.SUPPRESS,  # only what the user gives outranks the other sources
         "help": ((field.description or "") + shown).strip().replace("%", "%%"),
     }
-    if kind is bool:
+    if kind is bool or bool in get_args(kind):
         options["action"] = argparse.BooleanOptionalAction
     else:  # values stay text: the model parses and checks them, wherever they come from
         options["metavar"] = _metavar(kind, path[-1])
-    group.add_argument(flag_name(path), **options)
+    short = ["--" + path[1].replace("_", "-")] if path[0] == "label" and path[1] in _BUDGETS else []
+    group.add_argument(flag_name(path), *short, **options)
 
 
 def _metavar(kind: Any, name: str) -> str:

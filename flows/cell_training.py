@@ -15,12 +15,13 @@ from llm4teach.datasets.locks import LockedError, locked
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
 from llm4teach.datasets.workspace import DatasetError, Workspace
-from llm4teach.flows import online_stages, stages
+from llm4teach.flows import labelling, online_stages, stages
 from llm4teach.flows.cells import KIND, TEACHER, Cell
 from llm4teach.flows.learning_curve import STAGE, LearningCurve
 from llm4teach.flows.stages import Context
 from llm4teach.flows.students import PRETRAINED, new_student, stored_student
 from llm4teach.student.network import Student
+from llm4teach.teacher_labeling.label_config import LiveConfig
 from llm4teach.teacher_labeling.shared_teacher import SharedTeacher
 
 
@@ -63,7 +64,12 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
         if run_id is None:
             stack.enter_context(_mine(workspace, ctx.run.run_id))
         shared = SharedTeacher(ctx.teacher, ctx.store)
-        yield replace(ctx, teacher=shared, advice_folder=ctx.run.folder / ADVICE)
+        yield replace(
+            ctx,
+            teacher=shared,
+            advice_folder=ctx.run.folder / ADVICE,
+            live=LiveConfig(in_background=False),  # the same seed gives the same student
+        )
 
 
 @contextmanager
@@ -105,7 +111,7 @@ def _offline(ctx: Context, used: dict[str, Any], curve: LearningCurve) -> Studen
         stages.collect(ctx, collect, student, collect.steps * number // collect.rounds)
         spent = time.process_time() - began
         trajectories = stages.trajectories(ctx, run.run_id)
-        stages.label(ctx, trajectories)
+        labelling.label(ctx, trajectories)
         began = time.process_time()
         student = stages.pretrain(ctx, used["pretrain"], trajectories)
         spent += time.process_time() - began

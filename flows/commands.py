@@ -15,7 +15,7 @@ COMMANDS = (
             "llm4teach teach --finetune.steps 20000 --finetune.kl-coef 0 --quiet",
             "llm4teach teach --resume teach-20261120-101500-a1b2",
         ),
-        (*_STAGE, "collect", "pretrain", "finetune", "evaluate"),
+        (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate"),
         is_flow=True,
     ),
     Command(
@@ -28,8 +28,13 @@ COMMANDS = (
     Command(
         "label",
         "Ask the teacher about every stored state that has no advice yet, each once.",
-        ("llm4teach label", "llm4teach label --teacher recorded/vicuna-33b"),
-        ("task", "workspace", "teacher"),
+        (
+            "llm4teach label",
+            "llm4teach label --teacher recorded/vicuna-33b",
+            "llm4teach label --teacher openai --dry-run",
+            "llm4teach label --teacher openai --max-requests 1000 --max-cost 2.50",
+        ),
+        ("task", "workspace", "teacher", "label"),
         is_flow=True,
     ),
     Command(
@@ -47,7 +52,7 @@ COMMANDS = (
             "llm4teach finetune --from-run pretrain-20261120-101500-a1b2",
             "llm4teach finetune --resume finetune-20261120-103000-c3d4",
         ),
-        (*_STAGE, "finetune"),
+        (*_STAGE, "label", "live", "finetune"),
         is_flow=True,
     ),
     Command(
@@ -101,6 +106,9 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
         help="run whose student to start from (default: the newest)",
     )
     start.add_argument("--resume", metavar="RUN", help="unfinished finetune run to go on with")
+    parsers["label"].add_argument(
+        "--dry-run", action="store_true", help="say what would be asked and what it would take"
+    )
     parsers["teach"].add_argument(
         "--resume", metavar="RUN", help="unfinished teach run to go on with, from where it stopped"
     )

@@ -20,6 +20,7 @@ from llm4teach.student.config import (
     ValidationConfig,
 )
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
 DEFAULT_FILE = Path("llm4teach.toml")
@@ -41,6 +42,8 @@ class Settings(BaseModel):
     workspace: str = Field("workspace", description="folder of all datasets and runs")
     seed: int = Field(0, ge=0, description="of everything random")
     teacher: TeacherConfig = TeacherConfig()
+    label: LabelConfig = LabelConfig()
+    live: LiveConfig = LiveConfig()
     collect: CollectConfig = CollectConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()

@@ -10,6 +10,7 @@ from llm4teach.flows import online_stages, stages
 from llm4teach.flows.students import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 
 
 @flow(name="finetune-student")
@@ -17,6 +18,8 @@ def finetune_student(
     workspace: str = "workspace",
     task: str = "SimpleDoorKey",
     teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    label: LabelConfig = LabelConfig(),  # noqa: B008
+    live: LiveConfig = LiveConfig(),  # noqa: B008
     finetune: FinetuneConfig = FinetuneConfig(),  # noqa: B008
     seed: int = 0,
     from_run: str | None = None,
@@ -29,6 +32,8 @@ def finetune_student(
         workspace: folder of all datasets and runs.
         task: environment to learn.
         teacher: asked about states that have no advice yet.
+        label: budget of the questions, and prices.
+        live: which of them are asked, and whether training waits for the answers.
         finetune: PPO's settings and the schedule of kl_coef.
         seed: of everything random.
         from_run: run whose student to start from; by default the newest of the task.
@@ -39,8 +44,9 @@ def finetune_student(
         settings = stages.resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         finetune = settings["finetune"]
+    sections = {"label": label, "live": live, "finetune": finetune}
     with stages.opened(
-        "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, finetune=finetune
+        "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, **sections
     ) as ctx:
         start = ctx.run.results.get("from_run") or run_id or from_run
         start = start or newest_student(ctx.workspace, ctx.task)

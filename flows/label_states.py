@@ -6,9 +6,10 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import stages
+from llm4teach.flows import labelling, stages
 from llm4teach.flows.online_stages import outcome
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig
 
 
 @flow(name="label-states")
@@ -16,6 +17,7 @@ def label_states(
     workspace: str = "workspace",
     task: str = "SimpleDoorKey",
     teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    label: LabelConfig = LabelConfig(),  # noqa: B008
     run_id: str | None = None,
 ) -> dict[str, Any]:
     """Label every distinct state of the stored trajectories once and for all.
@@ -24,8 +26,9 @@ def label_states(
         workspace: folder of all datasets and runs.
         task: whose trajectories.
         teacher: whom to ask, and how.
-        run_id: run to join; then only its own trajectories count.
+        label: budget, prices, and how runs share the work.
+        run_id: run to join, with its budget; then only its own trajectories count.
     """
-    with stages.opened("label", workspace, task, teacher, 0, join=run_id) as ctx:
-        stages.label(ctx, stages.trajectories(ctx, run_id))
+    with stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label) as ctx:
+        labelling.label(ctx, stages.trajectories(ctx, run_id))
     return outcome(ctx)

@@ -14,6 +14,7 @@ from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES
 from llm4teach.datasets.schema import EVALUATIONS
+from llm4teach.flows.labelling import spent
 from llm4teach.flows.progress import stage
 from llm4teach.flows.stages import Context
 from llm4teach.flows.students import PRETRAINED, RESUME, store_student, stored_student
@@ -24,10 +25,12 @@ from llm4teach.student.network import Student, n_bytes
 from llm4teach.student.policies import (
     AdviceSource,
     Policy,
+    policy_entropy,
     student_policy,
     teacher_policy,
     uniform_policy,
 )
+from llm4teach.teacher_labeling.ask_policy import ask_policy
 
 FILMS = 3  # episodes whose actions the report shows
 
@@ -44,7 +47,8 @@ def finetune(
     The teacher's advice counts as the outcomes of the run ``weighed_by`` have weighed it.
     ``on_update`` is told the env steps so far after each update; its time is not training time.
     """
-    teacher = ctx.live_teacher(ask=True, weighed_by=weighed_by)
+    policy = ask_policy(ctx.live, policy_entropy(student))
+    teacher = ctx.live_teacher(True, weighed_by, policy, asks_in_background(ctx))
     tuner = Finetuner(ctx.task, student, teacher, config, ctx.seed)
     state = ctx.run.folder / RESUME
     if state.exists():
@@ -76,20 +80,23 @@ def finetune(
             ctx.run.flush()
             tuner.save(state)
 
-        tuner.run(log, checkpoint)
+        try:
+            tuner.run(log, checkpoint)
+        finally:
+            teacher.close()
         shown.summary = shown.summary or "0 env steps"
     board.close()
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
     asked = teacher.questions
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
-    ctx.run.count(
-        questions=asked.asked,
-        live_questions=asked.asked,
-        prompt_tokens=asked.prompt_tokens,
-        completion_tokens=asked.completion_tokens,
-        teacher_s=asked.seconds,
-    )
+    ctx.run.count(live_questions=asked.asked, **spent(asked))
     state.unlink(missing_ok=True)
+
+
+def asks_in_background(ctx: Context) -> bool:
+    """Whether fine-tuning goes on while the teacher thinks."""
+    chosen = ctx.live.in_background
+    return "openai" in ctx.teacher.info.backend if chosen is None else chosen
 
 
 Contestant = tuple[str, Policy, Mode]

@@ -39,6 +39,8 @@ def print_result(result: Mapping[str, Any]) -> None:
         used.append(f"a student of {result['student_bytes'] / 1000:.0f} kB")
     if used:
         print(", ".join(used))
+    if result.get("stopped_by"):
+        print(f"stopped: {result['stopped_by']}; {result['states_left']} states are left")
     print(f"run: {result['run_id']}")
     if "report" in result:
         print(f"report: {result['report']}")

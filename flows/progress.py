@@ -46,12 +46,16 @@ class Stage:
 
     def __init__(self, progress: Progress, title: str, total: float) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total)
+        self._task = progress.add_task(title, total=total, detail="")
         self.summary = ""  # printed when the stage is finished
 
     def advance(self, amount: float = 1) -> None:
         """Move the bar."""
         self._progress.advance(self._task, amount)
+
+    def detail(self, text: str) -> None:
+        """Say more beside the bar."""
+        self._progress.update(self._task, detail=text)
 
     def at(self, done: float, total: float | None = None) -> None:
         """Set the bar."""
@@ -68,6 +72,7 @@ def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
     )
     began = time.monotonic()
     shown = console.is_terminal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,19 @@ from llm4teach.student.network import Student
 from llm4teach.student.outcome_rows import read_weighed, write_outcomes
 from llm4teach.student.outcomes import weigh_trajectories
 from llm4teach.student.policies import student_policy
+from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Teacher
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "teacher": TeacherConfig,
+    "label": LabelConfig,
+    "live": LiveConfig,
     "collect": CollectConfig,
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
@@ -57,6 +62,9 @@ class Context:
     run: Run
     seed: int
     advice_folder: Path | None = None  # where it is not the workspace's
+    limits: LabelConfig = field(default_factory=LabelConfig)
+    spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     @property
     def store(self) -> AdviceStore:
@@ -65,13 +73,22 @@ class Context:
         folder = self.advice_folder or self.workspace.advice(self.task.family, info.slug)
         return AdviceStore(folder, info.teacher_id, info.prompt_version)
 
-    def live_teacher(self, ask: bool, weighed_by: str | None = None) -> LiveTeacher:
+    def live_teacher(
+        self,
+        ask: bool,
+        weighed_by: str | None = None,
+        policy: AskPolicy | None = None,
+        in_background: bool = False,
+    ) -> LiveTeacher:
         """Stored advice; with ``ask``, states that have none are asked about.
 
-        ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice.
+        ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice; ``policy`` says
+        which states to ask about, by default all.
         """
         weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
-        return LiveTeacher(self.task, self.store, self.teacher if ask else None, weighed)
+        store, kind = self.store, BackgroundQuestions if in_background else Questions
+        asking = kind(self.teacher, store, self.limits, self.spending) if ask else None
+        return LiveTeacher(self.task, store, asking, weighed, policy)
 
 
 @contextmanager
@@ -109,7 +126,18 @@ def opened(
     try:
         if not join:  # who opened the run has done it in this process
             warm_up(made)
-        yield Context(place, made, advisor, run, seed)
+        started = read_config(run.folder)  # also where another stage has started the run
+        limits = LabelConfig(**started.get("label", {}))
+        yield Context(
+            place,
+            made,
+            advisor,
+            run,
+            seed,
+            limits=limits,
+            spending=_spent_so_far(run, limits),
+            live=LiveConfig(**started.get("live", {})),
+        )
         run.flush()
         if not join:
             run.finish()
@@ -132,6 +160,17 @@ def resumed_settings(workspace: str, run_id: str) -> dict[str, Any]:
         raise DatasetError(f"run {run_id} is complete; there is nothing to resume")
     config = read_config(folder)
     return {name: _SECTIONS[name](**v) if name in _SECTIONS else v for name, v in config.items()}
+
+
+def _spent_so_far(run: Run, limits: LabelConfig) -> Spending:
+    """The budget of the whole run, less what its earlier stages have spent."""
+    before = run.results
+    return Spending(
+        limits,
+        requests=before.get("questions", 0) + before.get("evaluation_questions", 0),
+        tokens=before.get("prompt_tokens", 0) + before.get("completion_tokens", 0),
+        cost=before.get("cost", 0.0),
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -192,26 +231,6 @@ def collect(
         "collect", have + report.steps, {"success_rate": rate, "episodes": report.episodes_ended}
     )
     ctx.run.note(collect_steps=have + report.steps)
-
-
-def label(ctx: Context, trajectories: Trajectories) -> None:
-    """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
-    states = describe(ctx.task, distinct_states(trajectories))
-    with stage("label", len(states), "states") as shown:
-        report = label_states(ctx.teacher, ctx.store, states, shown.at)
-        tokens = report.prompt_tokens + report.completion_tokens
-        asked = f"{report.asked} questions, {tokens:,} tokens" if report.asked else "nothing to ask"
-        unclear = f", {report.invalid} without valid advice" if report.invalid else ""
-        shown.summary = f"{report.distinct_states} distinct states, {report.known} known: {asked}"
-        shown.summary += unclear
-    ctx.run.note(distinct_states=report.distinct_states)
-    ctx.run.count(
-        questions=report.asked,
-        known_states=report.known,
-        prompt_tokens=report.prompt_tokens,
-        completion_tokens=report.completion_tokens,
-        teacher_s=report.seconds,
-    )
 
 
 def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -> Student:

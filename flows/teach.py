@@ -14,6 +14,7 @@ from llm4teach.flows.label_states import label_states
 from llm4teach.flows.pretrain_student import pretrain_student
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 
 
 @flow(name="teach")
@@ -21,6 +22,8 @@ def teach(
     workspace: str = "workspace",
     task: str = "SimpleDoorKey",
     teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
+    label: LabelConfig = LabelConfig(),  # noqa: B008
+    live: LiveConfig = LiveConfig(),  # noqa: B008
     collect: CollectConfig = CollectConfig(),  # noqa: B008
     pretrain: PretrainConfig = PretrainConfig(),  # noqa: B008
     finetune: FinetuneConfig = FinetuneConfig(),  # noqa: B008
@@ -34,6 +37,8 @@ def teach(
         workspace: folder of all datasets and runs.
         task: environment to learn.
         teacher: whom to ask, and how.
+        label: budget of all questions, prices, and how runs share the work.
+        live: which questions are asked while fine-tuning.
         collect: env steps of the offline part, and in how many rounds (dataset aggregation).
         pretrain: distillation after each round.
         finetune: PPO's settings and the schedule of kl_coef.
@@ -53,6 +58,8 @@ def teach(
         teacher,
         seed,
         resume=resume,
+        label=label,
+        live=live,
         collect=collect,
         pretrain=pretrain,
         finetune=finetune,

@@ -35,6 +35,18 @@ def student_policy(student: Student) -> Policy:
     return act
 
 
+def policy_entropy(student: Student) -> Callable[[Observations], NDArray[np.float32]]:
+    """Return what gives the entropy of the student's policy in nats, (N, *shape) -> (N,)."""
+    policy = student_policy(student)
+
+    def entropy(observations: Observations) -> NDArray[np.float32]:
+        probs = policy(observations)  # (N, n_actions)
+        nats: NDArray[np.float32] = -(probs * np.log(np.maximum(probs, 1e-30))).sum(1)  # (N,)
+        return nats
+
+    return entropy
+
+
 def uniform_policy(n_actions: int) -> Policy:
     """Return the policy that chooses every action alike."""
     return lambda observations: np.full((len(observations), n_actions), 1 / n_actions, np.float32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.embedded_weights import DEFAULT_MODEL, MODELS, find_weights
+from llm4teach.teacher_labeling.faulty import Fault, FaultyTeacher
 from llm4teach.teacher_labeling.recorded_backend import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError
 
@@ -27,6 +28,14 @@ def make_teacher(config: TeacherConfig, family: str) -> Teacher:
         TeacherError: there is no such teacher, it has no prompt or recording for the family, or it
             cannot be made here.
     """
+    teacher = _make_teacher(config, family)
+    if config.fault == "none":
+        return teacher
+    fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)
+    return FaultyTeacher(teacher, fault)
+
+
+def _make_teacher(config: TeacherConfig, family: str) -> Teacher:
     backend, _, model = config.teacher.partition("/")
     if backend == "recorded" and model in recordings():
         return RecordedTeacher(recordings()[model], family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +21,15 @@ class TeacherConfig(BaseModel):
     recording: Path | None = Field(
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
     )
+
+    fault: Literal["none", "random", "wrong", "constant", "stale"] = Field(
+        "none",
+        description="corrupt a share of any teacher's advice: a random admissible plan, the one it "
+        "thinks least of, always the same one, or the advice for another state",
+    )
+    fault_share: float = Field(0.3, ge=0, le=1, description="share of the states, with fault")
+    fault_seed: int = Field(0, ge=0, description="which states these are, with fault")
+    fault_plan: str = Field("explore", description="the plan that is always advised, with constant")
 
     prompt: str | None = Field(
         None,

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.conditional_store import FileStore
+from llm4teach.datasets.journal import Journal, recover
+from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import to_row
+from llm4teach.teacher_labeling.claims import Claims
+from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
-COMMIT_EVERY_S = 5.0  # at most so much of the teacher's time is lost to a crash
-COMMIT_EVERY_ROWS = 512
+COMMIT_EVERY_S = 5.0  # after at most so long, others see an answer; a crash loses none
+COMMIT_EVERY_ROWS = 2_048
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between looks at what others are doing
 
 
 @dataclass
@@ -27,7 +39,12 @@ class LabelReport:
     no_advice: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0  # US dollars
     seconds: float = 0.0
+    answered_elsewhere: int = 0  # asked meanwhile by another run
+    waiting_for: int = 0  # states that other runs are asking about right now
+    left: int = 0  # states still without advice
+    stopped_by: str = ""  # the budget that was reached, in words
 
     def count(self, advice: Advice) -> None:
         """Add one answer."""
@@ -37,52 +54,133 @@ class LabelReport:
         self.no_advice += advice.status is AdviceStatus.NO_ADVICE
         self.prompt_tokens += advice.prompt_tokens
         self.completion_tokens += advice.completion_tokens
+        self.cost += advice.cost
 
     def add(self, other: LabelReport) -> None:
         """Add a later labelling's numbers; its states may be the same ones."""
         states = max(self.distinct_states, other.distinct_states)
+        latest = {name: getattr(other, name) for name in ("waiting_for", "left", "stopped_by")}
         for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
+            setattr(self, name, latest.get(name, getattr(self, name) + value))
         self.distinct_states = states
+
+
+OnProgress = Callable[[LabelReport], None]
 
 
 def label_states(
     teacher: Teacher,
     store: AdviceStore,
     states: Sequence[State],
-    on_answer: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda report: None,
+    *,
+    limits: LabelConfig = LabelConfig(),  # noqa: B008  (frozen)
+    spending: Spending | None = None,
+    stop: threading.Event | None = None,
 ) -> LabelReport:
     """Ask about each distinct state that the store has no advice for; commit as answers come.
 
-    ``on_answer(done, total)`` is called after each answer. What was answered before an error or an
-    interrupt is committed.
+    Runs that label the same states at once share them by leases: none is asked twice, unless its
+    asker hangs for longer than ``limits.lease_s``. A run waits for what others are asking, and
+    takes over what those that died have left. What was answered before an error, an interrupt or
+    the end of the budget is kept; answers survive even a killed process.
+
+    Args:
+        teacher: whom to ask. It must take the states as it comes to ask them, not all at once:
+            budget and leases are looked at when it takes one.
+        store: of this teacher's advice.
+        states: in any number and order.
+        on_progress: called after each answer, and while waiting for others.
+        limits: budget, prices and term of the leases.
+        spending: counts against the budget, where it is not this labelling's alone.
+        stop: when set, no further questions are asked.
 
     Raises:
         TeacherError: the teacher cannot answer.
         DatasetError: the store is damaged.
     """
-    by_key = {state.key: state for state in states}
-    missing = store.missing(by_key)
-    report = LabelReport(distinct_states=len(by_key), known=len(by_key) - len(missing))
+    identity = f"{store.teacher_id}\n{store.prompt_version}".encode()
+    work = store.folder / ".labelling" / hashlib.sha256(identity).hexdigest()[:12]
+    leases = Leases(FileStore(work / "leases"), f"{os.getpid()}-{uuid.uuid4().hex}", limits.lease_s)
+    spending = spending or Spending(limits)
+    stop = stop or threading.Event()
+
+    def take_over() -> None:
+        """Commit and free what runs that died have left."""
+        recover(work / "journals", store.commit, leases.forget)
+
+    take_over()
+    claims = Claims(states, store, leases, lambda: not stop.is_set() and spending.begin())
+    missing = len(claims)
+    report = LabelReport(claims.distinct, known=claims.distinct - missing, left=missing)
     if not missing:
         return report
-    began = last_commit = time.monotonic()
-    pending: list[Advice] = []
-
-    def commit() -> None:
-        store.commit([to_row(advice, teacher.info) for advice in pending])
-        pending.clear()
-
+    began, wait_s = time.monotonic(), _FIRST_WAIT_S
+    journal = Journal(work / "journals", leases.owner)
+    desk = _Desk(teacher, store, claims, journal, limits, spending, report, on_progress)
     try:
-        for advice in teacher.advise([by_key[key] for key in missing]):
-            pending.append(advice)
-            report.count(advice)
-            on_answer(report.asked, len(missing))
-            now = time.monotonic()
-            if len(pending) >= COMMIT_EVERY_ROWS or now - last_commit >= COMMIT_EVERY_S:
-                commit()
-                last_commit = now
+        with leases:
+            while len(claims) and not spending.reached and not stop.is_set():
+                if claims.claim():
+                    desk.ask()
+                    wait_s = _FIRST_WAIT_S
+                else:
+                    report.waiting_for = len(claims)
+                    on_progress(report)
+                    stop.wait(wait_s)
+                    wait_s = min(1.5 * wait_s, _LONGEST_WAIT_S)
+                    take_over()
+                    claims.look_again()
+                report.answered_elsewhere = claims.answered_elsewhere
     finally:
-        commit()
+        journal.close()
+    report.waiting_for, report.stopped_by = 0, spending.reached
+    report.left = missing - report.asked - report.answered_elsewhere
     report.seconds = time.monotonic() - began
     return report
+
+
+@dataclass
+class _Desk:
+    """Where answers come in: journalled at once, committed every few seconds."""
+
+    teacher: Teacher
+    store: AdviceStore
+    claims: Claims
+    journal: Journal
+    limits: LabelConfig
+    spending: Spending
+    report: LabelReport
+    on_progress: OnProgress
+
+    def ask(self) -> None:
+        """Ask about all that can be claimed."""
+        info, price = self.teacher.info, self.limits.prices.get(self.teacher.info.model)
+        pending: list[dict[str, Any]] = []
+        last_commit = time.monotonic()
+
+        def commit() -> None:
+            self.store.commit(pending)
+            self.journal.clear()
+            self.claims.committed([row["state_key"] for row in pending])
+            pending.clear()
+
+        try:
+            for advice in self.teacher.advise(cast(Sequence[State], self.claims)):
+                if price is not None and not advice.cost:
+                    cost = price.of(advice.prompt_tokens, advice.completion_tokens)
+                    advice = replace(advice, cost=cost)
+                row = to_row(advice, info)
+                self.journal.append(row)
+                pending.append(row)
+                self.spending.end(advice)
+                self.report.count(advice)
+                self.report.left -= 1
+                self.on_progress(self.report)
+                now = time.monotonic()
+                if len(pending) >= COMMIT_EVERY_ROWS or now - last_commit >= COMMIT_EVERY_S:
+                    commit()
+                    last_commit = now
+        finally:
+            if pending:
+                commit()

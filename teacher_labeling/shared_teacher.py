@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llm4teach.datasets.advice import AdviceRow, AdviceStore
-from llm4teach.datasets.locks import locked
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import label_states
@@ -19,7 +18,7 @@ class SharedTeacher:
     as it would alone in an empty workspace; the model is asked only once for all of them.
 
     Args:
-        teacher: answers what nobody has asked yet, for one process at a time.
+        teacher: answers what nobody has asked yet.
         shared: advice of this same teacher.
     """
 
@@ -34,11 +33,10 @@ class SharedTeacher:
             TeacherError: a state is new and the teacher cannot answer.
             DatasetError: the shared store is damaged.
         """
-        if self._shared.missing(state.key for state in states):
-            with locked(self._shared.folder / ".lock"):
-                label_states(self._teacher, self._shared, states)
-        rows = {row["state_key"]: row for row in self._shared.rows()}
-        for state in states:
+        taken = list(states)  # whoever hands them out may do so only once
+        label_states(self._teacher, self._shared, taken)
+        rows = self._shared.lookup(state.key for state in taken)
+        for state in taken:
             yield _advice(rows[state.key], state)
 
     def close(self) -> None:

@@ -1,8 +1,11 @@
 """The advice store: no state twice, other teachers' advice untouched."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,3 +60,82 @@ def test_it_behaves_like_a_set(tmp_path_factory: Any, batches: list[list[str]]) 
         store.commit([row(key) for key in batch])
         known |= set(batch)
     assert {r["state_key"] for r in store.rows()} == known
+
+
+def test_lookup_reads_the_earliest_answer_of_each_state(tmp_path: Path) -> None:
+    store, other = (AdviceStore(tmp_path, "teacher", p) for p in ("p1", "p2"))
+    store.commit([row("a"), row("b", "drop key")])
+    other.commit([row("a", "open door")])
+    store.commit([row("c")])
+    found = AdviceStore(tmp_path, "teacher", "p1").lookup(["c", "a", "z", "a"])
+    assert {key: r["options"][0]["plan"] for key, r in found.items()} == {
+        "a": "explore",
+        "c": "explore",
+    }
+    assert found["a"]["teacher_id"] == "teacher" and found["a"]["prompt_version"] == "p1"
+    assert store.lookup(["b"], ["options"]) == {"b": {"options": row("b", "drop key")["options"]}}
+    assert store.lookup([]) == {} == AdviceStore(tmp_path / "none", "t", "p").lookup(["a"])
+
+
+def test_two_rows_of_one_state_count_as_the_earlier(tmp_path: Path) -> None:
+    """As where no lock kept two processes from committing the same state."""
+    for name, plan in (("first", "drop key"), ("second", "explore")):
+        AdviceStore(tmp_path / name, "teacher", "p1").commit([row("a", plan), row(name)])
+        if name == "first":
+            time.sleep(0.01)
+    (first,), (second,) = (list((tmp_path / n).glob("*.parquet")) for n in ("first", "second"))
+    together = tmp_path / "together"
+    together.mkdir()
+    second.rename(together / "part-a.parquet")
+    first.rename(together / "part-b.parquet")
+    store = AdviceStore(together, "teacher", "p1")
+    assert store.lookup(["a"])["a"]["options"] == row("a", "drop key")["options"]
+    assert [r["state_key"] for r in store.rows()] == ["a", "first", "second"]
+    assert store.rows()[0]["options"] == row("a", "drop key")["options"]
+    assert store.table(["state_key"]).column_names == ["state_key"]
+
+
+def test_stores_see_each_others_commits_and_commit_no_state_twice(tmp_path: Path) -> None:
+    first, second = (AdviceStore(tmp_path, "teacher", "p1") for _ in range(2))
+    assert first.missing(["a"]) == second.missing(["a"]) == ["a"]
+    assert first.commit([row("a"), row("a", "drop key")]) == 1
+    assert second.commit([row("a", "drop key"), row("b")]) == 1
+    assert first.missing(["a", "b", "c"]) == ["c"]
+    raw = [pq.read_table(path).num_rows for path in tmp_path.glob("*.parquet")]
+    assert sorted(raw) == [1, 1]
+
+
+def test_a_table_is_committed_like_rows(tmp_path: Path) -> None:
+    rows = [
+        {
+            **row(key),
+            "method": "m",
+            "n_samples": 1,
+            "model": "m",
+            "model_revision": "r",
+            "prompt_tokens": 1,
+            "completion_tokens": 2,
+            "latency_s": 0.1,
+            "cost": 0.0,
+        }
+        for key in "ab"
+    ]
+    by_rows = AdviceStore(tmp_path / "rows", "teacher", "p1")
+    by_table = AdviceStore(tmp_path / "table", "teacher", "p1")
+    by_rows.commit(rows)
+    by_table.commit(pa.Table.from_pylist(rows))
+
+    def kept(store: AdviceStore) -> list[dict[str, Any]]:
+        return [{k: v for k, v in r.items() if k != "created_at"} for r in store.rows()]
+
+    assert kept(by_rows) == kept(by_table)
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    store = AdviceStore(tmp_path, "teacher", "p1")
+    store.commit([row("a")])
+    torn = tmp_path / ".part-0.parquet.0.tmp"
+    torn.write_bytes(b"PAR1")
+    assert store.missing(["a", "b"]) == ["b"]
+    store.commit([row("b")])
+    assert not torn.exists()

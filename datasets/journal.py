@@ -1,0 +1,88 @@
+"""A journal of rows that wait for their commit: killing the process does not lose them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class Journal:
+    """One process's rows, a JSON line each, handed to the operating system as they come.
+
+    A killed process loses none; a power failure may lose those since the last commit. The file is
+    locked while its owner lives, which is how others know that they may `recover` it. This needs a
+    disk with flock: there is nothing like it on an object store, where a killed process loses what
+    it has not committed.
+
+    Args:
+        folder: of the journals of everyone who does the same work.
+        owner: name of this one, used by nobody else ever.
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{owner}.jsonl"
+        while True:
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_nlink:
+                return
+            os.close(self._file)  # somebody took the new file for an orphan, and removed it
+
+    def append(self, row: Row) -> None:
+        """Add a row."""
+        line = json.dumps(row).encode() + b"\n"
+        while line:  # a signal may cut a large write short
+            line = line[os.write(self._file, line) :]
+
+    def clear(self) -> None:
+        """Forget the rows: they are committed."""
+        os.ftruncate(self._file, 0)
+
+    def close(self) -> None:
+        """Remove the journal; one that still has rows stays, to be recovered."""
+        if not os.fstat(self._file).st_size:
+            self._path.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+def recover(
+    folder: Path, commit: Callable[[list[Row]], object], bury: Callable[[str], object]
+) -> None:
+    """Commit what processes that died have left, and remove their journals.
+
+    Of a row that was being written when its process died nothing is used. The journal is removed
+    last, so that who is killed in the midst of this has done no harm: both calls must bear to be
+    repeated.
+
+    Args:
+        folder: of the journals.
+        commit: takes the rows of a dead owner.
+        bury: takes the name of a dead owner, when its rows are committed.
+    """
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            file = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file).st_nlink:
+                commit(_rows(path))
+                bury(path.stem)
+                path.unlink()
+        except BlockingIOError:
+            continue  # its owner lives
+        finally:
+            os.close(file)
+
+
+def _rows(path: Path) -> list[Row]:
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines()]

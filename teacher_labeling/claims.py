@@ -1,0 +1,130 @@
+"""The states that nobody has asked about yet, handed out one by one to who holds their lease."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.key_index import key_codes
+from llm4teach.datasets.leases import Leases
+from llm4teach.envs.task import State
+
+_BUCKET_BITS = 6  # 64 leases: enough for dozens of runs, and cheap for a thousand states
+_Places = NDArray[np.int64]
+
+
+class Claims:
+    """Each state without advice once; a teacher pulls the next when it has room for it.
+
+    States are claimed by buckets of similar keys, as late as possible: what is not yet claimed is
+    there for other runs. The order, by bucket, is the same in every run.
+
+    Args:
+        states: in any number and order, equal ones too.
+        store: what it has advice for is left out.
+        leases: of this run.
+        may_ask: whether one more question is allowed; after the first no, nothing is handed out.
+    """
+
+    def __init__(
+        self,
+        states: Sequence[State],
+        store: AdviceStore,
+        leases: Leases,
+        may_ask: Callable[[], bool],
+    ) -> None:
+        self._states, self._store, self._leases, self._may_ask = states, store, leases, may_ask
+        self._codes = key_codes([state.key for state in states])  # (N,)
+        store.refresh()
+        _, first = np.unique(self._codes, return_index=True)
+        self.distinct = len(first)
+        missing = np.sort(first[~store.known(self._codes[first])])
+        buckets = self._codes[missing] >> np.uint64(64 - _BUCKET_BITS)
+        self._unclaimed: dict[int, _Places] = {
+            int(bucket): missing[buckets == bucket] for bucket in np.unique(buckets)
+        }
+        self._current: tuple[int, _Places] | None = None  # a bucket and what is left of it
+        self._open: dict[int, int] = {}  # claimed states of a bucket that are not committed yet
+        self._mutex = threading.Lock()  # handed out and committed in different threads
+        self._closed = False
+        self.answered_elsewhere = 0  # found committed by others when their turn came
+
+    def __len__(self) -> int:
+        """How many are not handed out yet."""
+        current = self._current
+        ready = 0 if current is None else len(current[1])
+        return ready + sum(map(len, self._unclaimed.values()))
+
+    def __iter__(self) -> Iterator[State]:
+        """Hand out states until there are none left that others have not claimed."""
+        while not self._closed and self.claim():
+            assert self._current is not None
+            bucket, places = self._current
+            if not self._leases.holds(_name(bucket)):
+                self._put_back()
+            elif not self._may_ask():
+                self._closed = True
+                self._put_back()
+            else:
+                self._current = (bucket, places[1:]) if len(places) > 1 else None
+                yield self._states[int(places[0])]
+
+    def claim(self) -> bool:
+        """Make sure that there is a state to hand out; False if others hold all that are left."""
+        for bucket in list(self._unclaimed) if self._current is None else ():
+            if not self._leases.acquire(_name(bucket)):
+                continue
+            self._store.refresh()  # before the lease was ours, its last holder may have committed
+            places = self._without_answered(self._unclaimed.pop(bucket))
+            with self._mutex:
+                self._open[bucket] = self._open.get(bucket, 0) + len(places)
+                self._release_if_done(bucket)
+            if len(places):
+                self._current = bucket, places
+                break
+        return self._current is not None
+
+    def look_again(self) -> None:
+        """Drop what others have answered in the meantime."""
+        self._store.refresh()
+        for bucket, places in list(self._unclaimed.items()):
+            left = self._without_answered(places)
+            if len(left):
+                self._unclaimed[bucket] = left
+            else:
+                del self._unclaimed[bucket]
+
+    def committed(self, state_keys: Sequence[str]) -> None:
+        """Give back the leases that are no longer needed once these states are stored."""
+        with self._mutex:
+            for code in key_codes(state_keys):
+                bucket = int(code) >> (64 - _BUCKET_BITS)
+                if bucket in self._open:
+                    self._open[bucket] -= 1
+                    self._release_if_done(bucket)
+
+    def _without_answered(self, places: _Places) -> _Places:
+        answered = self._store.known(self._codes[places])
+        self.answered_elsewhere += int(np.count_nonzero(answered))
+        return places[~answered]
+
+    def _put_back(self) -> None:
+        assert self._current is not None
+        bucket, places = self._current
+        self._current, self._unclaimed[bucket] = None, places
+        with self._mutex:
+            self._open[bucket] -= len(places)
+            self._release_if_done(bucket)
+
+    def _release_if_done(self, bucket: int) -> None:
+        if self._open[bucket] == 0:
+            del self._open[bucket]
+            self._leases.release(_name(bucket))
+
+
+def _name(bucket: int) -> str:
+    return f"{bucket:02x}"

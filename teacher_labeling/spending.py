@@ -1,0 +1,72 @@
+"""What a labelling has spent, and whether its budget allows one more question."""
+
+from __future__ import annotations
+
+import threading
+
+from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.teacher import Advice
+
+
+class Spending:
+    """Counts questions, tokens and US dollars against the limits.
+
+    The number of questions is never exceeded. Tokens and dollars are known only when an answer
+    comes: what is in flight counts as the mean answer so far, and so the limits are exceeded by
+    the difference from it at most, or by the questions in flight before the first answer.
+
+    Args:
+        limits: the budget.
+        requests: questions that it has paid for already,
+        tokens: and their tokens,
+        cost: and US dollars.
+    """
+
+    def __init__(
+        self, limits: LabelConfig, *, requests: int = 0, tokens: int = 0, cost: float = 0.0
+    ) -> None:
+        self._limits = limits
+        self._requests, self._tokens, self._cost = requests, tokens, cost
+        self._before = (tokens, cost)
+        self._answered = self._in_flight = 0
+        self._mutex = threading.Lock()  # questions are taken and answered in different threads
+        self.reached = ""  # the limit that was reached, in words for people
+
+    def begin(self) -> bool:
+        """Take a question from the budget; False if there is none left."""
+        with self._mutex:
+            self.reached = self._limit_reached()
+            if self.reached:
+                return False
+            self._requests += 1
+            self._in_flight += 1
+            return True
+
+    def end(self, advice: Advice) -> None:
+        """Count the answer to a question that was taken before."""
+        with self._mutex:
+            self._in_flight -= 1
+            self._answered += 1
+            self._tokens += advice.prompt_tokens + advice.completion_tokens
+            self._cost += advice.cost
+
+    def _limit_reached(self) -> str:
+        limits, answered = self._limits, max(1, self._answered)
+        if limits.max_requests is not None and self._requests >= limits.max_requests:
+            return f"the {limits.max_requests:,} questions of max_requests are asked"
+        coming = self._in_flight + 1
+        token_mean = (self._tokens - self._before[0]) / answered
+        if limits.max_tokens is not None and _exceeds(
+            self._tokens, coming * token_mean, limits.max_tokens
+        ):
+            return f"{self._tokens:,} of the {limits.max_tokens:,} tokens of max_tokens are spent"
+        cost_mean = (self._cost - self._before[1]) / answered
+        if limits.max_cost is not None and _exceeds(
+            self._cost, coming * cost_mean, limits.max_cost
+        ):
+            return f"${self._cost:.4g} of the ${limits.max_cost:g} of max_cost are spent"
+        return ""
+
+
+def _exceeds(spent: float, expected: float, limit: float) -> bool:
+    return spent >= limit or spent + expected > limit

@@ -1,0 +1,122 @@
+"""The label stage: its budget counts over a run's stages, and a dry run asks nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.registry import get_task
+from llm4teach.flows import labelling, online_stages, stages
+from llm4teach.flows.arguments import build_parser, given_settings, parse
+from llm4teach.flows.commands import COMMANDS, add_more_arguments
+from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.label_states import label_states
+from llm4teach.student.config import CollectConfig, FinetuneConfig
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig, Price
+
+RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = str(tmp_path_factory.mktemp("labelling"))
+    with stages.opened("collect", place, "SimpleDoorKey", RECORDED, 0) as ctx:
+        stages.collect(ctx, CollectConfig(steps=600), None, 600)
+    return place
+
+
+def settings(workspace: str, **sections: Any) -> Settings:
+    return Settings(workspace=workspace, teacher=RECORDED, **sections)
+
+
+def label(workspace: str, **limits: Any) -> dict[str, Any]:
+    return label_states.fn(workspace, "SimpleDoorKey", RECORDED, LabelConfig(**limits))
+
+
+def test_a_budget_a_dry_run_and_the_rest(
+    workspace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = labelling.dry_run(settings(workspace))
+    states = int(before["distinct states"])
+    assert states >= 4 and before["without advice"] == str(states)
+    assert before["prompt tokens"] == "unknown" and "nothing yet" in before["estimated from"]
+    assert not list(Workspace(workspace).root.glob("advice/**/part-*")), "it asked nothing"
+
+    result = label(workspace, max_requests=2)
+    assert (result["questions"], result["states_left"]) == (2, states - 2)
+    assert "2 questions of max_requests" in result["stopped_by"]
+    said = capsys.readouterr().err
+    assert f"{states - 2} states are left" in said and "repeat the command" in said
+
+    priced = LabelConfig(prices={"vicuna-33b": Price(prompt=1.0)})
+    between = labelling.dry_run(settings(workspace, label=priced))
+    assert between["without advice"] == str(states - 2)
+    assert between["estimated from"] == "means of 2 stored answers"
+
+    result = label(workspace)
+    assert (result["questions"], result["known_states"]) == (states - 2, 2)
+    assert (result["states_left"], result["stopped_by"]) == (0, "")
+    assert label(workspace)["questions"] == 0
+
+
+def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
+    place, limits = str(tmp_path), LabelConfig(max_requests=3)
+    with stages.opened("teach", place, "SimpleDoorKey", RECORDED, 0, label=limits) as ctx:
+        stages.collect(ctx, CollectConfig(steps=600), None, 600)
+        run_id = ctx.run.run_id
+        result = label_states.fn(place, "SimpleDoorKey", RECORDED, run_id=run_id)
+        assert result["questions"] == 3
+        with stages.opened("finetune", place, "SimpleDoorKey", RECORDED, 0, join=run_id) as joined:
+            assert joined.limits == limits
+            live = joined.live_teacher(ask=True)
+            task = get_task("SimpleDoorKey")
+            seen = stages.trajectories(ctx, run_id).observations
+            silent = ~live.teacher_probs(seen).any(axis=1)
+            assert live.questions.asked == 0 and 0 < silent.sum() < len(seen)
+    info = ctx.teacher.info
+    folder = Workspace(place).advice(task.family, info.slug)
+    assert len(AdviceStore(folder, info.teacher_id, info.prompt_version).rows()) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen", "expected"),
+    [(RECORDED, None, False), (RECORDED, True, True), (RECORDED, False, False)],
+)
+def test_who_is_asked_in_the_background(
+    tmp_path: Path, model: TeacherConfig, chosen: bool | None, expected: bool
+) -> None:
+    live = LiveConfig(in_background=chosen)
+    with stages.opened("finetune", str(tmp_path), "SimpleDoorKey", model, 0, live=live) as ctx:
+        assert online_stages.asks_in_background(ctx) is expected
+
+
+def test_the_flags_of_the_budget() -> None:
+    parser, by_name = build_parser(COMMANDS)
+    add_more_arguments(by_name)
+    words = ["label", "--max-requests", "7", "--label.max-cost", "2.5", "--max-tokens", "100"]
+    found = load_settings(given_settings(parse(parser, words)))
+    assert found.label == LabelConfig(max_requests=7, max_cost=2.5, max_tokens=100)
+    words = ["finetune", "--live.ask", "uncertain", "--live.in-background"]
+    found = load_settings(given_settings(parse(parser, words)))
+    assert found.live == LiveConfig(ask="uncertain", in_background=True)
+    with pytest.raises(ConfigError, match=r"max-requests.*-1"):
+        load_settings(given_settings(parse(parser, ["label", "--max-requests", "-1"])))
+
+
+def test_prices_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[label.prices."Qwen/Qwen2.5-7B-Instruct"]\nprompt = 0.2\ncompletion = 0.6\n')
+    found = load_settings({}, file).label.prices
+    assert found["Qwen/Qwen2.5-7B-Instruct"].of(1_000_000, 500_000) == pytest.approx(0.5)
+
+
+def test_old_runs_without_these_sections_can_be_resumed(tmp_path: Path) -> None:
+    with stages.opened(
+        "finetune", str(tmp_path), "SimpleDoorKey", RECORDED, 0, finetune=FinetuneConfig()
+    ) as ctx:
+        assert (ctx.limits, ctx.live) == (LabelConfig(), LiveConfig())

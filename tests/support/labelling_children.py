@@ -1,0 +1,112 @@
+"""Labelling processes that are killed at random moments, or share their work.
+
+    python labelling_children.py FOLDER N_STATES KILLS SEED
+
+Forks children that label the same states with a counting teacher, and kills each after a random
+time; what they asked is in FOLDER/asked.log, a line ``pid key`` for each question, and who was
+killed in FOLDER/killed.log. At the end one child is left alone to finish.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import llm4teach.teacher_labeling.label_batch as label_batch
+from llm4teach.datasets.advice import AdviceStore
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
+
+IN_FLIGHT = 4
+INFO = TeacherInfo("test", "counting", "1", "sampling")
+PLAN = parse_plan("explore")
+
+
+class LoggingTeacher:
+    """Asks about a few states at a time, and writes down each before it does."""
+
+    info = INFO
+
+    def __init__(self, log: Path, delay_s: float) -> None:
+        self._log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        self._delay_s = delay_s
+
+    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+        waiting = iter(states)
+        while asked := list(islice(waiting, IN_FLIGHT)):
+            lines = "".join(f"{os.getpid()} {state.key}\n" for state in asked)
+            os.write(self._log, lines.encode())
+            time.sleep(self._delay_s)
+            for state in asked:
+                said = (f"reply to {state.key}",)
+                yield Advice(state, AdviceStatus.OK, ((PLAN, 1.0),), 1.0, 1, said, 10, 5)
+
+    def close(self) -> None:
+        os.close(self._log)
+
+
+def made_up_states(count: int) -> list[State]:
+    keys = [sha256(str(i).encode()).hexdigest()[:16] for i in range(count)]
+    return [State(key, f"state {key}", (PLAN,)) for key in keys]
+
+
+def store_in(folder: Path) -> AdviceStore:
+    return AdviceStore(folder / "advice", INFO.teacher_id, INFO.prompt_version)
+
+
+def label(folder: Path, store: AdviceStore, states: Sequence[State], delay_s: float) -> None:
+    teacher = LoggingTeacher(folder / "asked.log", delay_s)
+    label_batch.label_states(teacher, store, states, limits=LabelConfig(lease_s=30))
+
+
+def label_alone(folder: Path, states: Sequence[State], delay_s: float) -> None:
+    label(folder, store_in(folder), states, delay_s)
+
+
+def main() -> None:
+    folder, n_states, kills, seed = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    rng, states, store = random.Random(seed), made_up_states(n_states), store_in(folder)
+    usual, label_batch.COMMIT_EVERY_S = label_batch.COMMIT_EVERY_S, 0.01  # many kills hit a commit
+    running: list[int] = []
+    killed: list[int] = []
+    while len(killed) < kills:
+        store.refresh()  # children inherit what is known, so that they start at once
+        while len(running) < 2:
+            running.append(_child(folder, store, states, delay_s=0.001))
+        time.sleep(rng.uniform(0, 0.12))
+        for pid in rng.sample(running, rng.choice((1, 2))):
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            assert os.WIFSIGNALED(status), f"there is no work left after {len(killed)} kills"
+            running.remove(pid)
+            killed.append(pid)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    (folder / "killed.log").write_text("\n".join(map(str, killed + running)))
+    label_batch.COMMIT_EVERY_S = usual
+    store.refresh()
+    assert os.waitpid(_child(folder, store, states, delay_s=0.0), 0)[1] == 0
+
+
+def _child(folder: Path, store: AdviceStore, states: Sequence[State], delay_s: float) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            label(folder, store, states, delay_s)
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+    return pid
+
+
+if __name__ == "__main__":
+    main()
