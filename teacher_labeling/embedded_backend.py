@@ -119,7 +119,7 @@ class EmbeddedTeacher:
     def _one_order(self, slot: int, state: State, spent: Usage) -> tuple[str, dict[Plan, float]]:
         """Return the model's reasoning and its score of each plan, in nats."""
         messages = self._template.messages(state.text, self._orders[slot])
-        prompt = _chatml(messages)
+        prompt = chatml(messages)
         self._reset(slot, spent)
         reasoning = self._engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, spent, slot)
         return reasoning, self._score_plans(slot, prompt + reasoning, state.options, spent)
@@ -139,13 +139,13 @@ class EmbeddedTeacher:
         always from the same cached prefix keeps a state's advice the same, whatever came before;
         the first time it is read twice, since its last token is always read anew.
         """
-        prefix = _chatml(self._template.preamble(self._orders[slot]), "")
+        prefix = chatml(self._template.preamble(self._orders[slot]), "")
         for _ in range(1 if slot in self._primed else 2):
             self._engine.read(prefix, spent, slot)
         self._primed.add(slot)
 
 
-def _chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:
+def chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:
     """Write messages in ChatML, which all the embedded models were trained on."""
     text = ""
     for message in messages:

@@ -56,7 +56,8 @@ class Advice:
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
     ``coverage`` is what was on valid plans before that normalisation: the model's mass on the
-    options it was offered (logprobs), or the share of its replies that parse (sampling).
+    options it was offered (logprobs), or the share of its replies that parse (sampling,
+    verbalized).
     """
 
     state: State
@@ -69,6 +70,7 @@ class Advice:
     completion_tokens: int = 0
     latency_s: float = 0.0
     cost: float = 0.0  # US dollars
+    raw_sum: float | None = None  # verbalized: the stated shares added up, before normalising
 
     @property
     def entropy(self) -> float:
