@@ -179,7 +179,7 @@ class OpenAIClient:
             raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
         self.errors.raise_for_status(reply)
         try:
-            content = json.loads(reply.body)
+            content = json.loads(self.errors.hide_in(reply.body))
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):

@@ -107,6 +107,12 @@ class ServerErrors:
             text = text.replace(secret, "***")
         return text
 
+    def hide_in(self, body: bytes) -> bytes:
+        """Take the secrets out of a reply: some servers quote the key, and replies are stored."""
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")
+        return body
+
     def said(self, reply: Reply) -> str:
         """Return the server's own error message, shortened."""
         try:
