@@ -234,7 +234,7 @@ def test_the_embedded_engine_can_do_all_three(method: str) -> None:
     config = TeacherConfig(method=method, n_samples=2, max_tokens=32, permutations=2)  # type: ignore[arg-type]
     teacher = make_teacher(config, FAMILY)
     first, second = list(teacher.advise([STATE, known_states(FAMILY)[0]]))
-    again = list(teacher.advise([STATE]))[0]
+    again = next(iter(teacher.advise([STATE])))
     teacher.close()
     assert (first.state, second.state) == (STATE, known_states(FAMILY)[0])
     assert len(first.replies) == {"sampling": 2, "verbalized": 1, "logprobs": 2}[method]

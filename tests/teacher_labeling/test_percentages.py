@@ -1,4 +1,4 @@
-"""The grammar of stated percentages: what it reads, what it refuses, and that nothing else passes."""
+"""The grammar of stated percentages: what it reads and what it refuses."""
 
 import time
 
