@@ -43,7 +43,8 @@ class PromptTemplate:
         """Return the chat for one state, its examples rotated by ``order``.
 
         The state is put in last and once, so that nothing in its text is read as a placeholder,
-        a section or an example.
+        a section or an example. Marks that end turns in most chat formats (``<|im_end|>``) are
+        broken up in it: servers would obey them.
         """
         return [*self.preamble(order), {"role": "user", "content": self._ask(state_text, options)}]
 
@@ -57,6 +58,7 @@ class PromptTemplate:
         return messages
 
     def _ask(self, state_text: str, options: str) -> str:
+        state_text = state_text.replace("<|", "< |")
         scene = _SCENE.search(state_text)
         sees, holds = scene.group("sees", "holds") if scene else ("not said", "not said")
         return Template(self.question).substitute(
