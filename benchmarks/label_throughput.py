@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ class Stub(asyncio.Protocol):
 
 def serve(port: Any, latency_s: float, n: int) -> None:
     """Run the stub for ever and tell its port."""
-    message = {"role": "assistant", "content": REPLY}
-    choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(n)]
+    choices = [
+        {"index": i, "message": {"role": "assistant", "content": f"{i}. {REPLY}"}} for i in range(n)
+    ]
     usage = {"prompt_tokens": 400, "completion_tokens": 30 * n}
     Stub.chat = json.dumps({"id": "x", "choices": choices, "usage": usage}).encode()
     Stub.latency_s = latency_s
@@ -143,6 +145,11 @@ def bare(teacher: OpenAITeacher, port: int, states: Sequence[State], in_flight: 
     return done
 
 
+def advise(teacher: OpenAITeacher, states: Sequence[State]) -> int:
+    """Ask the teacher."""
+    return sum(1 for _ in teacher.advise(states))
+
+
 def label(teacher: OpenAITeacher, states: Sequence[State]) -> int:
     """Label into a new store."""
     with tempfile.TemporaryDirectory() as folder:
@@ -179,9 +186,9 @@ def main() -> None:
         for n in given.states:
             states = States(n)
             runs: dict[str, Callable[[], int]] = {
-                "bare": lambda s=states: bare(teacher, port, s, given.in_flight),
-                "advise": lambda s=states: sum(1 for _ in teacher.advise(s)),
-                "label": lambda s=states: label(teacher, s),
+                "bare": partial(bare, teacher, port, states, given.in_flight),
+                "advise": partial(advise, teacher, states),
+                "label": partial(label, teacher, states),
             }
             best: dict[str, Figures] = {}
             for _ in range(given.repeat):

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from llm4teach.teacher_labeling.circuit_breaker import CircuitBreaker, CircuitOpenError, pause
@@ -38,6 +38,8 @@ KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx: busy or broken for now
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 CONNECT_TIMEOUT_S = 10.0
+JSON = dict[str, Any]  # a ``read`` that takes the object as it is
+_T = TypeVar("_T")
 _MOST_TOKENS = 10**9  # of one reply; more is not believed
 
 
@@ -103,9 +105,9 @@ class OpenAIClient:
         *,
         retries: int | None = None,
         spent: Spent | None = None,
-        check: Callable[[dict[str, Any]], None] = lambda content: None,
-    ) -> dict[str, Any]:
-        """POST ``body``, or GET without one; return the JSON object that comes back.
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
+        """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
 
         Asks again ``retries`` times at most, never more often than the client's ``max_retries``.
 
@@ -115,7 +117,7 @@ class OpenAIClient:
             body: a JSON object.
             retries: at most; by default the client's.
             spent: is told the tokens of every reply, those that are of no use included.
-            check: raises `Trouble` if the reply is of no use; then it is asked again.
+            read: raises `Trouble` if the reply is of no use; then it is asked again.
 
         Raises:
             RefusedError: 400, 413 or 422.
@@ -130,7 +132,7 @@ class OpenAIClient:
             if attempt and session.stop.is_set():
                 break  # what has begun is tried once, and not repeated
             try:
-                content = await self._once(session, path, data, spent, check)
+                value = await self._once(session, path, data, spent, read)
             except Trouble as error:
                 trouble = error
             except TeacherError:
@@ -138,7 +140,7 @@ class OpenAIClient:
                 raise
             else:
                 self._breaker.succeeded()
-                return content
+                return value
             if trouble.is_alive:
                 self._breaker.succeeded()
                 self._breaker.wait(trouble.wait_s)
@@ -155,8 +157,8 @@ class OpenAIClient:
         path: str,
         data: bytes,
         spent: Spent | None,
-        check: Callable[[dict[str, Any]], None],
-    ) -> dict[str, Any]:
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
         beside = path.startswith("/")
         target = self._path.removesuffix("/v1") + path if beside else f"{self._path}/{path}"
         try:
@@ -187,8 +189,7 @@ class OpenAIClient:
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
         if spent is not None:
             spent.add(*_usage(content))
-        check(content)
-        return content
+        return read(content)
 
     async def _admit(self, session: Session, trouble: Trouble) -> bool:
         try:

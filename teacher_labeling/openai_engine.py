@@ -12,12 +12,12 @@ what was asked, and when it does not fit, the next way of asking is taken:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.elicitation import Answer, Question, Spent
-from llm4teach.teacher_labeling.openai_client import OpenAIClient, Session
+from llm4teach.teacher_labeling.openai_client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.openai_errors import CHECK_KIND, RefusedError, Trouble
 from llm4teach.teacher_labeling.openai_replies import (
     NO_SCORES,
@@ -27,6 +27,7 @@ from llm4teach.teacher_labeling.openai_replies import (
 )
 from llm4teach.teacher_labeling.teacher import TeacherError
 
+_T = TypeVar("_T")
 TOP_LOGPROBS = 20  # the most that the protocol allows
 START_RETRIES = 1  # a wrong address should show at once
 
@@ -70,13 +71,11 @@ class OpenAIEngine:
                 "seed": question.seed(len(texts)),
             }
             try:
-                content = await self._chat(session, body, spent, texts_of)
+                texts += await self._chat(session, body, spent, texts_of)
             except RefusedError:
                 if body["n"] == 1:
                     raise
                 self._at_once = False  # some refuse n > 1
-                continue
-            texts += texts_of(content)
         return Answer(tuple(texts[: question.n]))
 
     async def _score(self, session: Session, question: Question, spent: Spent) -> Answer:
@@ -86,8 +85,7 @@ class OpenAIEngine:
                 return answer
             self._scoring = Scoring.TOP
         body = self._one_token(question)
-        content = await self._chat(session, body, spent, first_token_scores)
-        seen = first_token_scores(content)
+        seen = await self._chat(session, body, spent, first_token_scores)
         scores = matching(seen, question.labels)
         if len(scores) < len(question.labels) and self._can_choose:
             forced = await self._score_by_choice(session, question, spent)
@@ -114,10 +112,9 @@ class OpenAIEngine:
             return found
 
         try:
-            content = await self._chat(session, body, spent, scores_of)
+            scores = await self._chat(session, body, spent, scores_of)
         except RefusedError:
             return None
-        scores = scores_of(content)
         if len(scores) < len(ids):
             return None
         self._scoring_proven = True
@@ -130,11 +127,11 @@ class OpenAIEngine:
         body = self._one_token(question)
         body["structured_outputs"] = {"choice": list(question.labels)}
         try:
-            content = await self._chat(session, body, spent, first_token_scores)
+            seen = await self._chat(session, body, spent, first_token_scores)
         except RefusedError:
             self._can_choose = False
             return {}
-        scores = matching(first_token_scores(content), question.labels)
+        scores = matching(seen, question.labels)
         self._can_choose = len(scores) == len(question.labels)
         return scores if self._can_choose else {}
 
@@ -144,7 +141,7 @@ class OpenAIEngine:
             body = {"model": self._model, "prompt": label, "add_special_tokens": False}
             try:
                 content = await self._client.request(
-                    session, "/tokenize", body, retries=START_RETRIES
+                    session, "/tokenize", body, read=JSON, retries=START_RETRIES
                 )
             except TeacherError:
                 content = {}
@@ -166,11 +163,15 @@ class OpenAIEngine:
         }
 
     async def _chat(
-        self, session: Session, body: dict[str, Any], spent: Spent, check: Any
-    ) -> dict[str, Any]:
+        self,
+        session: Session,
+        body: dict[str, Any],
+        spent: Spent,
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
         try:
             return await self._client.request(
-                session, "chat/completions", body, spent=spent, check=check
+                session, "chat/completions", body, spent=spent, read=read
             )
         except TeacherError as error:
             if NO_SCORES in str(error):

@@ -44,6 +44,7 @@ class Labelling:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._given = self._taken = 0  # answers; each is counted by one thread
+        self._ready: list[Advice] = []  # to be given together: waking the other thread costs
 
     def stop(self) -> None:
         """Ask nothing more, finish what is on its way; from any thread, at any time."""
@@ -98,16 +99,25 @@ class Labelling:
                 except TeacherError as error:
                     fatal.append(error)
                 else:
-                    self._given += 1
-                    give([advice])
+                    self._ready.append(advice)
+                    if len(self._ready) == 1:
+                        asyncio.get_running_loop().call_soon(self._flush, give)
                 if fatal or self._stopped.is_set():
                     return
                 while self._given - self._taken > _LONGEST_QUEUE and not self._stopped.is_set():
                     await asyncio.sleep(0.002)  # the caller is slower than the server
 
         await asyncio.gather(*(worker() for _ in range(workers)))
+        self._flush(give)
         if fatal:
             raise fatal[0]
+
+    def _flush(self, give: Callable[[list[Advice]], None]) -> None:
+        """Give all that has come in since the event loop last looked around."""
+        if self._ready:
+            self._given += len(self._ready)
+            give(self._ready)
+            self._ready = []
 
     async def _advise(self, session: Session, state: State) -> Advice:
         begin = time.perf_counter()

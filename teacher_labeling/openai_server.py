@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.openai_client import OpenAIClient, Session
+from llm4teach.teacher_labeling.openai_client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.openai_engine import START_RETRIES
 from llm4teach.teacher_labeling.openai_replies import models_of
 from llm4teach.teacher_labeling.teacher import TeacherError
@@ -30,7 +30,7 @@ async def look_at_server(
         TeacherError: the server is not there, is none, wants a key, does not serve the model, or
             the model's context is shorter than the replies that are asked for.
     """
-    content = await client.request(session, "models", retries=START_RETRIES)
+    content = await client.request(session, "models", read=JSON, retries=START_RETRIES)
     models = dict(models_of(content))
     if not isinstance(content.get("data"), list):
         raise TeacherError(
@@ -57,7 +57,7 @@ async def look_at_server(
 
 async def _version(client: OpenAIClient, session: Session) -> str:
     try:  # vLLM's; others have none
-        told = await client.request(session, "/version", retries=0)
+        told = await client.request(session, "/version", read=JSON, retries=0)
     except TeacherError:
         return ""
     version = told.get("version")

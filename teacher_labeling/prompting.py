@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from importlib.abc import Traversable
 from string import Template
@@ -34,10 +34,14 @@ class PromptTemplate:
     examples: tuple[tuple[str, str], ...]  # (user, assistant)
     question: str
 
+    @cached_property
+    def _places(self) -> frozenset[str]:
+        return frozenset(Template(self.question).get_identifiers())
+
     @property
     def lists_options(self) -> bool:
         """Whether the question says what may be done."""
-        return "options" in Template(self.question).get_identifiers()
+        return "options" in self._places
 
     def messages(self, state_text: str, order: int = 0, options: str = "") -> list[Message]:
         """Return the chat for one state, its examples rotated by ``order``.
@@ -51,15 +55,23 @@ class PromptTemplate:
     def preamble(self, order: int = 0) -> list[Message]:
         """Return what comes before the question, the same for every state."""
         cut = order % len(self.examples) if self.examples else 0
-        messages = [{"role": "system", "content": self.system}]
-        for user, assistant in self.examples[cut:] + self.examples[:cut]:
-            messages.append({"role": "user", "content": user})
-            messages.append({"role": "assistant", "content": assistant})
-        return messages
+        return list(self._preambles[cut])
+
+    @cached_property
+    def _preambles(self) -> list[list[Message]]:
+        """The preamble of each order; made once, for there may be millions of states."""
+        preambles = []
+        for cut in range(max(1, len(self.examples))):
+            messages = [{"role": "system", "content": self.system}]
+            for user, assistant in self.examples[cut:] + self.examples[:cut]:
+                messages.append({"role": "user", "content": user})
+                messages.append({"role": "assistant", "content": assistant})
+            preambles.append(messages)
+        return preambles
 
     def _ask(self, state_text: str, options: str) -> str:
         state_text = state_text.replace("<|", "< |")
-        scene = _SCENE.search(state_text)
+        scene = _SCENE.search(state_text) if {"sees", "holds"} & self._places else None
         sees, holds = scene.group("sees", "holds") if scene else ("not said", "not said")
         return Template(self.question).substitute(
             state=state_text, sees=_plain(sees), holds=_plain(holds), options=options

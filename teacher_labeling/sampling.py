@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from llm4teach.envs.plan import Plan, PlanSyntaxError
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.elicitation import Answer, Question, Verdict
-from llm4teach.teacher_labeling.grammar import parse_reply
+from llm4teach.teacher_labeling.grammar import final_words, parse_steps
 from llm4teach.teacher_labeling.percentages import list_options
 from llm4teach.teacher_labeling.prompting import PromptTemplate
 
@@ -36,7 +36,7 @@ class Sampling:
         """Return the one question."""
         return [
             Question(
-                self._template.messages(state.text, options=list_options(state.options)),
+                self._template.messages(state.text, options=self._list(state)),
                 n=self._n,
                 temperature=self._temperature,
                 max_tokens=self._max_tokens,
@@ -44,13 +44,22 @@ class Sampling:
             )
         ]
 
+    def _list(self, state: State) -> str:
+        return list_options(state.options) if self._template.lists_options else ""
+
     def judge(self, state: State, answers: Sequence[Answer]) -> Verdict:
-        """Count equal plans."""
+        """Count equal words, and then equal plans."""
         (answer,) = answers
-        votes: Counter[Plan] = Counter()
+        said: Counter[str] = Counter()
         for reply in answer.texts:
             try:
-                votes[parse_reply(reply)] += 1
+                said[final_words(reply)] += 1
+            except PlanSyntaxError:
+                continue
+        votes: Counter[Plan] = Counter()
+        for words, count in said.items():
+            try:
+                votes[parse_steps(words)] += count
             except PlanSyntaxError:
                 continue
         weights = {plan: count / self._n for plan, count in votes.items()}
