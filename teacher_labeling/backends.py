@@ -58,7 +58,7 @@ def make_teacher(config: TeacherConfig, family: str) -> Teacher:
         from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 
         return OpenAITeacher(config, family)
-    if backend == "vllm" and (model or config.model):
+    if backend == "vllm":
         from llm4teach.teacher_labeling.vllm_backend import VLLMTeacher
 
         return VLLMTeacher(config, family, model or config.model)

@@ -28,7 +28,7 @@ class Question:
     max_tokens: int = 1
     seed_text: str = ""  # the replies' seeds derive from it
     labels: tuple[str, ...] = ()  # score these as the first token of a reply; then no text
-    memo: str = ""  # questions of one memo are the same question, asked once in a process
+    memo: str = ""  # questions of one memo are one question, which need not be asked again
 
     def seed(self, have: int) -> int:
         """Return a seed of 31 bits for the replies after the first ``have``, the same in every run.

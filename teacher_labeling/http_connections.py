@@ -13,6 +13,7 @@ import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -95,6 +96,10 @@ class HTTPConnections:
             lines += ["Content-Type: application/json", f"Content-Length: {length}"]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
+    @cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while self._idle:
             reader, writer = self._idle.pop()
@@ -108,7 +113,7 @@ class HTTPConnections:
             raise ConnectionError(f"no connection within {self._connect_timeout_s:g} s") from None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        context = ssl.create_default_context() if self._tls else None
+        context = self._certificates if self._tls else None
         if self._proxy is None:
             return await asyncio.open_connection(
                 self._host, self._port, ssl=context, limit=_MAX_HEADER_BYTES

@@ -44,10 +44,14 @@ _MOST_TOKENS = 10**9  # of one reply; more is not believed
 
 
 class Session:
-    """Connections, and a way to end what is being waited for; for one event loop."""
+    """Connections, their circuit breaker, and a way to end waiting; for one event loop.
+
+    A new session starts with new hope: what was down an hour ago may be up.
+    """
 
     def __init__(self, connections: HTTPConnections) -> None:
         self.connections = connections
+        self.breaker = CircuitBreaker()
         self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
 
     async def __aenter__(self) -> Session:
@@ -89,7 +93,6 @@ class OpenAIClient:
         if not self._key and url.username:
             self._headers = {"Authorization": basic(url)}
         self._max_retries, self._timeout_s = max_retries, timeout_s
-        self._breaker = CircuitBreaker()
         secrets = [self._key, url.password or ""]
         self.errors = ServerErrors(self.shown_url, bool(self._key), KEY_VARIABLES[0], secrets)
 
@@ -136,16 +139,16 @@ class OpenAIClient:
             except Trouble as error:
                 trouble = error
             except TeacherError:
-                self._breaker.succeeded()  # it has answered, if only to refuse
+                session.breaker.succeeded()  # it has answered, if only to refuse
                 raise
             else:
-                self._breaker.succeeded()
+                session.breaker.succeeded()
                 return value
             if trouble.is_alive:
-                self._breaker.succeeded()
-                self._breaker.wait(trouble.wait_s)
+                session.breaker.succeeded()
+                session.breaker.wait(trouble.wait_s)
             else:
-                self._breaker.failed(probe)
+                session.breaker.failed(probe)
             if attempt < retries:
                 wait = max(FIRST_WAIT_S * 2**attempt, trouble.wait_s)
                 await pause(min(wait, LONGEST_WAIT_S) * random.uniform(1.0, 1.5), session.stop)
@@ -193,7 +196,7 @@ class OpenAIClient:
 
     async def _admit(self, session: Session, trouble: Trouble) -> bool:
         try:
-            return await self._breaker.admit(session.stop)
+            return await session.breaker.admit(session.stop)
         except CircuitOpenError:
             raise TeacherError(self.errors.gone(trouble)) from None
 

@@ -114,6 +114,8 @@ class OpenAIEngine:
         try:
             scores = await self._chat(session, body, spent, scores_of)
         except RefusedError:
+            if self._scoring_proven:  # this question is refused, not the way of asking
+                raise
             return None
         if len(scores) < len(ids):
             return None

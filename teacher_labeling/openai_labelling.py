@@ -107,8 +107,10 @@ class Labelling:
                 while self._given - self._taken > _LONGEST_QUEUE and not self._stopped.is_set():
                     await asyncio.sleep(0.002)  # the caller is slower than the server
 
-        await asyncio.gather(*(worker() for _ in range(workers)))
-        self._flush(give)
+        try:
+            await asyncio.gather(*(worker() for _ in range(workers)))
+        finally:
+            self._flush(give)
         if fatal:
             raise fatal[0]
 

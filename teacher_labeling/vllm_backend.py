@@ -39,6 +39,10 @@ class VLLMTeacher:
     """
 
     def __init__(self, config: TeacherConfig, family: str, model: str) -> None:
+        if not model:
+            raise TeacherError(
+                "the teacher vllm needs a model: set model to a name on the hub or to a folder"
+            )
         if importlib.util.find_spec("vllm") is None:
             raise TeacherError(f"the teacher vllm needs vLLM, which is not here; {INSTALL_VLLM}")
         self._config, self._model = config, model

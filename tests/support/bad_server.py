@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 GOOD_REPLY = "1. Seen.\n2. Done.\n3. Action: {explore}"
 FAULTS = (
@@ -51,6 +52,7 @@ class BadServer:
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
         self.bodies: list[dict[str, Any]] = []  # the first thousand
+        self.targets: list[str] = []  # of the first requests, as they stand there
         self.in_flight = self.most_in_flight = 0
         self.connections = 0
         self.scores: dict[str, float] = {"A": -0.3, "B": -2.0, "C": -3.0}  # log p, nats
@@ -85,7 +87,10 @@ class BadServer:
                 lines = head.lower().split("\r\n")
                 length = next((x[15:] for x in lines if x.startswith("content-length:")), "0")
                 body = await reader.readexactly(int(length))
-                if not await self._reply_to(head.split(" ")[1], body, writer):
+                target = head.split(" ")[1]
+                if len(self.targets) < 1000:
+                    self.targets.append(target)
+                if not await self._reply_to(urlsplit(target).path, body, writer):
                     break
         except (EOFError, OSError, asyncio.CancelledError):
             pass

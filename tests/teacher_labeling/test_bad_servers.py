@@ -147,6 +147,28 @@ def test_a_server_that_does_not_come_back(serve: Make) -> None:
     assert "HTTP 503" in str(caught.value)
 
 
+def test_an_old_failure_is_forgotten(serve: Make) -> None:
+    """The same teacher asks again once the server is back, as live training needs it to."""
+    server = serve()
+    teacher = make_teacher(server, max_retries=20)
+    server.down = True
+    with pytest.raises(TeacherError, match="has stopped answering"):
+        list(teacher.advise(make_states(40)))
+    server.down = False
+    assert len(list(teacher.advise(make_states(40)))) == 40
+
+
+def test_through_a_proxy(serve: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    config = TeacherConfig(base_url="http://llm.example.invalid/v1", n_samples=1)
+    assert len(list(OpenAITeacher(config, FAMILY).advise(make_states(2)))) == 2
+    assert server.targets[-1] == "http://llm.example.invalid/v1/chat/completions"
+    monkeypatch.setenv("no_proxy", "llm.example.invalid")
+    with pytest.raises(TeacherError, match="did not answer"):
+        OpenAITeacher(config, FAMILY)
+
+
 def test_connections_are_kept_and_bounded(serve: Make) -> None:
     server = serve(latency_s=0.002)
     list(make_teacher(server, max_in_flight=5).advise(make_states(200)))
