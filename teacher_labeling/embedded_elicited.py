@@ -28,6 +28,7 @@ class EmbeddedElicitedTeacher:
         self._elicitation = make_elicitation(config, family)
         self._weights, self._threads = find_weights(spec), config.threads
         self._memos: dict[str, Answer] = {}
+        self._primed = ""  # what the engine's cache begins with
         self.info = TeacherInfo(
             backend="embedded",
             model=spec.name,
@@ -63,6 +64,7 @@ class EmbeddedElicitedTeacher:
         if question.memo in self._memos:
             return self._memos[question.memo]
         prompt, usage = chatml(question.messages), Usage()
+        self._cut_back(chatml(question.messages[:-1], ""), usage)
         if question.labels:
             self._engine.read(prompt, usage)
             scores = {label: self._engine.score(prompt, label, usage) for label in question.labels}
@@ -79,3 +81,13 @@ class EmbeddedElicitedTeacher:
         if question.memo:
             self._memos[question.memo] = answer
         return answer
+
+    def _cut_back(self, examples: str, usage: Usage) -> None:
+        """Let the engine's cache end with the worked examples.
+
+        Its last digits depend on where it was cut. Starting each question from the same place keeps
+        a state's advice the same, whatever came before (as `EmbeddedTeacher` does).
+        """
+        for _ in range(1 if self._primed == examples else 2):
+            self._engine.read(examples, usage)
+        self._primed = examples
