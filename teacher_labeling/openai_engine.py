@@ -19,16 +19,11 @@ from typing import Any, TypeVar
 from llm4teach.teacher_labeling.elicitation import Answer, Question, Spent
 from llm4teach.teacher_labeling.openai_client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.openai_errors import CHECK_KIND, RefusedError, Trouble
-from llm4teach.teacher_labeling.openai_replies import (
-    NO_SCORES,
-    first_token_scores,
-    matching,
-    texts_of,
-)
+from llm4teach.teacher_labeling.openai_replies import first_token_scores, matching, texts_of
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 _T = TypeVar("_T")
-TOP_LOGPROBS = 20  # the most that the protocol allows
+TOP_LOGPROBS, FEWER_LOGPROBS = 20, 5  # the most that the protocol allows; that any server does
 START_RETRIES = 1  # a wrong address should show at once
 
 
@@ -47,6 +42,7 @@ class OpenAIEngine:
         self._at_once = True  # several replies to a request
         self._scoring = Scoring.TOKEN_IDS
         self._scoring_proven = False  # has worked once
+        self._top = TOP_LOGPROBS
         self._can_choose = True  # knows structured_outputs
         self._token_ids: dict[str, int] = {}
 
@@ -84,8 +80,14 @@ class OpenAIEngine:
             if answer is not None:
                 return answer
             self._scoring = Scoring.TOP
-        body = self._one_token(question)
-        seen = await self._chat(session, body, spent, first_token_scores)
+        try:
+            body = self._one_token(question)
+            seen = await self._chat(session, body, spent, first_token_scores)
+        except RefusedError:
+            if self._top == FEWER_LOGPROBS:
+                raise
+            self._top = FEWER_LOGPROBS  # some allow no more
+            return await self._score(session, question, spent)
         scores = matching(seen, question.labels)
         if len(scores) < len(question.labels) and self._can_choose:
             forced = await self._score_by_choice(session, question, spent)
@@ -161,7 +163,7 @@ class OpenAIEngine:
             "max_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,
-            "top_logprobs": TOP_LOGPROBS,
+            "top_logprobs": self._top,
         }
 
     async def _chat(
@@ -171,16 +173,7 @@ class OpenAIEngine:
         spent: Spent,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
-        try:
-            return await self._client.request(
-                session, "chat/completions", body, spent=spent, read=read
-            )
-        except TeacherError as error:
-            if NO_SCORES in str(error):
-                raise TeacherError(
-                    f"{error}; use --teacher.method sampling or verbalized with this server"
-                ) from None
-            raise
+        return await self._client.request(session, "chat/completions", body, spent=spent, read=read)
 
 
 def rescaled(

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm4teach.teacher_labeling.openai_errors import CHECK_KIND, Trouble
 
-NO_SCORES = "without logprobs"
+ASK_OTHERWISE = "use --teacher.method sampling or verbalized with this server"
 _ABOVE_ZERO = 1e-3  # rounding; a log probability is at most 0
 
 
@@ -49,10 +49,10 @@ def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
         if not isinstance(token, str):
             continue
         if not isinstance(score, int | float) or math.isnan(score) or score > _ABOVE_ZERO:
-            raise Trouble(f"it gave {score!r} for a log probability", CHECK_KIND)
+            raise Trouble(f"it gave {score!r} for a log probability", ASK_OTHERWISE)
         scores.setdefault(token, min(float(score), 0.0))
     if not scores:
-        raise Trouble(f"it answered {NO_SCORES}", CHECK_KIND)
+        raise Trouble("it answered without logprobs", ASK_OTHERWISE)
     return scores
 
 

@@ -48,6 +48,7 @@ class BadServer:
         self.reply = GOOD_REPLY
         self.retry_after = "0.05"
         self.hang_s = 8.0
+        self.most_logprobs = 20
         self.down = False  # every chat request gets 503
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
@@ -110,6 +111,8 @@ class BadServer:
         if len(self.bodies) < 1000:
             self.bodies.append(body)
         self.asked[body["messages"][-1]["content"]] += 1
+        if body.get("top_logprobs", 0) > self.most_logprobs:
+            return await send(writer, {"error": {"message": "top_logprobs: too many"}}, 400)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

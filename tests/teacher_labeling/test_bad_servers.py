@@ -210,6 +210,16 @@ def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
     assert any(asked_by_ids) and not asked_by_ids[-1]
 
 
+def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
+    server = serve(fields=["n", "logprobs", "structured_outputs"])
+    server.most_logprobs = 5
+    answers = list(make_teacher(server, method="logprobs").advise(make_states(3)))
+    assert [advice.status for advice in answers] == [AdviceStatus.OK] * 3
+    server.most_logprobs = 0
+    with pytest.raises(TeacherError, match="top_logprobs: too many"):
+        list(make_teacher(server, method="logprobs").advise(make_states(1)))
+
+
 def test_no_scores_at_all(serve: Make) -> None:
     server = serve(fields=["n"])
     with pytest.raises(TeacherError, match=r"without logprobs.*sampling or verbalized"):
