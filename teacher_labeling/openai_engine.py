@@ -80,11 +80,11 @@ class OpenAIEngine:
             if answer is not None:
                 return answer
             self._scoring = Scoring.TOP
+        body = self._one_token(question)
         try:
-            body = self._one_token(question)
             seen = await self._chat(session, body, spent, first_token_scores)
         except RefusedError:
-            if self._top == FEWER_LOGPROBS:
+            if body["top_logprobs"] == FEWER_LOGPROBS:
                 raise
             self._top = FEWER_LOGPROBS  # some allow no more
             return await self._score(session, question, spent)
