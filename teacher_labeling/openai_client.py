@@ -7,25 +7,58 @@ a header, and stands in no message.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
-import httpx
-
+from llm4teach.teacher_labeling.circuit_breaker import CircuitBreaker, CircuitOpenError, pause
+from llm4teach.teacher_labeling.elicitation import Spent
+from llm4teach.teacher_labeling.http_connections import (
+    BadReplyError,
+    HTTPConnections,
+    Reply,
+    basic,
+)
+from llm4teach.teacher_labeling.openai_errors import (
+    CHECK_ADDRESS,
+    CHECK_KIND,
+    CHECK_LOAD,
+    ServerErrors,
+    Trouble,
+    UnansweredError,
+)
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx: busy or broken for now
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
-CHECK_ADDRESS = "check that it runs and that base_url is right"
-CHECK_LOAD = "if it is only slow, raise timeout_s, or lower max_in_flight or n_samples"
+CONNECT_TIMEOUT_S = 10.0
+JSON = dict[str, Any]  # a ``read`` that takes the object as it is
+_T = TypeVar("_T")
+_MOST_TOKENS = 10**9  # of one reply; more is not believed
 
 
-class RefusedError(TeacherError):
-    """The server understood and refused (400 or 422): asking in another way may help."""
+class Session:
+    """Connections, their circuit breaker, and a way to end waiting; for one event loop.
+
+    A new session starts with new hope: what was down an hour ago may be up.
+    """
+
+    def __init__(self, connections: HTTPConnections) -> None:
+        self.connections = connections
+        self.breaker = CircuitBreaker()
+        self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connections.__aexit__()
 
 
 class OpenAIClient:
@@ -37,121 +70,157 @@ class OpenAIClient:
 
     def __init__(self, base_url: str, timeout_s: float, max_retries: int) -> None:
         try:
-            url = httpx.URL(base_url.strip().rstrip("/"))
-        except httpx.InvalidURL as error:
+            url = urlsplit(base_url.strip())
+            valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError as error:
             raise TeacherError(f"the base_url is not a URL ({error}); give http://…/v1") from error
-        if url.scheme not in ("http", "https") or not url.host:
+        if not valid:
             raise TeacherError(
                 f"the base_url {base_url!r} is not a server's address; give http://…/v1"
             )
-        if url.path in ("", "/"):
-            url = url.copy_with(path="/v1")
-        self.shown_url = str(url.copy_with(userinfo=b"", query=None))  # without secrets
+        self._url = url
+        self._path = quote(url.path.rstrip("/"), safe="/%:@") or "/v1"
+        self._query = f"?{quote(url.query, safe='=&%:/')}" if url.query else ""
+        host = url.netloc.rpartition("@")[2]
+        self.shown_url = f"{url.scheme}://{host}{self._path}"  # without secrets
         self._key = next(filter(None, (os.environ.get(v, "").strip() for v in KEY_VARIABLES)), "")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise TeacherError(
+                f"the API key in the environment ({' or '.join(KEY_VARIABLES)}) holds characters "
+                "that no key has; set it again"
+            )
+        self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        if not self._key and url.username:
+            self._headers = {"Authorization": basic(url)}
         self._max_retries, self._timeout_s = max_retries, timeout_s
-        self._settings: dict[str, Any] = {
-            "base_url": url,
-            "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
-            "headers": {"Authorization": f"Bearer {self._key}"} if self._key else {},
-        }
+        secrets = [self._key, url.password or ""]
+        self.errors = ServerErrors(self.shown_url, bool(self._key), KEY_VARIABLES[0], secrets)
 
-    def session(self, connections: int = 1) -> httpx.AsyncClient:
-        """Return an HTTP session; use it in ``async with``."""
-        limits = httpx.Limits(max_connections=connections)
-        return httpx.AsyncClient(**self._settings, limits=limits)
+    def session(self) -> Session:
+        """Return connections to the server; use them in ``async with``."""
+        return Session(HTTPConnections(self._url, min(self._timeout_s, CONNECT_TIMEOUT_S)))
 
     async def request(
         self,
-        session: httpx.AsyncClient,
+        session: Session,
         path: str,
         body: dict[str, Any] | None = None,
+        *,
         retries: int | None = None,
-    ) -> dict[str, Any]:
-        """POST ``body``, or GET without one; return the JSON object that comes back.
+        spent: Spent | None = None,
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
+        """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
 
         Asks again ``retries`` times at most, never more often than the client's ``max_retries``.
 
-        Raises:
-            RefusedError: 400 or 422.
-            TeacherError: any other answer than JSON, or none after all repetitions.
-        """
-        method = "GET" if body is None else "POST"
-        failure = ""
-        check = CHECK_ADDRESS
-        retries = self._max_retries if retries is None else min(retries, self._max_retries)
-        for attempt in range(retries + 1):
-            wait = FIRST_WAIT_S * 2**attempt
-            try:
-                response = await session.request(method, path, json=body)
-            except httpx.ReadTimeout:
-                failure, check = f"no reply within {self._timeout_s:g} s", CHECK_LOAD
-            except httpx.TransportError as error:
-                failure, check = str(error) or type(error).__name__, CHECK_ADDRESS
-            else:
-                if response.status_code < 500 and response.status_code not in RETRIED:
-                    return self._content(response)
-                failure, check = f"HTTP {response.status_code}{self._said(response)}", CHECK_ADDRESS
-                wait = max(wait, _retry_after(response))
-            if attempt < retries:
-                await asyncio.sleep(min(wait, LONGEST_WAIT_S) * random.uniform(0.75, 1.25))
-        raise TeacherError(
-            f"the server at {self.shown_url} did not answer in {retries + 1} attempt(s) "
-            f"(last: {self._hide(failure)}); {check}"
-        )
+        Args:
+            session: from `session`.
+            path: below the base URL, or beside its ``/v1`` if it begins with a slash.
+            body: a JSON object.
+            retries: at most; by default the client's.
+            spent: is told the tokens of every reply, those that are of no use included.
+            read: raises `Trouble` if the reply is of no use; then it is asked again.
 
-    def _content(self, response: httpx.Response) -> dict[str, Any]:
-        status = response.status_code
-        if status in (401, 403):
-            has = "was refused the API key" if self._key else "wants an API key and none is set"
-            raise TeacherError(
-                f"the server at {self.shown_url} {has} (HTTP {status}); set {KEY_VARIABLES[0]}"
-            )
-        if status in (400, 422):
-            raise RefusedError(
-                f"the server at {self.shown_url} refused the request "
-                f"(HTTP {status}{self._said(response)}); "
-                "check model, max_tokens and the server's context length"
-            )
-        if status != 200:
-            raise TeacherError(
-                f"the server at {self.shown_url} answered HTTP {status}{self._said(response)}; "
-                "check that base_url ends in /v1 and that the server is OpenAI-compatible"
-            )
+        Raises:
+            RefusedError: 400, 413 or 422.
+            UnansweredError: no answer after all repetitions.
+            TeacherError: the server will not do, or has been gone for long.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        retries = self._max_retries if retries is None else min(retries, self._max_retries)
+        trouble = Trouble("interrupted", CHECK_ADDRESS)
+        for attempt in range(retries + 1):
+            probe = await self._admit(session, trouble)
+            if attempt and session.stop.is_set():
+                break  # what has begun is tried once, and not repeated
+            try:
+                value = await self._once(session, path, data, spent, read)
+            except Trouble as error:
+                trouble = error
+            except TeacherError:
+                session.breaker.succeeded()  # it has answered, if only to refuse
+                raise
+            else:
+                session.breaker.succeeded()
+                return value
+            if trouble.is_alive:
+                session.breaker.succeeded()
+                session.breaker.wait(trouble.wait_s)
+            else:
+                session.breaker.failed(probe)
+            if attempt < retries:
+                wait = max(FIRST_WAIT_S * 2**attempt, trouble.wait_s)
+                await pause(min(wait, LONGEST_WAIT_S) * random.uniform(1.0, 1.5), session.stop)
+        raise UnansweredError(self.errors.unanswered(attempt + 1, trouble))
+
+    async def _once(
+        self,
+        session: Session,
+        path: str,
+        data: bytes,
+        spent: Spent | None,
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
+        beside = path.startswith("/")
+        target = self._path.removesuffix("/v1") + path if beside else f"{self._path}/{path}"
         try:
-            content = response.json()
-        except ValueError:
+            reply = await session.connections.request(
+                "POST" if data else "GET",
+                target + self._query,
+                self._headers,
+                data,
+                self._timeout_s,
+            )
+        except TimeoutError:
+            raise Trouble(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
+        except EOFError:
+            raise Trouble("it closed the connection in the middle of a reply") from None
+        except (OSError, BadReplyError) as error:
+            raise Trouble(str(error) or type(error).__name__) from None
+        if reply.status >= 500 or reply.status in RETRIED:
+            said = f"HTTP {reply.status}{self.errors.said(reply)}"
+            wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
+            raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
+        self.errors.raise_for_status(reply)
+        try:
+            content = json.loads(self.errors.hide_in(reply.body))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
-            kind = response.headers.get("content-type", "nothing")
-            raise TeacherError(
-                f"the server at {self.shown_url} answered {self._hide(kind)} and not a JSON "
-                "object; check that base_url is an OpenAI-compatible server's, /v1 included"
-            )
-        return content
+            kind = reply.headers.get("content-type", "nothing")[:80]
+            raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
+        if spent is not None:
+            spent.add(*_usage(content))
+        return read(content)
 
-    def _said(self, response: httpx.Response) -> str:
-        """Return the server's own error message, shortened."""
+    async def _admit(self, session: Session, trouble: Trouble) -> bool:
         try:
-            content = response.json()
-            error = content.get("error", content)
-            message = error.get("message", "") if isinstance(error, dict) else error
-        except (ValueError, AttributeError):
-            message = ""
-        text = " ".join(str(message).split())
-        return f": {self._hide(text)[:200]}" if text else ""
-
-    def _hide(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+            return await session.breaker.admit(session.stop)
+        except CircuitOpenError:
+            raise TeacherError(self.errors.gone(trouble)) from None
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _usage(content: dict[str, Any]) -> tuple[int, int]:
+    usage = content.get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def _count(told: Any) -> int:
+    return told if isinstance(told, int) and 0 <= told < _MOST_TOKENS else 0
+
+
+def _retry_after(reply: Reply) -> float:
     """Return the seconds that the server asks to wait; 0 if it does not say."""
-    value = response.headers.get("retry-after", "")
+    value = reply.headers.get("retry-after", "")
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
+        try:
+            at = parsedate_to_datetime(value)
+            seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return seconds if seconds > 0 else 0.0  # also for nan

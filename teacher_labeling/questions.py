@@ -13,7 +13,7 @@ from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.spending import Spending
-from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down
 CLOSE_S = 30.0  # longest wait for the questions in flight at the end
@@ -144,7 +144,7 @@ class _Tap:
         self.info = teacher.info
         self._teacher, self._answers = teacher, answers
 
-    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+    def advise(self, states: States) -> Iterator[Advice]:
         for advice in self._teacher.advise(states):
             self._answers.put((advice.state.key, advice.plans))
             yield advice

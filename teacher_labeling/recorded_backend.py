@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
@@ -23,6 +23,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
+    States,
     TeacherError,
     TeacherInfo,
     advice_from_weights,
@@ -89,7 +90,7 @@ class RecordedTeacher:
             settings=f"sha256={hashlib.sha256(content).hexdigest()[:8]}",
         )
 
-    def advise(self, states: Sequence[State]) -> Iterable[Advice]:
+    def advise(self, states: States) -> Iterable[Advice]:
         """Yield each state's recorded advice, in the order of the question."""
         for state in states:
             yield self._advise(state)

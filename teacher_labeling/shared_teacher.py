@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from llm4teach.datasets.advice import AdviceRow, AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import label_states
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
 
 
 class SharedTeacher:
@@ -26,7 +26,7 @@ class SharedTeacher:
         self.info = teacher.info
         self._teacher, self._shared = teacher, shared
 
-    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+    def advise(self, states: States) -> Iterator[Advice]:
         """Yield one Advice a state.
 
         Raises:
@@ -56,4 +56,5 @@ def _advice(row: AdviceRow, state: State) -> Advice:
         completion_tokens=row["completion_tokens"],
         latency_s=row["latency_s"],
         cost=row["cost"],
+        raw_sum=row["raw_sum"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -56,7 +56,8 @@ class Advice:
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
     ``coverage`` is what was on valid plans before that normalisation: the model's mass on the
-    options it was offered (logprobs), or the share of its replies that parse (sampling).
+    options it was offered (logprobs), or the share of its replies that parse (sampling,
+    verbalized).
     """
 
     state: State
@@ -69,6 +70,7 @@ class Advice:
     completion_tokens: int = 0
     latency_s: float = 0.0
     cost: float = 0.0  # US dollars
+    raw_sum: float | None = None  # verbalized: the stated shares added up, before normalising
 
     @property
     def entropy(self) -> float:
@@ -86,12 +88,28 @@ def advice_from_weights(state: State, weights: dict[Plan, float], **measured: ob
     return Advice(state, AdviceStatus.OK, plans, coverage=total, **measured)  # type: ignore[arg-type]
 
 
+class States(Protocol):
+    """States to ask about, such as a list.
+
+    Labelling hands them out as late as it can, since other runs may share the work: take the next
+    one when there is room for it, go over them once, from one thread at a time.
+    """
+
+    def __len__(self) -> int:
+        """How many are left."""
+        ...
+
+    def __iter__(self) -> Iterator[State]:
+        """Hand them out."""
+        ...
+
+
 class Teacher(Protocol):
     """Anything that can be asked for advice."""
 
     info: TeacherInfo
 
-    def advise(self, states: Sequence[State]) -> Iterable[Advice]:
+    def advise(self, states: States) -> Iterable[Advice]:
         """Yield one Advice a state, in any order, as each becomes known.
 
         Raises:

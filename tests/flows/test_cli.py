@@ -62,7 +62,7 @@ def test_every_command_explains_itself_with_an_example(
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert f"examples:\n  llm4teach {name}" in text
-    assert ("--workspace" in text) == (name not in ("tasks", "teachers"))
+    assert ("--workspace" in text) == (name not in ("tasks", "teachers", "teacher", "prompts"))
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["teach", "--help"], ["--version"], ["sql"]])
@@ -206,6 +206,51 @@ def test_teachers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("llm4teach.teacher_labeling.backends")
     assert main(["teachers"]) == 0
     assert "recorded/vicuna-33b" in capsys.readouterr().out
+
+
+def test_a_teacher_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--teacher", "recorded/vicuna-33b", "--replies"]
+    assert main(["teacher", "check", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "teacher: recorded/vicuna-33b@" in out
+    for heading in ("advice", "entropy", "coverage", "tokens in", "seconds", "cost $"):
+        assert heading in out
+    assert "0 tokens in, 0 out, 0.000000 US dollars" in out
+    assert main(["teacher", "check", "--teacher", "openai", "--teacher.method", "nonsense"]) == 2
+    assert main(["teacher", "destroy"]) == 2
+
+
+def test_prompts_are_listed_shown_and_compared(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prompts", "list"]) == 0
+    assert "verbalized" in capsys.readouterr().out
+    assert main(["prompts", "show", "SimpleDoorKey.logprobs"]) == 0
+    shown = capsys.readouterr().out
+    assert "B) go to key, pick up key" in shown and "$" not in shown
+    assert main(["prompts", "diff", "SimpleDoorKey.sampling", "SimpleDoorKey.sampling"]) == 0
+    assert "both are prompt_version" in capsys.readouterr().out
+    assert main(["prompts", "diff", "SimpleDoorKey.sampling", "ColoredDoorKey.sampling"]) == 0
+    assert "+Agent sees <color1 ball>" in capsys.readouterr().out
+    assert main(["prompts", "show", "SimpleDorKey.logprobs"]) == 1
+    assert "did you mean SimpleDoorKey.logprobs" in capsys.readouterr().err
+    assert main(["prompts", "show"]) == 2
+
+
+def test_prompts_are_held_against_golden_texts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = ["--golden", str(folder / "golden")]
+    assert main(["prompts", "test", *golden]) == 2  # there are none yet
+    assert main(["prompts", "test", "--update", *golden]) == 0
+    assert main(["prompts", "test", *golden]) == 0
+    changed = folder / "golden/SimpleDoorKey.sampling.txt"
+    changed.write_text(changed.read_text().replace("robot", "dog", 1))
+    capsys.readouterr()
+    assert main(["prompts", "test", *golden]) == 2
+    shown = capsys.readouterr()
+    assert "1 prompt(s) differ" in shown.err and "SimpleDoorKey.sampling" in shown.err
+    assert "dog" in shown.out
 
 
 def test_sql_from_a_file_to_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,24 @@ def test_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "gpt", "recorded", "recorded/none", "embedded/gpt-9", "openai/x", "vllm"]
+    "spec", ["", "gpt", "recorded", "recorded/none", "embedded/gpt-9", "openai/x", "vLLM"]
 )
 def test_unknown_teacher(spec: str) -> None:
     with pytest.raises(TeacherError, match=r"recorded/vicuna-33b.*openai"):
         make_teacher(TeacherConfig(teacher=spec), FAMILY)
+
+
+def test_vllm_says_what_it_lacks() -> None:
+    with pytest.raises(TeacherError, match="needs a model"):
+        make_teacher(TeacherConfig(teacher="vllm"), FAMILY)
+    if find_spec("vllm") is None:
+        (choice,) = (choice for choice in list_teachers() if choice.spec == "vllm")
+        assert not choice.ready and "pip install" in choice.hint
+        for teacher in ("vllm", "vllm/org/model"):
+            with pytest.raises(TeacherError, match=r"not here; install it .*pip install"):
+                make_teacher(TeacherConfig(teacher=teacher, model="org/model"), FAMILY)
+    with pytest.raises(ValueError, match="JSON"):
+        TeacherConfig(vllm_options="dtype=float32")
 
 
 def test_no_recording_for_the_family() -> None:

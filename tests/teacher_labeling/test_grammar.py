@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from llm4teach.envs.plan import VERBS, Option, Plan, PlanSyntaxError
 from llm4teach.teacher_labeling.grammar import MAX_REPLY_CHARACTERS, parse_reply, render_plan
 
-WORDS = st.sampled_from(["key", "door", "red", "blue", "ball", "box2", "grey"])
+RESERVED = {"with", "to", "through", "up", "next", "the", "a", "and", "then"}
+WORDS = st.one_of(
+    st.sampled_from(["key", "door", "red", "blue", "ball", "box2", "grey"]),
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=7).filter(
+        lambda word: word not in RESERVED
+    ),
+)
 OBJECTS = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
 OPTIONS = st.one_of(
     st.just(Option("explore")),

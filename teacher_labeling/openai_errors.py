@@ -1,0 +1,125 @@
+"""What went wrong between us and a server, in one sentence each, and never with a secret in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from llm4teach.teacher_labeling.http_connections import Reply
+from llm4teach.teacher_labeling.teacher import TeacherError
+
+CHECK_ADDRESS = "check that it runs and that base_url is right"
+CHECK_LOAD = "if it is only slow, raise timeout_s, or lower max_in_flight or n_samples"
+CHECK_KIND = "check that base_url is an OpenAI-compatible server's, /v1 included"
+_TOO_LONG = re.compile(
+    r"context.?length|context window|too (?:long|large)|max(?:imum|_model_len)", re.I
+)
+_LONGEST_QUOTE = 200  # characters of what a server said
+
+
+class RefusedError(TeacherError):
+    """The server understood and refused (400, 413 or 422): asking in another way may help."""
+
+
+class UnansweredError(TeacherError):
+    """One question got no usable answer, however often it was repeated; others may get theirs."""
+
+
+class Trouble(Exception):  # noqa: N818  # it is no error unless it stays
+    """One attempt was of no use; the next may be.
+
+    Args:
+        what: what happened.
+        hint: what to do if it stays so.
+        wait_s: how long the server asks to be left alone.
+        is_alive: the server works, and is only asked too much.
+    """
+
+    def __init__(
+        self, what: str, hint: str = CHECK_ADDRESS, wait_s: float = 0.0, is_alive: bool = False
+    ) -> None:
+        super().__init__(what)
+        self.hint, self.wait_s, self.is_alive = hint, wait_s, is_alive
+
+
+class ServerErrors:
+    """Words the failures of one server.
+
+    Args:
+        url: address, without secrets.
+        has_key: whether a key is sent.
+        key_variable: where it is to be set.
+        secrets: never to be shown, not even where the server quotes them.
+    """
+
+    def __init__(self, url: str, has_key: bool, key_variable: str, secrets: Sequence[str]) -> None:
+        self._server = f"the server at {url}"
+        self._has_key, self._key_variable = has_key, key_variable
+        self._secrets = [secret for secret in secrets if secret]
+
+    def raise_for_status(self, reply: Reply) -> None:
+        """Raise unless the status is 200.
+
+        Raises:
+            RefusedError: 400, 413 or 422.
+            TeacherError: any other.
+        """
+        if (status := reply.status) == 200:
+            return
+        said = self.said(reply)
+        if status in (401, 403):
+            has = "was refused the API key" if self._has_key else "wants an API key and none is set"
+            raise TeacherError(f"{self._server} {has} (HTTP {status}); set {self._key_variable}")
+        if status == 413 or (status in (400, 422) and _TOO_LONG.search(said)):
+            raise RefusedError(
+                f"{self._server} refused a question that is too long for the model "
+                f"(HTTP {status}{said}); lower max_tokens, or serve the model with a longer context"
+            )
+        if status in (400, 422):
+            raise RefusedError(
+                f"{self._server} refused the request (HTTP {status}{said}); check model, "
+                "max_tokens and the server's context length"
+            )
+        raise TeacherError(
+            f"{self._server} answered HTTP {status}{said}; check model, that base_url ends in /v1 "
+            "and that the server is OpenAI-compatible"
+        )
+
+    def unanswered(self, attempts: int, trouble: Trouble) -> str:
+        """One question was asked in vain."""
+        return (
+            f"{self._server} did not answer in {attempts} attempt(s) "
+            f"(last: {self.hide(str(trouble))}); {trouble.hint}"
+        )
+
+    def gone(self, trouble: Trouble) -> str:
+        """All questions are asked in vain."""
+        return (
+            f"{self._server} has stopped answering: many questions in a row failed, and so did one "
+            f"after each of several rests (last: {self.hide(str(trouble))}). What it had answered "
+            f"is kept; {trouble.hint}, and repeat the command to go on"
+        )
+
+    def hide(self, text: str) -> str:
+        """Take the secrets out of a text."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def hide_in(self, body: bytes) -> bytes:
+        """Take the secrets out of a reply: some servers quote the key, and replies are stored."""
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")
+        return body
+
+    def said(self, reply: Reply) -> str:
+        """Return the server's own error message, shortened."""
+        try:
+            content = json.loads(reply.body)
+            error = content.get("error", content)
+            message = error.get("message", "") if isinstance(error, dict) else error
+        except (ValueError, AttributeError, RecursionError):
+            message = ""
+        text = self.hide(" ".join(str(message)[:10_000].split()))
+        return f": {text[:_LONGEST_QUOTE]}" if text else ""

@@ -1,0 +1,144 @@
+"""Many states through one server: a bounded number in flight, failures asked again last."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.elicitation import (
+    Answer,
+    Elicitation,
+    Prices,
+    Question,
+    Spent,
+    to_advice,
+)
+from llm4teach.teacher_labeling.openai_client import OpenAIClient, Session
+from llm4teach.teacher_labeling.openai_engine import OpenAIEngine
+from llm4teach.teacher_labeling.openai_errors import UnansweredError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherError
+
+PASSES = 3  # of a state whose question fails
+_LONGEST_QUEUE = 4096  # answers that nobody has taken yet
+_MOST_MEMOS = 10_000
+
+
+class Labelling:
+    """One call of ``advise``: runs in an event loop of its own, and is stopped from outside it."""
+
+    def __init__(
+        self,
+        client: OpenAIClient,
+        engine: OpenAIEngine,
+        elicitation: Elicitation,
+        prices: Prices,
+    ) -> None:
+        self._client, self._engine = client, engine
+        self._elicitation, self._prices = elicitation, prices
+        self._memos: dict[str, Answer] = {}
+        self._stopped = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session: Session | None = None
+        self._given = self._taken = 0  # answers; each is counted by one thread
+        self._ready: list[Advice] = []  # to be given together: waking the other thread costs
+
+    def stop(self) -> None:
+        """Ask nothing more, finish what is on its way; from any thread, at any time."""
+        self._stopped.set()
+        loop, session = self._loop, self._session
+        if loop is not None and session is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(session.stop.set)
+
+    def taken(self, count: int) -> None:
+        """The caller has taken so many answers."""
+        self._taken += count
+
+    async def run(self, states: States, workers: int, give: Callable[[list[Advice]], None]) -> None:
+        """Ask about every state and give the answers.
+
+        Raises:
+            TeacherError: some state got no answer. The others' have been given.
+        """
+        waiting: Iterable[State] = states
+        async with self._client.session() as session:
+            self._loop, self._session = asyncio.get_running_loop(), session
+            for _ in range(PASSES):
+                failed: list[tuple[State, UnansweredError]] = []
+                asked = await self._pass(session, waiting, workers, give, failed)
+                if not failed or self._stopped.is_set():
+                    return
+                if len(failed) == asked:  # asking again will not help
+                    break
+                waiting = [state for state, _ in failed]
+            raise failed[0][1]
+
+    async def _pass(
+        self,
+        session: Session,
+        states: Iterable[State],
+        workers: int,
+        give: Callable[[list[Advice]], None],
+        failed: list[tuple[State, UnansweredError]],
+    ) -> int:
+        """Ask about each state once; return how many were asked about."""
+        waiting, asked = iter(states), 0
+        fatal: list[TeacherError] = []
+
+        async def worker() -> None:
+            nonlocal asked
+            for state in waiting:  # shared: each state goes to one worker
+                asked += 1
+                try:
+                    advice = await self._advise(session, state)
+                except UnansweredError as error:
+                    failed.append((state, error))
+                except TeacherError as error:
+                    fatal.append(error)
+                else:
+                    self._ready.append(advice)
+                    if len(self._ready) == 1:
+                        asyncio.get_running_loop().call_soon(self._flush, give)
+                if fatal or self._stopped.is_set():
+                    return
+                while self._given - self._taken > _LONGEST_QUEUE and not self._stopped.is_set():
+                    await asyncio.sleep(0.002)  # the caller is slower than the server
+
+        try:
+            await asyncio.gather(*(worker() for _ in range(workers)))
+        finally:
+            self._flush(give)
+        if fatal:
+            raise fatal[0]
+        return asked
+
+    def _flush(self, give: Callable[[list[Advice]], None]) -> None:
+        """Give all that has come in since the event loop last looked around."""
+        if self._ready:
+            self._given += len(self._ready)
+            give(self._ready)
+            self._ready = []
+
+    async def _advise(self, session: Session, state: State) -> Advice:
+        begin = time.perf_counter()
+        spent = Spent()
+        questions = self._elicitation.questions(state)
+        if not questions:
+            return Advice(state, AdviceStatus.NO_ADVICE)
+        answers = [await self._answer(session, question, spent) for question in questions]
+        verdict = self._elicitation.judge(state, answers)
+        return to_advice(state, verdict, spent, time.perf_counter() - begin, self._prices)
+
+    async def _answer(self, session: Session, question: Question, spent: Spent) -> Answer:
+        if not question.memo:
+            return await self._engine.ask(session, question, spent)
+        if question.memo not in self._memos:
+            answer = await self._engine.ask(session, question, spent)
+            if len(self._memos) < _MOST_MEMOS:
+                self._memos[question.memo] = answer
+            return answer
+        return self._memos[question.memo]

@@ -1,0 +1,215 @@
+"""A chat server on a real socket that misbehaves as servers and the proxies before them do.
+
+Which fault a request meets is drawn from a seeded generator, so that a test can be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+GOOD_REPLY = "1. Seen.\n2. Done.\n3. Action: {explore}"
+FAULTS = (
+    *("500", "503", "429", "408", "reset", "reset mid-body", "hang", "html", "not utf-8", "utf-16"),
+    *("10 MB", "endless", "no choices", "duplicated choices", "nan", "no logprobs", "nested"),
+    *("ignored fields", "wrong types", "cut short", "no http", "surrogate"),
+)
+
+
+class BadServer:
+    """Serves ``/v1/models``, ``/version``, ``/tokenize`` and chat on 127.0.0.1, in a thread.
+
+    Args:
+        faults: what may go wrong with a chat request, by name.
+        rate: share of the chat requests that goes wrong.
+        seed: of the draw.
+        latency_s: before each good reply.
+        fields: what the server knows beyond plain chat: "n", "logprob_token_ids", "logprobs",
+            "structured_outputs". What it does not know it ignores, with 200.
+    """
+
+    def __init__(
+        self,
+        faults: Sequence[str] = (),
+        rate: float = 0.3,
+        seed: int = 0,
+        latency_s: float = 0.0,
+        fields: Sequence[str] = ("n", "logprob_token_ids", "logprobs", "structured_outputs"),
+    ) -> None:
+        self.faults, self.rate, self.latency_s = list(faults), rate, latency_s
+        self.fields = set(fields)
+        self.reply = GOOD_REPLY
+        self.retry_after = "0.05"
+        self.hang_s = 8.0
+        self.most_logprobs = 20
+        self.down = False  # every chat request gets 503
+        self.met: Counter[str] = Counter()  # faults and good replies, as sent
+        self.asked: Counter[str] = Counter()  # last messages of chat requests
+        self.bodies: list[dict[str, Any]] = []  # the first thousand
+        self.targets: list[str] = []  # of the first requests, as they stand there
+        self.in_flight = self.most_in_flight = 0
+        self.connections = 0
+        self.scores: dict[str, float] = {"A": -0.3, "B": -2.0, "C": -3.0}  # log p, nats
+        self._rng = random.Random(seed)
+        self._loop: asyncio.AbstractEventLoop
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def close(self) -> None:
+        """Stop at once."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+
+    def _run(self, started: threading.Event) -> None:
+        async def serve() -> None:
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            started.set()
+            await self._stop.wait()
+            server.close()
+
+        asyncio.run(serve())  # cancels what is still being served
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                lines = head.lower().split("\r\n")
+                length = next((x[15:] for x in lines if x.startswith("content-length:")), "0")
+                body = await reader.readexactly(int(length))
+                target = head.split(" ")[1]
+                if len(self.targets) < 1000:
+                    self.targets.append(target)
+                if not await self._reply_to(urlsplit(target).path, body, writer):
+                    break
+        except (EOFError, OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _reply_to(self, path: str, raw: bytes, writer: asyncio.StreamWriter) -> bool:
+        if path == "/v1/models":
+            return await send(writer, {"data": [{"id": "m", "max_model_len": 4096}]})
+        if path == "/version":
+            return await send(writer, {"version": "9.9"})
+        body = json.loads(raw)
+        if path == "/tokenize":
+            known = "logprob_token_ids" in self.fields
+            tokens = {"tokens": [ord(body["prompt"])]}
+            return await send(writer, tokens if known else {"error": "?"}, 200 if known else 404)
+        if len(self.bodies) < 1000:
+            self.bodies.append(body)
+        self.asked[body["messages"][-1]["content"]] += 1
+        if body.get("top_logprobs", 0) > self.most_logprobs:
+            return await send(writer, {"error": {"message": "top_logprobs: too many"}}, 400)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            fault = "503" if self.down else ""
+            if self.faults and self._rng.random() < self.rate:
+                fault = self._rng.choice(self.faults)
+            self.met[fault or "good"] += 1
+            if self.latency_s:
+                await asyncio.sleep(self.latency_s)
+            return await self._misbehave(fault, body, writer)
+        finally:
+            self.in_flight -= 1
+
+    async def _misbehave(
+        self, fault: str, body: dict[str, Any], writer: asyncio.StreamWriter
+    ) -> bool:
+        content = self._content(body)
+        text = json.dumps(content)
+        if fault.isdigit():
+            headers = {"Retry-After": self.retry_after} if fault == "429" else {}
+            return await send(writer, {"error": {"message": "busy"}}, int(fault), headers)
+        if fault == "reset":
+            writer.transport.abort()
+            return False
+        if fault in ("reset mid-body", "cut short"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + text.encode()[:40])
+            await writer.drain()
+            if fault == "reset mid-body":
+                writer.transport.abort()
+            return False
+        if fault == "hang":
+            await asyncio.sleep(self.hang_s)
+            return False
+        if fault == "endless":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            begin = time.monotonic()
+            while time.monotonic() - begin < 20:
+                writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+                await writer.drain()
+            return False
+        if fault == "no http":
+            writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+            return False
+        if not fault:
+            return await send(writer, text)
+        bodies: dict[str, Any] = {
+            "html": "<html>Welcome</html>",
+            "not utf-8": text.encode()[:-2] + b'\xff\xfe\x80"}',
+            "utf-16": text.encode("utf-16"),
+            "10 MB": b'{"padding": "' + b"x" * 10_000_000 + b'"}',
+            "no choices": {**content, "choices": []},
+            "duplicated choices": {**content, "choices": [content["choices"][0]] * 10},
+            "nan": text.replace("-0.3", "NaN") if "logprobs" in text else '{"choices": NaN}',
+            "no logprobs": {
+                **content,
+                "choices": [{**c, "logprobs": None} for c in content["choices"]],
+            },
+            "nested": "[" * 100_000,
+            "ignored fields": {**content, "choices": content["choices"][:1]},
+            "wrong types": {"choices": {"0": 1}, "usage": [1], "id": 7},
+            "surrogate": text.replace("Seen", "\\ud800"),
+        }
+        return await send(writer, bodies[fault])
+
+    def _content(self, body: dict[str, Any]) -> dict[str, Any]:
+        n = body.get("n", 1) if "n" in self.fields else 1
+        choices = [
+            {"index": i, "message": {"role": "assistant", "content": self.reply}} for i in range(n)
+        ]
+        if body.get("logprobs") and "logprobs" in self.fields:
+            choices[0]["logprobs"] = {"content": [self._logprobs(body)]}
+        usage = {"prompt_tokens": 100, "completion_tokens": 10 * n}
+        return {"id": "chat-1", "choices": choices, "usage": usage}
+
+    def _logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Scores of the letters asked for, else of the likeliest tokens."""
+        table = {"The": -1.5, " the": -4.0, **self.scores}
+        if "logprob_token_ids" in body and "logprob_token_ids" in self.fields:
+            chosen = {f"token_id:{i}": table.get(chr(i), -9.0) for i in body["logprob_token_ids"]}
+        elif "structured_outputs" in body and "structured_outputs" in self.fields:
+            chosen = {c: table.get(c, -9.0) for c in body["structured_outputs"]["choice"]}
+        else:
+            likely = sorted(table.items(), key=lambda item: -item[1])
+            chosen = dict(likely[: min(body.get("top_logprobs", 0), 4)])
+        entries = [{"token": token, "logprob": score} for token, score in chosen.items()]
+        return {**entries[0], "top_logprobs": entries} if entries else {"token": "?", "logprob": 0}
+
+
+async def send(
+    writer: asyncio.StreamWriter, content: Any, status: int = 200, headers: Any = None
+) -> bool:
+    """Send a reply with a length."""
+    data = content if isinstance(content, bytes) else None
+    if data is None:
+        data = (content if isinstance(content, str) else json.dumps(content)).encode()
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(data)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+    await writer.drain()
+    return True
