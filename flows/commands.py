@@ -58,6 +58,28 @@ COMMANDS = (
         is_flow=True,
     ),
     Command(
+        "retrain",
+        "Train a challenger on everything stored so far; it is promoted only if it is better.",
+        (
+            "llm4teach retrain",
+            "llm4teach retrain --retrain.start champion --retrain.confidence 0.99",
+            "llm4teach retrain --resume retrain-20261120-101500-a1b2",
+        ),
+        (*_STAGE, "collect", "pretrain", "finetune", "evaluate", "retrain"),
+        is_flow=True,
+    ),
+    Command(
+        "models",
+        "List champions, show how one came, promote a run's student by hand, or go back.",
+        (
+            "llm4teach models list",
+            "llm4teach models show --task LavaDoorKey",
+            'llm4teach models promote teach-20261120-101500-a1b2 --reason "first release"',
+            "llm4teach models rollback --task LavaDoorKey",
+        ),
+        ("task", "workspace"),
+    ),
+    Command(
         "compare",
         "Plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure.",
         (
@@ -110,6 +132,15 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     parsers["evaluate"].add_argument(
         "--from-run", metavar="RUN", help="run whose student to evaluate (default: the newest)"
     )
+    parsers["retrain"].add_argument(
+        "--resume",
+        metavar="RUN",
+        help="unfinished retrain run to go on with, from where it stopped",
+    )
+    models = parsers["models"]
+    models.add_argument("action", choices=("list", "show", "promote", "rollback"))
+    models.add_argument("run", nargs="?", metavar="RUN", help="run whose student to promote")
+    models.add_argument("--reason", default="by hand", help="kept with the decision")
     compare = parsers["compare"]
     compare.add_argument(
         "--seeds",

@@ -17,6 +17,7 @@ def label_states(
     task: str = "SimpleDoorKey",
     teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
     run_id: str | None = None,
+    all_runs: bool = False,
 ) -> dict[str, Any]:
     """Label every distinct state of the stored trajectories once and for all.
 
@@ -25,7 +26,8 @@ def label_states(
         task: whose trajectories.
         teacher: whom to ask, and how.
         run_id: run to join; then only its own trajectories count.
+        all_runs: those of every run count all the same.
     """
     with stages.opened("label", workspace, task, teacher, 0, join=run_id) as ctx:
-        stages.label(ctx, stages.trajectories(ctx, run_id))
+        stages.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
     return outcome(ctx)

@@ -40,6 +40,8 @@ def print_result(result: Mapping[str, Any]) -> None:
     if used:
         print(", ".join(used))
     print(f"run: {result['run_id']}")
+    if "decision" in result:
+        print(f"{result['decision']}: {result['decision_reason']}")
     if "report" in result:
         print(f"report: {result['report']}")
 

@@ -18,7 +18,7 @@ def verdict(ours: list[float], theirs: list[float], **options: Any) -> str:
 
 
 def test_by_hand() -> None:
-    """Of three equal differences one sign pattern in eight is as good; pairs that tie say nothing."""
+    """Of three equal differences one pattern of signs in eight is as good; ties say nothing."""
     assert sign_flip_p_value([0.5, 0.5, 0.5]) == pytest.approx(1 / 8)
     assert sign_flip_p_value([0.5, 0.0, 0.5, 0.0, 0.5]) == pytest.approx(1 / 8)
     # 1 + 2 - 3 = 0: of +-1 +-2 +-3 the sums 6, 4, 2, 0, 0 are at least 0

@@ -80,7 +80,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="event 1 is missing"):
         registry.champion()
     (tmp_path / "000001.json").write_text('{"number": 1, "who": "me"}')
-    with pytest.raises(DatasetError, match="000001.json is no event"):
+    with pytest.raises(DatasetError, match="is no event"):
         registry.champion()
     with pytest.raises(DatasetError, match="cannot read"):
         sha256_of(tmp_path / "none")
