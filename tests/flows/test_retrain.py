@@ -1,4 +1,4 @@
-"""Retraining end to end through the command line: the first champion, a challenger, the way back."""
+"""Retraining through the command line: the first champion, a challenger, and the way back."""
 
 from __future__ import annotations
 
