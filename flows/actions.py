@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     others = {
         "compare": _compare,
+        "export": _export,
         "models": _models,
         "report": _report,
         "sql": _sql,
@@ -85,6 +86,18 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     else:
         print(_read_text(str(folder / "comparison.md")))
         print(f"files: {folder}/comparison.md, .json, .png, .svg")
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.envs.registry import get_training_task
+    from llm4teach.flows.export import export
+    from llm4teach.flows.students import newest_student
+
+    workspace = Workspace(settings.workspace)
+    run_id = arguments.run or newest_student(workspace, get_training_task(settings.task))
+    output = Path(arguments.output) if arguments.output else None
+    print(*export(workspace, run_id, arguments.format, output), sep="\n")
 
 
 def _models(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -80,6 +80,15 @@ COMMANDS = (
         ("task", "workspace"),
     ),
     Command(
+        "export",
+        "Write a run's student for other programs, with a model card beside it.",
+        (
+            "llm4teach export",
+            "llm4teach export teach-20261120-101500-a1b2 --format onnx --output student.onnx",
+        ),
+        ("task", "workspace"),
+    ),
+    Command(
         "compare",
         "Plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure.",
         (
@@ -137,6 +146,13 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
         metavar="RUN",
         help="unfinished retrain run to go on with, from where it stopped",
     )
+    export = parsers["export"]
+    export.add_argument(
+        "run", nargs="?", metavar="RUN", help="whose student (default: the task's newest)"
+    )
+    formats = ("onnx", "torchscript")
+    export.add_argument("--format", choices=formats, default="onnx", help="(default: onnx)")
+    export.add_argument("-o", "--output", metavar="FILE", help="(default: in the run's folder)")
     models = parsers["models"]
     models.add_argument("action", choices=("list", "show", "promote", "rollback"))
     models.add_argument("run", nargs="?", metavar="RUN", help="run whose student to promote")
@@ -168,7 +184,7 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     sql = parsers["sql"]
     sql.add_argument("query", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
     sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
-    formats = ("table", "csv", "json", "parquet")
-    sql.add_argument("--format", choices=formats, default="table", help="(default: table)")
+    tables = ("table", "csv", "json", "parquet")
+    sql.add_argument("--format", choices=tables, default="table", help="(default: table)")
     sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
     parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")
