@@ -43,6 +43,10 @@ class Workspace:
         """Folder of a comparison's table and figure."""
         return self.root / "comparisons" / name
 
+    def registry(self, task: str) -> Path:
+        """Folder of a task's registry of champions."""
+        return self.root / "registry" / task
+
     def existing_run(self, run_id: str) -> Path:
         """Folder of a run that must be there.
 

@@ -18,6 +18,7 @@ _FLOWS = {
     "pretrain": "pretrain_student",
     "finetune": "finetune_student",
     "evaluate": "evaluate_student",
+    "retrain": "retrain",
 }
 
 
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     others = {
         "compare": _compare,
+        "export": _export,
+        "models": _models,
         "report": _report,
         "sql": _sql,
         "tasks": _tasks,
@@ -64,7 +67,7 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
             parameters[name] = run_id
     # Without a server to report to, a single stage need not wait for a temporary one.
     own_server = has_own_server()
-    as_flow = own_server or arguments.command == "teach"
+    as_flow = own_server or arguments.command in ("teach", "retrain")
     if as_flow and not own_server and sys.stderr.isatty() and not arguments.quiet:
         print("starting a temporary Prefect server …", file=sys.stderr)
     prepare_environment(workspace.root)
@@ -91,6 +94,45 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     else:
         print(_read_text(str(folder / "comparison.md")))
         print(f"files: {folder}/comparison.md, .json, .png, .svg")
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.envs.registry import get_training_task
+    from llm4teach.flows.export import export
+    from llm4teach.flows.students import newest_student
+
+    workspace = Workspace(settings.workspace)
+    run_id = arguments.run or newest_student(workspace, get_training_task(settings.task))
+    output = Path(arguments.output) if arguments.output else None
+    print(*export(workspace, run_id, arguments.format, output), sep="\n")
+
+
+def _models(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.flows import models
+    from llm4teach.flows.output import print_table
+
+    workspace = Workspace(settings.workspace)
+    if (arguments.action == "promote") != (arguments.run is not None):
+        example = "llm4teach models promote RUN"
+        raise ConfigError(f"promote, and nothing else, takes the run to promote: `{example}`")
+    if arguments.action in ("list", "show"):
+        listed = arguments.action == "list"
+        rows = (
+            models.list_models(workspace)
+            if listed
+            else models.show_models(workspace, settings.task)
+        )
+        print_table(rows)
+        if not rows:
+            print(f"no student was ever promoted in {workspace.root}")
+        return
+    if arguments.action == "promote":
+        event = models.promote(workspace, arguments.run, arguments.reason)
+    else:
+        event = models.rollback(workspace, settings.task, arguments.reason)
+    print(f"champion: {event.run_id} (before: {event.replaces or 'none'})")
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -63,6 +63,37 @@ COMMANDS = (
         is_flow=True,
     ),
     Command(
+        "retrain",
+        "Train a challenger on everything stored so far; it is promoted only if it is better.",
+        (
+            "llm4teach retrain",
+            "llm4teach retrain --retrain.start champion --retrain.confidence 0.99",
+            "llm4teach retrain --resume retrain-20261120-101500-a1b2",
+        ),
+        (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate", "retrain"),
+        is_flow=True,
+    ),
+    Command(
+        "models",
+        "List champions, show how one came, promote a run's student by hand, or go back.",
+        (
+            "llm4teach models list",
+            "llm4teach models show --task LavaDoorKey",
+            'llm4teach models promote teach-20261120-101500-a1b2 --reason "first release"',
+            "llm4teach models rollback --task LavaDoorKey",
+        ),
+        ("task", "workspace"),
+    ),
+    Command(
+        "export",
+        "Write a run's student for other programs, with a model card beside it.",
+        (
+            "llm4teach export",
+            "llm4teach export teach-20261120-101500-a1b2 --format onnx --output student.onnx",
+        ),
+        ("task", "workspace"),
+    ),
+    Command(
         "compare",
         "Plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure.",
         (
@@ -138,6 +169,22 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     parsers["evaluate"].add_argument(
         "--from-run", metavar="RUN", help="run whose student to evaluate (default: the newest)"
     )
+    parsers["retrain"].add_argument(
+        "--resume",
+        metavar="RUN",
+        help="unfinished retrain run to go on with, from where it stopped",
+    )
+    export = parsers["export"]
+    export.add_argument(
+        "run", nargs="?", metavar="RUN", help="whose student (default: the task's newest)"
+    )
+    formats = ("onnx", "torchscript")
+    export.add_argument("--format", choices=formats, default="onnx", help="(default: onnx)")
+    export.add_argument("-o", "--output", metavar="FILE", help="(default: in the run's folder)")
+    models = parsers["models"]
+    models.add_argument("action", choices=("list", "show", "promote", "rollback"))
+    models.add_argument("run", nargs="?", metavar="RUN", help="run whose student to promote")
+    models.add_argument("--reason", default="by hand", help="kept with the decision")
     compare = parsers["compare"]
     compare.add_argument(
         "--seeds",
@@ -165,8 +212,8 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     sql = parsers["sql"]
     sql.add_argument("query", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
     sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
-    formats = ("table", "csv", "json", "parquet")
-    sql.add_argument("--format", choices=formats, default="table", help="(default: table)")
+    tables = ("table", "csv", "json", "parquet")
+    sql.add_argument("--format", choices=tables, default="table", help="(default: table)")
     sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
     parsers["teacher"].add_argument("action", choices=("check",), help="what to do")
     parsers["teacher"].add_argument(

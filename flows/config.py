@@ -17,6 +17,7 @@ from llm4teach.student.config import (
     EvaluateConfig,
     FinetuneConfig,
     PretrainConfig,
+    RetrainConfig,
     ValidationConfig,
 )
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    retrain: RetrainConfig = RetrainConfig()
     validation: ValidationConfig = ValidationConfig()
 
 

@@ -19,6 +19,7 @@ def label_states(
     teacher: TeacherConfig = TeacherConfig(),  # noqa: B008  (frozen)
     label: LabelConfig = LabelConfig(),  # noqa: B008
     run_id: str | None = None,
+    all_runs: bool = False,
 ) -> dict[str, Any]:
     """Label every distinct state of the stored trajectories once and for all.
 
@@ -28,7 +29,8 @@ def label_states(
         teacher: whom to ask, and how.
         label: budget, prices, and how runs share the work.
         run_id: run to join, with its budget; then only its own trajectories count.
+        all_runs: those of every run count all the same.
     """
     with stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label) as ctx:
-        labelling.label(ctx, stages.trajectories(ctx, run_id))
+        labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
     return outcome(ctx)

@@ -116,7 +116,7 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
         asked.append(weighed)
         others.insert(0, ("weighed", teacher_policy(weighed), "sampled"))
-    episodes = _play(ctx, config, _students(ctx, from_run) + others)
+    episodes = play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     ctx.run.note(
         films=[film(ctx, episode, teacher) for episode in shown],
@@ -133,13 +133,13 @@ def evaluate_students(
     policies: Sequence[str] = ("student", "pretrained"),
 ) -> None:
     """Play the held-out episodes with a run's students alone; store every episode."""
-    _play(ctx, config, [c for c in _students(ctx, from_run) if c[0] in policies])
+    play(ctx, config, [c for c in _students(ctx, from_run) if c[0] in policies])
 
 
 def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
     """Play the held-out episodes with the teacher alone; store every episode."""
     policy = teacher_policy(ctx.live_teacher(ask=True))
-    _play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
+    play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
 
 
 def _students(ctx: Context, from_run: str) -> list[Contestant]:
@@ -154,9 +154,10 @@ def _students(ctx: Context, from_run: str) -> list[Contestant]:
     ]
 
 
-def _play(
-    ctx: Context, config: EvaluateConfig, contestants: list[Contestant]
+def play(
+    ctx: Context, config: EvaluateConfig, contestants: Sequence[Contestant]
 ) -> list[dict[str, Any]]:
+    """Let each play the held-out episodes; store every episode in the run, and return them."""
     rows: list[dict[str, Any]] = []
     with stage("evaluate", config.episodes * len(contestants), "episodes") as shown:
         for name, policy, mode in contestants:

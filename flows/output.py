@@ -42,6 +42,8 @@ def print_result(result: Mapping[str, Any]) -> None:
     if result.get("stopped_by"):
         print(f"stopped: {result['stopped_by']}; {result['states_left']} states are left")
     print(f"run: {result['run_id']}")
+    if "decision" in result:
+        print(f"{result['decision']}: {result['decision_reason']}")
     if "report" in result:
         print(f"report: {result['report']}")
 

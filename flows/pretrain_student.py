@@ -8,6 +8,7 @@ from prefect import flow
 
 from llm4teach.flows import stages
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.students import stored_student
 from llm4teach.student.config import PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -20,6 +21,8 @@ def pretrain_student(
     pretrain: PretrainConfig = PretrainConfig(),  # noqa: B008
     seed: int = 0,
     run_id: str | None = None,
+    all_runs: bool = False,
+    start_from: str | None = None,
 ) -> dict[str, Any]:
     """Train a new student on the stored trajectories and the teacher's stored advice.
 
@@ -30,9 +33,13 @@ def pretrain_student(
         pretrain: epochs, batch size, learning rate.
         seed: of everything random.
         run_id: run to join; then only its own trajectories count.
+        all_runs: those of every run count all the same.
+        start_from: run whose student's weights to start from, instead of fresh ones.
     """
     with stages.opened(
         "pretrain", workspace, task, teacher, seed, join=run_id, pretrain=pretrain
     ) as ctx:
-        stages.pretrain(ctx, pretrain, stages.trajectories(ctx, run_id))
+        start = stored_student(ctx.workspace, ctx.task, start_from) if start_from else None
+        found = stages.trajectories(ctx, None if all_runs else run_id)
+        stages.pretrain(ctx, pretrain, found, start)
     return outcome(ctx)

@@ -25,7 +25,13 @@ from llm4teach.flows.progress import stage
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.collect import Collector
-from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
+from llm4teach.student.config import (
+    CollectConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    RetrainConfig,
+)
 from llm4teach.student.distill import Steps, distil
 from llm4teach.student.leaders import Leader, OptionLeader, PolicyLeader
 from llm4teach.student.network import Student
@@ -49,6 +55,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "evaluate": EvaluateConfig,
+    "retrain": RetrainConfig,
 }
 
 
@@ -233,8 +240,16 @@ def collect(
     ctx.run.note(collect_steps=have + report.steps)
 
 
-def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -> Student:
-    """Distil the stored advice, weighed by its outcomes, into a new student, and store it."""
+def pretrain(
+    ctx: Context,
+    config: PretrainConfig,
+    trajectories: Trajectories,
+    start: Student | None = None,
+) -> Student:
+    """Distil the stored advice, weighed by its outcomes, into a student, and store it.
+
+    It is a new one, or has the weights of ``start``.
+    """
     t = trajectories.column("t")
     episode_ends = np.append(t[1:] != t[:-1] + 1, True)
     if config.outcome_temperature:
@@ -251,7 +266,7 @@ def pretrain(ctx: Context, config: PretrainConfig, trajectories: Trajectories) -
         terminated=trajectories.column("terminated"),
         segment_ends=episode_ends,
     )
-    student = new_student(ctx.task, ctx.seed)
+    student = start or new_student(ctx.task, ctx.seed)
     with stage("pretrain", config.epochs, "epochs") as shown:
 
         def on_epoch(step: int, values: dict[str, float]) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,11 +73,23 @@ class EvaluateConfig(_Settings):
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
 
 
+class RetrainConfig(_Settings):
+    """Retraining: where the challenger starts, and when it takes the champion's place."""
+
+    start: Literal["scratch", "champion"] = Field(
+        "scratch", description="weights that pretraining starts from"
+    )
+    mode: Mode = Field("sampled", description="how both play: sampled, greedy or argmax")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="of the paired test that the challenger is better"
+    )
+    margin: float = Field(
+        0.01, ge=0, description="loss of mean return that a cheaper student may bring"
+    )
+
+
 class ValidationConfig(_Settings):
     """Learning curves: episodes that are played on the way and that nothing learns from."""
 
     points: int = Field(20, ge=1, description="over the budget of env steps, at most")
     episodes: int = Field(100, ge=1, description="at each point at most; fewer while they are long")
-
-
-Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles

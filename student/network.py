@@ -96,11 +96,9 @@ class Student(nn.Module):
         x = F.embedding(codes, self._cell_table())  # (N, side^2, C)
         if self.marks is not None:
             x = x + self.marks(marks)
-        places = torch.arange(codes.shape[1], device=codes.device)
-        marker = (places == agent[:, None]).unsqueeze(-1)  # (N, side^2, 1)
-        x = x + marker * self.embedding.weight[-1]
+        x = x + _at(agent, codes.shape[1]).unsqueeze(-1) * self.embedding.weight[-1]
         side = math.isqrt(codes.shape[1])
-        return x.transpose(1, 2).reshape(len(x), -1, side, side)
+        return x.transpose(1, 2).reshape(x.shape[0], -1, side, side)
 
     def _cell_table(self) -> Tensor:
         """Embedding of every kind of cell, (OBJECTS * COLOURS * STATES, C): one lookup of three."""
@@ -175,14 +173,20 @@ def _cell_codes(cells: Tensor, agent: Tensor) -> Tensor:
     """
     objects, colours, states = cells[..., :3].long().unbind(-1)  # each (N, side^2)
     things = (objects >= FIRST_THING) & (objects <= LAST_THING)
-    held = torch.zeros_like(things).scatter_(1, agent[:, None], True)
+    held = _at(agent, cells.shape[1])
     rank = torch.where(objects == DOOR, 0, torch.where(held, 1, 2))  # (N, side^2)
-    place = torch.full((len(cells), COLOURS + 1), 3, dtype=torch.long, device=cells.device)
+    place = torch.full((cells.shape[0], COLOURS + 1), 3, dtype=torch.long, device=cells.device)
     place.scatter_reduce_(1, torch.where(things, colours, COLOURS), rank, "amin")
-    order = place[:, :COLOURS].argsort(stable=True, dim=1)  # (N, COLOURS): colours, first to last
-    numbers = order.argsort(1)  # (N, COLOURS): the number of each colour
+    # A colour's number is how many come before it; where places tie, the lower code does.
+    keys = place[:, :COLOURS] * COLOURS + torch.arange(COLOURS, device=cells.device)
+    numbers = (keys[:, None, :] < keys[:, :, None]).sum(2)  # (N, COLOURS)
     colours = torch.where(things, numbers.gather(1, colours), colours)
     return (objects * COLOURS + colours) * STATES + states
+
+
+def _at(agent: Tensor, cells: int) -> Tensor:
+    """Where each agent is, bool (N, cells)."""
+    return torch.arange(cells, device=agent.device) == agent[:, None]
 
 
 @cache

@@ -1,0 +1,113 @@
+"""Exporting a run's student: the file, and a model card that says what it is and whence it came."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llm4teach.analysis.summary import summary_table
+from llm4teach.datasets.parts import read_json, read_parquet, replacing
+from llm4teach.datasets.registry import sha256_of
+from llm4teach.datasets.runs import CHECKPOINT, CONFIG, EVALUATION, MANIFEST
+from llm4teach.datasets.schema import EVALUATIONS
+from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.envs.registry import get_task
+from llm4teach.envs.task import Observations, Task
+from llm4teach.envs.vector import EpisodeVector
+from llm4teach.student.checkpoint import load_student
+from llm4teach.student.export import SUFFIXES, Format, export_student
+
+CHECKED_ON = 512  # observations
+_LICENCES = {  # of the teachers' weights, as their publishers state them
+    "smollm2": "Apache-2.0",
+    "qwen2.5-coder-1.5b": "Apache-2.0",
+    "vicuna-33b": "LLaMA licence, non-commercial",
+    "handwritten": "none: written by people for this project",
+}
+
+
+def export(workspace: Workspace, run_id: str, kind: Format, output: Path | None) -> list[Path]:
+    """Write a run's student and its model card; return both paths.
+
+    Raises:
+        DatasetError: the run has no student, or the exported file does not answer like it.
+    """
+    folder = workspace.existing_run(run_id)
+    student, facts = load_student(folder / CHECKPOINT)
+    task = get_task(facts["task"])
+    path = output or folder / f"student{SUFFIXES[kind]}"
+    known: dict[str, Any] = {
+        **{name: facts[name] for name in ("task", "run_id", "after", "seed") if name in facts},
+        "action_names": list(task.action_names),
+        "observation_shape": list(task.observation_shape),
+        "checkpoint_sha256": sha256_of(folder / CHECKPOINT),
+    }
+    difference = export_student(student, path, kind, known, _played(task))
+    card = path.with_suffix(".md")
+    with replacing(card) as temporary:
+        temporary.write_text(_card(folder, path, known, difference), encoding="utf-8")
+    return [path, card]
+
+
+def _played(task: Task) -> Observations:
+    """Observations of episodes played at random, uint8 (CHECKED_ON, *observation_shape)."""
+    rng, n = np.random.default_rng(0), 16
+    envs = EpisodeVector(task, n, itertools.count())
+    seen = []
+    for _ in range(CHECKED_ON // n):
+        seen.append(envs.observations.copy())
+        envs.step(rng.integers(0, len(task.action_names), n))
+    return np.concatenate(seen)
+
+
+def _card(folder: Path, path: Path, known: dict[str, Any], difference: float) -> str:
+    complete = (folder / MANIFEST).exists()
+    content = read_json(folder / (MANIFEST if complete else CONFIG))
+    results = content.get("results", {})
+    teacher = results.get("teacher_id", "unknown")
+    licence = next((text for name, text in _LICENCES.items() if name in teacher), "see its model")
+    steps = {name: results.get(name, 0) for name in ("collect_steps", "finetune_steps")}
+    tokens = results.get("prompt_tokens", 0) + results.get("completion_tokens", 0)
+    shape = " x ".join(map(str, known["observation_shape"]))
+    lines = [
+        f"# Student of {known['task']}",
+        "",
+        f"A small policy that an LLM taught and that plays without it. File: `{path.name}`, "
+        f"{path.stat().st_size:,} bytes.",
+        "",
+        f"- Input: observations, uint8 (N, {shape}). Output: probabilities of "
+        f"{', '.join(known['action_names'])}; and values.",
+        f"- Run: {known['run_id']}, after {known.get('after', '?')}, seed {known.get('seed')}, "
+        f"{content.get('created_at', '')}; checkpoint sha256 {known['checkpoint_sha256']}.",
+        f"- Teacher: {teacher}, prompt version {results.get('prompt_version') or 'none'}; "
+        f"{results.get('questions', 0)} questions, {tokens:,} tokens. "
+        f"Licence of its weights: {licence}.",
+        f"- Data: {steps['collect_steps']:,} env steps collected, {steps['finetune_steps']:,} "
+        "fine-tuned.",
+        f"- Checked against the original on {CHECKED_ON} observations: probabilities differ by at "
+        f"most {difference:.1g}.",
+        "",
+        "## Evaluation",
+        "",
+        *_evaluation(folder),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _evaluation(folder: Path) -> list[str]:
+    try:
+        rows = summary_table(read_parquet(folder / EVALUATION, EVALUATIONS))
+    except DatasetError:
+        return ["Not evaluated."]
+    lines = ["| policy | mode | held-out episodes | success [95%] |", "| --- | --- | ---: | ---: |"]
+    for row in rows:
+        interval = f"[{row['success_low']:.1%}, {row['success_high']:.1%}]"
+        lines.append(
+            f"| {row['policy']} | {row['mode']} | {row['episodes']} "
+            f"| {row['success_rate']:.1%} {interval} |"
+        )
+    return lines
