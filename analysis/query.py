@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from llm4teach.analysis.views import dataset, runs_table, stored_tables
+from llm4teach.analysis.named_queries import QueryError, named_query
+from llm4teach.analysis.views import runs_table, stored_tables, view
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
-VIEWS = ("trajectories", "states", "advice", "runs", "metrics", "evaluations")
+VIEWS = (
+    "trajectories",
+    "states",
+    "advice",
+    "runs",
+    "metrics",
+    "outcomes",
+    "evaluations",
+    "agreement",
+)
 
 _SETTINGS = (
     "SET python_enable_replacements = false",  # else a table name could name a Python variable
     "SET temp_directory = ''",  # a query that outgrows the memory fails, and leaves no files
-    "SET enable_external_access = false",
 )
+_NO_EXTERNAL_ACCESS = "SET enable_external_access = false"
 # The last 20 characters of a run id are its time and four digits; its kind stands before them.
 _STATES = """
     CREATE TEMP VIEW states AS
@@ -39,19 +50,24 @@ _RUNS = """
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what DuckDB makes of a PIVOT
 
 
-class QueryError(ValueError):
-    """A query that cannot be answered; the message says why and what to do."""
-
-
-def connect(workspace: Workspace | str | Path) -> duckdb.DuckDBPyConnection:
+def connect(
+    workspace: Workspace | str | Path, *, allow_external: bool = False
+) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with the views `VIEWS`, all of them there even without data.
 
-    A view covers the files that are there now. ``trajectories`` has the column ``task`` beside its
-    stored ones, ``advice`` has ``family`` and ``teacher`` (its folder), ``states`` has one row for
-    each task and state_key, ``runs`` one for each run (status: complete, unfinished or damaged).
+    ``trajectories``, ``states``, ``advice`` and ``runs`` cover the files that are there now; the
+    others, whose files a run replaces while it goes on, are read anew by each query.
+    ``trajectories`` has the column ``task`` beside its stored ones, ``advice`` has ``family`` and
+    ``teacher`` (its folder), ``states`` has one row for each task and state_key, ``runs`` one for
+    each run (status: complete, unfinished or damaged).
 
-    The connection reaches no file and its settings are locked. What one creates in it stands in
-    memory and is gone with it.
+    The workspace is never written to. The connection reaches no file and its settings are locked;
+    what one creates in it stands in memory and is gone with it.
+
+    Args:
+        workspace: to look at.
+        allow_external: let statements reach other files and the network, for reading *and
+            writing*, as any DuckDB connection does.
 
     Raises:
         QueryError: the workspace does not exist.
@@ -60,10 +76,10 @@ def connect(workspace: Workspace | str | Path) -> duckdb.DuckDBPyConnection:
     if not workspace.root.is_dir():
         raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
     connection = duckdb.connect(":memory:")
-    for statement in _SETTINGS:
+    for statement in (*_SETTINGS, *([] if allow_external else [_NO_EXTERNAL_ACCESS])):
         connection.execute(statement)
     for name, (table, paths) in stored_tables(workspace).items():
-        connection.register(name, dataset(workspace, table, paths))
+        connection.register(name, view(workspace, name, table, paths))
     connection.execute(_STATES)
     connection.register("_runs", runs_table(workspace))
     connection.execute(_RUNS)
@@ -72,14 +88,38 @@ def connect(workspace: Workspace | str | Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def run_sql(workspace: Workspace | str | Path, sql: str) -> pa.Table:
+def run_query(
+    workspace: Workspace | str | Path, name: str, parameters: Mapping[str, str] | None = None
+) -> pa.Table:
+    """Answer a question of the library; see `named_queries`.
+
+    Raises:
+        QueryError: there is no such query, its parameters are wrong, or a file is damaged.
+    """
+    query = named_query(name)
+    return run_sql(workspace, query.sql, query.bind(parameters or {}))
+
+
+def run_sql(
+    workspace: Workspace | str | Path,
+    sql: str,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    allow_external: bool = False,
+) -> pa.Table:
     """Answer one question: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, PIVOT or EXPLAIN.
+
+    Args:
+        workspace: to ask about.
+        sql: one statement.
+        parameters: values of ``$name`` in it, all of them text; they are bound, never pasted in.
+        allow_external: let the question read other files too (``read_csv('…')``).
 
     Raises:
         QueryError: the SQL is wrong or no question, or a file that it needs is damaged.
     """
     workspace = _workspace(workspace)
-    with connect(workspace) as connection:
+    with connect(workspace, allow_external=allow_external) as connection:
         try:
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1:
@@ -89,10 +129,25 @@ def run_sql(workspace: Workspace | str | Path, sql: str) -> pa.Table:
                     f"this is a {kind} statement; only questions are answered (SELECT, FROM, WITH, "
                     "DESCRIBE, SUMMARIZE, SHOW, PIVOT, EXPLAIN), and nothing is ever changed"
                 )
-            return connection.sql(sql).to_arrow_table()
+            if wrong := _parameters_problem(statements[0], parameters or {}):
+                raise QueryError(wrong)
+            return connection.sql(
+                sql, params=dict(parameters) if parameters else None
+            ).to_arrow_table()
         except duckdb.Error as error:
             message = _damaged_file(workspace, str(error)) or _explain(str(error))
             raise QueryError(message) from None
+
+
+def _parameters_problem(statement: duckdb.Statement, given: Mapping[str, str]) -> str:
+    """What is wrong with the parameters; "" if nothing is."""
+    wanted = set(statement.named_parameters)
+    if missing := sorted(wanted - given.keys()):
+        return f"the SQL has the parameter ${missing[0]}; give it with --param {missing[0]}=…"
+    if unknown := sorted(given.keys() - wanted):
+        has = ", ".join(f"${name}" for name in sorted(wanted)) or "none"
+        return f"the SQL has no parameter ${unknown[0]}, it has: {has}"
+    return ""
 
 
 def _workspace(workspace: Workspace | str | Path) -> Workspace:

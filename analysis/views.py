@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import part_paths, read_json
-from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
+from llm4teach.datasets.parts import part_paths, read_json, read_parquet
+from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 RUNS = pa.schema(
@@ -44,11 +45,52 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]
         "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
         "outcomes": (schema.OUTCOMES, sorted(runs.glob(f"*/{OUTCOMES}"))),
         "evaluations": (schema.EVALUATIONS, sorted(runs.glob(f"*/{EVALUATION}"))),
+        "agreement": (schema.AGREEMENT, sorted(runs.glob(f"*/{AGREEMENT}"))),
     }
 
 
 def _before(table: pa.Schema, *columns: str) -> pa.Schema:
     return pa.schema([*(pa.field(c, pa.string()) for c in columns), *table], table.metadata)
+
+
+def view(workspace: Workspace, name: str, table: pa.Schema, paths: list[Path]) -> Any:
+    """What DuckDB is given for a stored table: parts never change, a run's own files do."""
+    if name in ("trajectories", "advice"):
+        return dataset(workspace, table, paths)
+    return _ReadAnew(workspace, name)
+
+
+class _ReadAnew:
+    """A table whose files are found and read at every scan, each through one open file.
+
+    Arrow's datasets keep what they know of a file and open it again, which fails where a run has
+    put a new one in its place.
+    """
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self._workspace, self._name = workspace, name
+        self._schema = stored_tables(workspace)[name][0]
+
+    def __arrow_c_schema__(self) -> Any:
+        return self._schema.remove_metadata().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        plain = self._schema.remove_metadata()
+        return pa.RecordBatchReader.from_batches(plain, self._batches()).__arrow_c_stream__()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        table, paths = stored_tables(self._workspace)[self._name]
+        for path in paths:
+            try:
+                found = read_parquet(path, table)
+            except DatasetError:
+                if path.exists():
+                    raise
+                continue  # the run was given up in this moment
+            missing = [f.name for f in table if f.name not in found.column_names]
+            for column in missing:  # an earlier schema version
+                found = found.append_column(column, pa.nulls(len(found), table.field(column).type))
+            yield from found.select(table.names).cast(table).to_batches()
 
 
 def dataset(workspace: Workspace, table: pa.Schema, paths: list[Path]) -> ds.Dataset:
