@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm4teach.flows.arguments import Command, Parser, positive
+from llm4teach.flows.sql_command import add_sql_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -80,6 +81,9 @@ COMMANDS = (
             'llm4teach sql "SHOW TABLES"',
             'llm4teach sql "SELECT state_text, options, entropy FROM advice ORDER BY entropy"',
             "llm4teach sql -f question.sql --format csv --output answer.csv",
+            "llm4teach sql --list",
+            "llm4teach sql --query disagreement --param a=embedded --param b=recorded",
+            "llm4teach sql --shell",
         ),
         ("workspace",),
     ),
@@ -134,10 +138,5 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )
-    sql = parsers["sql"]
-    sql.add_argument("query", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
-    sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
-    formats = ("table", "csv", "json", "parquet")
-    sql.add_argument("--format", choices=formats, default="table", help="(default: table)")
-    sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
+    add_sql_arguments(parsers["sql"])
     parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")
