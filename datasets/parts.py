@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llm4teach.datasets.compacted import current_parts
 from llm4teach.datasets.workspace import DatasetError
 
 PART_GLOB = "part-*.parquet"
@@ -101,8 +102,8 @@ def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = 
 
 
 def part_paths(folder: Path) -> list[Path]:
-    """Every part below a dataset folder, in a stable order."""
-    return sorted(folder.rglob(PART_GLOB)) if folder.is_dir() else []
+    """Every part below a dataset folder that counts, in a stable order; see `compacted`."""
+    return current_parts(folder, PART_GLOB)
 
 
 def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from llm4teach.flows.arguments import given_settings
+from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import Settings, load_settings
 from llm4teach.flows.sql_command import run_sql_command
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         "compare": _compare,
         "report": _report,
         "sql": run_sql_command,
+        "compact": run_compact_command,
         "tasks": _tasks,
         "teachers": _teachers,
     }

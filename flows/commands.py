@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm4teach.flows.arguments import Command, Parser, positive
+from llm4teach.flows.compact_command import add_compact_arguments
 from llm4teach.flows.sql_command import add_sql_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
@@ -87,6 +88,12 @@ COMMANDS = (
         ),
         ("workspace",),
     ),
+    Command(
+        "compact",
+        "Rewrite many small Parquet parts into few, while others may read and write.",
+        ("llm4teach compact", "llm4teach compact --grace 0"),
+        ("workspace",),
+    ),
     Command("tasks", "List the tasks.", ("llm4teach tasks",)),
     Command(
         "teachers",
@@ -139,4 +146,5 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )
     add_sql_arguments(parsers["sql"])
+    add_compact_arguments(parsers["compact"])
     parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")

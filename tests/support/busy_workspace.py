@@ -70,3 +70,56 @@ def write_a_run(root: Path, stop: Event) -> None:
         )
         run.note(episodes=number)
         number += 1
+
+
+def write_parts(root: Path, stop: Event, written: Any) -> None:
+    """Append episodes and advice, part by part; ``written`` counts what readers must see."""
+    workspace = Workspace(root)
+    store = advice_store(workspace)
+    number = written.value
+    while not stop.is_set():
+        write_one_episode(workspace, number)
+        advise(store, number, 1)
+        number += 1
+        written.value = number
+
+
+def read_all_the_while(root: Path, stop: Event, written: Any, results: Any) -> None:
+    """Read by every way there is; report the number of readings, or the first thing wrong."""
+    from llm4teach.analysis.query import run_sql
+    from llm4teach.datasets.trajectories import read_steps
+
+    workspace, readings = Workspace(root), 0
+    ways = {
+        "trajectories": lambda: (
+            read_steps(workspace.trajectories(TASK), SHAPE).column("episode_id")[::STEPS].tolist()
+        ),
+        "store": lambda: sorted(
+            int(row["state_key"].removeprefix("state")) for row in advice_store(workspace).rows()
+        ),
+        "sql steps": lambda: [
+            row["episode_id"]
+            for row in run_sql(
+                workspace,
+                "SELECT episode_id, count(*) AS n FROM trajectories GROUP BY 1 "
+                f"HAVING n = {STEPS} ORDER BY 1",
+            ).to_pylist()
+        ],
+        "sql advice": lambda: [
+            int(row["state_key"].removeprefix("state"))
+            for row in run_sql(workspace, "SELECT state_key FROM advice ORDER BY 1").to_pylist()
+        ],
+    }
+    try:
+        while not stop.is_set():
+            for name, way in ways.items():
+                least = written.value
+                found = way()
+                wanted = list(range(len(found)))
+                assert found == wanted, f"{name}: {found[:50]} … of {len(found)}"
+                assert len(found) >= least, f"{name}: {len(found)} of at least {least}"
+                readings += 1
+    except Exception as error:
+        results.put(f"{type(error).__name__}: {error}")
+        return
+    results.put(readings)
