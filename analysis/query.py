@@ -1,7 +1,7 @@
 """SQL over a workspace: read-only views of its Parquet and JSON files, in DuckDB.
 
-The files reach DuckDB as Arrow datasets. DuckDB itself therefore needs access to no file and gets
-none, so that no statement, however it is written, reads or writes anything but the views.
+DuckDB itself gets access to no file, so that no statement, however it is written, reads or writes
+anything but the views: parts it reads through `part_files`, all else comes to it as Arrow data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import duckdb
 import pyarrow as pa
 
 from llm4teach.analysis.named_queries import QueryError, named_query
-from llm4teach.analysis.views import runs_table, stored_tables, view
+from llm4teach.analysis.part_files import PROTOCOL, PartFiles, create_part_view
+from llm4teach.analysis.views import FOLDERS, ReadAnew, dataset, runs_table, stored_tables
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
@@ -34,7 +35,10 @@ _SETTINGS = (
     "SET python_enable_replacements = false",  # else a table name could name a Python variable
     "SET temp_directory = ''",  # a query that outgrows the memory fails, and leaves no files
 )
-_NO_EXTERNAL_ACCESS = "SET enable_external_access = false"
+_NO_EXTERNAL_ACCESS = (
+    f"SET allowed_directories = ['{PROTOCOL}://']",
+    "SET enable_external_access = false",
+)
 # The last 20 characters of a run id are its time and four digits; its kind stands before them.
 _STATES = """
     CREATE TEMP VIEW states AS
@@ -47,6 +51,15 @@ _RUNS = """
     CREATE TEMP TABLE runs AS
     SELECT * REPLACE (config::JSON AS config, results::JSON AS results) FROM _runs
 """
+_WRONG_SQL = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.OutOfMemoryException,
+    duckdb.PermissionException,
+)
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what DuckDB makes of a PIVOT
 
 
@@ -76,15 +89,25 @@ def connect(
     if not workspace.root.is_dir():
         raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
     connection = duckdb.connect(":memory:")
-    for statement in (*_SETTINGS, *([] if allow_external else [_NO_EXTERNAL_ACCESS])):
+    for statement in (*_SETTINGS, *(() if allow_external else _NO_EXTERNAL_ACCESS)):
         connection.execute(statement)
-    for name, (table, paths) in stored_tables(workspace).items():
-        connection.register(name, view(workspace, name, table, paths))
+    tables = stored_tables(workspace)
+    parts = [path for name in FOLDERS for path in tables[name][1]]
+    connection.register_filesystem(PartFiles(workspace.root, parts))
+    for name, (table, paths) in tables.items():
+        if name not in FOLDERS:
+            connection.register(name, ReadAnew(workspace, name))
+            continue
+        try:
+            create_part_view(connection, name, table, workspace.root, paths, FOLDERS[name])
+        except duckdb.Error:  # a part is damaged: only who asks for this table shall be told
+            connection.register(name, dataset(workspace, table, paths))
     connection.execute(_STATES)
     connection.register("_runs", runs_table(workspace))
     connection.execute(_RUNS)
     connection.unregister("_runs")
-    connection.execute("SET lock_configuration = true")
+    if not allow_external:
+        connection.execute("SET lock_configuration = true")
     return connection
 
 
@@ -135,7 +158,7 @@ def run_sql(
                 sql, params=dict(parameters) if parameters else None
             ).to_arrow_table()
         except duckdb.Error as error:
-            message = _damaged_file(workspace, str(error)) or _explain(str(error))
+            message = _damaged_file(workspace, error) or _explain(str(error))
             raise QueryError(message) from None
 
 
@@ -154,16 +177,16 @@ def _workspace(workspace: Workspace | str | Path) -> Workspace:
     return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
 
 
-def _damaged_file(workspace: Workspace, message: str) -> str:
-    """What is wrong with the file that Arrow could not read; "" if all can be read."""
-    if "reading the stream" not in message:  # DuckDB's words for an error in a registered dataset
+def _damaged_file(workspace: Workspace, error: duckdb.Error) -> str:
+    """What is wrong with the file that could not be read; "" if it is the SQL that is wrong."""
+    if isinstance(error, _WRONG_SQL):
         return ""
     for table, paths in stored_tables(workspace).values():
         for path in paths:
             try:
                 read_parquet(path, table.with_metadata({b"schema_version": b"1000"}))
-            except DatasetError as error:
-                return str(error)
+            except DatasetError as damage:
+                return str(damage)
     return ""
 
 

@@ -17,6 +17,11 @@ from llm4teach.datasets.parts import part_paths, read_json, read_parquet
 from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
+# Tables in parts that never change, and their columns that come from folders ``key=value``.
+FOLDERS = {
+    "trajectories": {"task": "task"},
+    "advice": {"task": "family", "teacher": "teacher"},  # it belongs to a family of tasks
+}
 RUNS = pa.schema(
     [
         ("run_id", pa.string()),
@@ -37,9 +42,12 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]
     steps = steps.set(observation, pa.field("observation", pa.binary()))  # its size is the task's
     runs = workspace.root / "runs"
     return {
-        "trajectories": (_before(steps, "task"), part_paths(workspace.root / "trajectories")),
+        "trajectories": (
+            _before(steps, *FOLDERS["trajectories"].values()),
+            part_paths(workspace.root / "trajectories"),
+        ),
         "advice": (
-            _before(schema.ADVICE, "family", "teacher"),
+            _before(schema.ADVICE, *FOLDERS["advice"].values()),
             part_paths(workspace.root / "advice"),
         ),
         "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
@@ -53,14 +61,7 @@ def _before(table: pa.Schema, *columns: str) -> pa.Schema:
     return pa.schema([*(pa.field(c, pa.string()) for c in columns), *table], table.metadata)
 
 
-def view(workspace: Workspace, name: str, table: pa.Schema, paths: list[Path]) -> Any:
-    """What DuckDB is given for a stored table: parts never change, a run's own files do."""
-    if name in ("trajectories", "advice"):
-        return dataset(workspace, table, paths)
-    return _ReadAnew(workspace, name)
-
-
-class _ReadAnew:
+class ReadAnew:
     """A table whose files are found and read at every scan, each through one open file.
 
     Arrow's datasets keep what they know of a file and open it again, which fails where a run has
