@@ -11,6 +11,7 @@ from llm4teach.flows.arguments import given_settings
 from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import Settings, load_settings
 from llm4teach.flows.sql_command import run_sql_command
+from llm4teach.flows.teacher_command import run_teacher_command
 
 _FLOWS = {
     "teach": "teach",
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         "sql": run_sql_command,
         "compact": run_compact_command,
         "tasks": _tasks,
+        "teacher": run_teacher_command,
         "teachers": _teachers,
     }
     others[arguments.command](arguments, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llm4teach.flows.arguments import Command, Parser, positive
 from llm4teach.flows.compact_command import add_compact_arguments
 from llm4teach.flows.sql_command import add_sql_arguments
+from llm4teach.flows.teacher_command import add_teacher_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -94,6 +95,12 @@ COMMANDS = (
         ("llm4teach compact", "llm4teach compact --grace 0"),
         ("workspace",),
     ),
+    Command(
+        "teacher",
+        "Judge the teachers by their stored advice, before any training; nothing is asked.",
+        ("llm4teach teacher report", "llm4teach teacher report --task LavaDoorKey --no-fqe"),
+        ("task", "workspace", "seed", "evaluate"),
+    ),
     Command("tasks", "List the tasks.", ("llm4teach tasks",)),
     Command(
         "teachers",
@@ -147,4 +154,5 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     )
     add_sql_arguments(parsers["sql"])
     add_compact_arguments(parsers["compact"])
+    add_teacher_arguments(parsers["teacher"])
     parsers["teachers"].add_argument("--fetch", metavar="MODEL", help="download a model's weights")
