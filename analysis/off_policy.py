@@ -20,6 +20,7 @@ from llm4teach.datasets.trajectories import Trajectories
 from llm4teach.envs.task import Observations
 from llm4teach.student.policies import Policy
 
+_TARGET_UPDATE = 20  # gradient steps; with d3rlpy's 100 rewards at the end hardly reach the start
 _CODES = 16  # values that a channel of an observation can have
 
 
@@ -173,7 +174,10 @@ def fitted_q_evaluation(
         fqe = d3rlpy.ope.DiscreteFQE(
             algo=SimpleNamespace(impl=_Chooser(policy, rng)),  # type: ignore[arg-type]
             config=d3rlpy.ope.FQEConfig(
-                learning_rate=1e-3, gamma=gamma, encoder_factory=OneHotFactory(codes=_CODES)
+                learning_rate=1e-3,
+                gamma=gamma,
+                target_update_interval=_TARGET_UPDATE,
+                encoder_factory=OneHotFactory(codes=_CODES),
             ),
         )
         fqe.fit(

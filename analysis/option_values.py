@@ -65,15 +65,16 @@ class OptionValues:
 def guided_policy(task: Task, mixture: Callable[[State], Mixture]) -> Policy:
     """Return the policy of the options that ``mixture`` gives; any action where none can act."""
     known: dict[int, int] = {}
-    mixtures: list[Mixture] = []
+    mixtures: tuple[Mixture, ...] = ()  # one tuple as long as it does: grounding looks at it once
 
     def act(observations: Observations) -> NDArray[np.float32]:
+        nonlocal mixtures
         ids = task.identify(observations)  # (N,)
         for state_id in set(ids.tolist()) - known.keys():
             known[state_id] = len(mixtures)
-            mixtures.append(mixture(task.state(state_id)))
+            mixtures += (mixture(task.state(state_id)),)
         which = np.array([known[i] for i in ids.tolist()], np.int64)
-        probs = task.ground(observations, tuple(mixtures), which)  # (N, n_actions)
+        probs = task.ground(observations, mixtures, which)  # (N, n_actions)
         probs[probs.sum(1) == 0] = 1 / probs.shape[1]
         return probs
 

@@ -71,7 +71,7 @@ def stored_teachers(workspace: Workspace, family: str) -> list[StoredTeacher]:
             for key, row in rows.items()
             if row["status"] == "ok" and row["options"]
         }
-        label = next(  # the shortest that tells it from the others; the last one always does
+        label = next(  # the shortest that no other has; the last one always is
             name
             for i, name in enumerate(names[teacher_id, version])
             if [n[i] for n in names.values()].count(name) == 1
