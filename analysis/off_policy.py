@@ -128,8 +128,9 @@ def fitted_q_evaluation(
 ) -> float | None:
     """Estimate a policy's discounted return by d3rlpy's DiscreteFQE (Le et al., arXiv 1903.08738).
 
-    It tells bad policies from good ones; close ones it does not rank. Targets take an action drawn
-    from the policy in the next observation.
+    It may tell bad policies from good ones; close ones it does not rank, and with few or long
+    episodes it can be far off. Targets take an action drawn from the policy in the next
+    observation.
 
     Args:
         logged: what was played.

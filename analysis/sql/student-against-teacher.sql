@@ -14,11 +14,11 @@ WITH played AS (
 ),
 student AS (FROM played WHERE policy = 'student'),
 teacher AS (FROM played WHERE policy = 'teacher')
-SELECT s.task, s.state_text, s.differs, s.kl,
-       s.return_after AS student_return, t.return_after AS teacher_return,
+SELECT s.task, s.state_text, s.differs,
        CASE WHEN s.return_after >= t.return_after + $margin::DOUBLE THEN 'student'
             WHEN t.return_after >= s.return_after + $margin::DOUBLE THEN 'teacher'
             ELSE 'neither' END AS "right",
+       s.return_after AS student_return, t.return_after AS teacher_return, s.kl,
        s.steps AS student_steps, t.steps AS teacher_steps, s.run_id, s.state_key
 FROM student AS s
 JOIN teacher AS t USING (run_id, task, state_key)

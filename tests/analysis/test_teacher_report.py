@@ -23,6 +23,8 @@ from llm4teach.student.collect import Collector
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.leaders import OptionLeader
 
+from .test_report_in_browser import BROWSER, Browser
+
 TASK = get_task("SimpleDoorKey")
 EVALUATE = EvaluateConfig(episodes=100)
 
@@ -160,6 +162,31 @@ def test_the_page_is_whole_and_fetches_nothing(workspace: Workspace, found: dict
     assert json.loads((path.parent / "diagnostics.json").read_text()) == json.loads(
         json.dumps(found)
     )
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
+@pytest.mark.parametrize("width", [360, 1100])
+def test_a_browser_shows_it_on_a_phone_too(
+    workspace: Workspace, found: dict[str, Any], tmp_path: Path, width: int
+) -> None:
+    browser = Browser(tmp_path)
+    try:
+        browser.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        browser.open(write_teacher_report(workspace, found, "llm4teach teacher report"))
+        complaints = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+        assert [event for event in browser.events if event["method"] in complaints] == []
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = "[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().height)"
+        heights = browser.evaluate(boxes)
+        assert len(heights) == 3 and all(height > 50 for height in heights)
+    finally:
+        browser.close()
 
 
 def test_without_trajectories_there_are_no_estimates(workspace: Workspace, tmp_path: Path) -> None:

@@ -84,12 +84,12 @@ def write_parts(root: Path, stop: Event, written: Any) -> None:
         written.value = number
 
 
-def read_all_the_while(root: Path, stop: Event, written: Any, results: Any) -> None:
-    """Read by every way there is; report the number of readings, or the first thing wrong."""
+def read_all_the_while(root: Path, stop: Event, written: Any, readings: Any, results: Any) -> None:
+    """Read by every way there is, counting ``readings``; report what is wrong, "" if nothing is."""
     from llm4teach.analysis.query import run_sql
     from llm4teach.datasets.trajectories import read_steps
 
-    workspace, readings = Workspace(root), 0
+    workspace = Workspace(root)
     ways = {
         "trajectories": lambda: (
             read_steps(workspace.trajectories(TASK), SHAPE).column("episode_id")[::STEPS].tolist()
@@ -118,8 +118,8 @@ def read_all_the_while(root: Path, stop: Event, written: Any, results: Any) -> N
                 wanted = list(range(len(found)))
                 assert found == wanted, f"{name}: {found[:50]} … of {len(found)}"
                 assert len(found) >= least, f"{name}: {len(found)} of at least {least}"
-                readings += 1
+                readings.value += 1
     except Exception as error:
         results.put(f"{type(error).__name__}: {error}")
         return
-    results.put(readings)
+    results.put("")
