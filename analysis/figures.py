@@ -13,16 +13,16 @@ from llm4teach.analysis.summary import SummaryRow
 
 # Colours that matplotlib writes, and the page's variables that replace them, so that one figure
 # does for light, dark and print.
-_INK, _FAINT, _LINE, _STUDENT, _TEACHER, _RANDOM = (f"#0{i}0{i}0{i}" for i in range(1, 7))
+INK, FAINT, LINE, STUDENT, TEACHER, RANDOM = (f"#0{i}0{i}0{i}" for i in range(1, 7))
 _VARIABLES = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--faint)",
-    _LINE: "var(--line)",
-    _STUDENT: "var(--student)",
-    _TEACHER: "var(--teacher)",
-    _RANDOM: "var(--random)",
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
+    LINE: "var(--line)",
+    STUDENT: "var(--student)",
+    TEACHER: "var(--teacher)",
+    RANDOM: "var(--random)",
 }
-_COLOUR_OF = {"student": _STUDENT, "teacher": _TEACHER, "random": _RANDOM}
+_COLOUR_OF = {"student": STUDENT, "teacher": TEACHER, "random": RANDOM}
 
 
 def style(ink: str, faint: str, line: str) -> Any:
@@ -50,7 +50,9 @@ def style(ink: str, faint: str, line: str) -> Any:
     }
 
 
-def _draw(width: float, height: float, salt: str, alt: str, draw: Callable[[Any], None]) -> Markup:
+def draw_svg(
+    width: float, height: float, salt: str, alt: str, draw: Callable[[Any], None]
+) -> Markup:
     """Let ``draw`` fill axes (inches) and return the <svg> element: themed, scalable, with a text.
 
     ``salt`` keeps the ids of several figures on one page apart.
@@ -60,7 +62,7 @@ def _draw(width: float, height: float, salt: str, alt: str, draw: Callable[[Any]
     from matplotlib.figure import Figure
 
     stream = StringIO()
-    with matplotlib.rc_context({**style(_INK, _FAINT, _LINE), "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**style(INK, FAINT, LINE), "svg.hashsalt": salt}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
@@ -84,11 +86,11 @@ def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
 
     def draw(axes: Any) -> None:
         for place, row in enumerate(rows):
-            colour = _COLOUR_OF.get(row["policy"], _INK)
+            colour = _COLOUR_OF.get(row["policy"], INK)
             low, high = 100 * row["success_low"], 100 * row["success_high"]
             axes.plot([low, high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * row["success_rate"], place, "o", color=colour, markersize=6)
-        axes.set_yticks(range(len(rows)), names, color=_INK)
+        axes.set_yticks(range(len(rows)), names, color=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(-2, 102)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}%")
@@ -101,7 +103,7 @@ def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
         for name, row in zip(names, rows, strict=True)
     )
     alt = f"Success rates with 95% intervals. {told}."
-    return _draw(4.6, 0.5 + 0.28 * len(rows), "intervals", alt, draw)
+    return draw_svg(4.6, 0.5 + 0.28 * len(rows), "intervals", alt, draw)
 
 
 def curve_figure(
@@ -120,10 +122,10 @@ def curve_figure(
     def draw(axes: Any) -> None:
         if band is not None:
             low, high = ([scale * edge[side] for edge in band] for side in (0, 1))
-            axes.fill_between(x, low, high, color=_STUDENT, alpha=0.18, linewidth=0)
-        axes.plot(x, values, color=_STUDENT, marker="o" if len(x) < 3 else None, markersize=4)
+            axes.fill_between(x, low, high, color=STUDENT, alpha=0.18, linewidth=0)
+        axes.plot(x, values, color=STUDENT, marker="o" if len(x) < 3 else None, markersize=4)
         if reference is not None:
-            axes.axhline(scale * reference, color=_TEACHER, linewidth=1.4, linestyle=(0, (5, 3)))
+            axes.axhline(scale * reference, color=TEACHER, linewidth=1.4, linestyle=(0, (5, 3)))
         axes.set_title(title)
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
@@ -133,7 +135,7 @@ def curve_figure(
 
     unit = "%" if percent else ""
     first, last = (f"{values[i]:.3g}{unit} at {x[i]:,}" for i in (0, -1))
-    return _draw(3.9, 2.35, title, f"{title}: from {first} to {last} {x_label}.", draw)
+    return draw_svg(3.9, 2.35, title, f"{title}: from {first} to {last} {x_label}.", draw)
 
 
 def short_number(value: float) -> str:

@@ -61,7 +61,7 @@ def write_report(
     teacher_success = next(of_teacher, None)
     advice = content.advice_view(_advice(workspace, results))
     page = (
-        _environment()
+        page_environment()
         .get_template("report.html")
         .render(
             run_id=run_id,
@@ -93,7 +93,8 @@ def write_report(
     return path
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return the templates' environment, with the filters that they use."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,  # a model's words stand on this page

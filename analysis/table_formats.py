@@ -1,4 +1,4 @@
-"""Tables for people and programs: a readable one for the terminal, CSV, JSON and Parquet."""
+"""Tables for people and programs: for the terminal, as CSV, JSON, Parquet and Arrow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from llm4teach.datasets.parts import replacing, write_parquet
 
-TableFormat = Literal["table", "csv", "json", "parquet"]
+TableFormat = Literal["table", "csv", "json", "parquet", "arrow"]
 MAX_ROWS = 50  # rows of a terminal table
 MAX_CELL, MIN_TEXT, GAP = 60, 12, 2  # characters: widest cell, narrowest text, between columns
 
@@ -33,21 +33,21 @@ def format_table(table: pa.Table, kind: TableFormat = "table", out: Path | None 
     Args:
         table: any Arrow table.
         kind: "table" fits the terminal and leaves out what does not fit, saying so; "csv", "json"
-            (a list of records) and "parquet" are complete. Bytes become hexadecimal text in CSV
-            and JSON; lists and structs become JSON in CSV.
-        out: where to; required for Parquet. The file appears whole or not at all.
+            (a list of records), "parquet" and "arrow" (the IPC file format) are complete. Bytes
+            become hexadecimal text in CSV and JSON; lists and structs become JSON in CSV.
+        out: where to; required for Parquet and Arrow. The file appears whole or not at all.
 
     Raises:
-        ValueError: an unknown format, or Parquet without ``out``.
+        ValueError: an unknown format, or Parquet or Arrow without ``out``.
         OSError: ``out`` cannot be written.
     """
     if kind not in get_args(TableFormat):
         known = ", ".join(get_args(TableFormat))
         raise ValueError(f"unknown table format {kind!r}; the formats are: {known}")
-    if kind == "parquet":
+    if kind in ("parquet", "arrow"):
         if out is None:
-            raise ValueError("Parquet is not for the terminal: name a file to write it to")
-        write_parquet(out, table)
+            raise ValueError(f"{kind.title()} is not for the terminal: name a file to write it to")
+        _write_binary(table, kind, out)
         return
     render: dict[str, Callable[[pa.Table], str]] = {"csv": _csv, "json": _json}
     if out is not None:
@@ -58,6 +58,14 @@ def format_table(table: pa.Table, kind: TableFormat = "table", out: Path | None 
         sys.stdout.write(render[kind](table))
     else:
         sys.stdout.write(_table(table, Console().width))
+
+
+def _write_binary(table: pa.Table, kind: TableFormat, out: Path) -> None:
+    if kind == "parquet":
+        write_parquet(out, table)
+        return
+    with replacing(out) as temporary, pa.ipc.new_file(temporary, table.schema) as file:
+        file.write_table(table)
 
 
 def _csv(table: pa.Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import part_paths, read_json
-from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
+from llm4teach.datasets.parts import part_paths, read_json, read_parquet
+from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
+# Tables in parts that never change, and their columns that come from folders ``key=value``.
+FOLDERS = {
+    "trajectories": {"task": "task"},
+    "advice": {"task": "family", "teacher": "teacher"},  # it belongs to a family of tasks
+}
 RUNS = pa.schema(
     [
         ("run_id", pa.string()),
@@ -36,19 +42,56 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]
     steps = steps.set(observation, pa.field("observation", pa.binary()))  # its size is the task's
     runs = workspace.root / "runs"
     return {
-        "trajectories": (_before(steps, "task"), part_paths(workspace.root / "trajectories")),
+        "trajectories": (
+            _before(steps, *FOLDERS["trajectories"].values()),
+            part_paths(workspace.root / "trajectories"),
+        ),
         "advice": (
-            _before(schema.ADVICE, "family", "teacher"),
+            _before(schema.ADVICE, *FOLDERS["advice"].values()),
             part_paths(workspace.root / "advice"),
         ),
         "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
         "outcomes": (schema.OUTCOMES, sorted(runs.glob(f"*/{OUTCOMES}"))),
         "evaluations": (schema.EVALUATIONS, sorted(runs.glob(f"*/{EVALUATION}"))),
+        "agreement": (schema.AGREEMENT, sorted(runs.glob(f"*/{AGREEMENT}"))),
     }
 
 
 def _before(table: pa.Schema, *columns: str) -> pa.Schema:
     return pa.schema([*(pa.field(c, pa.string()) for c in columns), *table], table.metadata)
+
+
+class ReadAnew:
+    """A table whose files are found and read at every scan, each through one open file.
+
+    Arrow's datasets keep what they know of a file and open it again, which fails where a run has
+    put a new one in its place.
+    """
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self._workspace, self._name = workspace, name
+        self._schema = stored_tables(workspace)[name][0]
+
+    def __arrow_c_schema__(self) -> Any:
+        return self._schema.remove_metadata().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        plain = self._schema.remove_metadata()
+        return pa.RecordBatchReader.from_batches(plain, self._batches()).__arrow_c_stream__()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        table, paths = stored_tables(self._workspace)[self._name]
+        for path in paths:
+            try:
+                found = read_parquet(path, table)
+            except DatasetError:
+                if path.exists():
+                    raise
+                continue  # the run was given up in this moment
+            missing = [f.name for f in table if f.name not in found.column_names]
+            for column in missing:  # an earlier schema version
+                found = found.append_column(column, pa.nulls(len(found), table.field(column).type))
+            yield from found.select(table.names).cast(table).to_batches()
 
 
 def dataset(workspace: Workspace, table: pa.Schema, paths: list[Path]) -> ds.Dataset:

@@ -55,7 +55,10 @@ class AdviceStore:
             DatasetError: a part is damaged.
         """
         with self._mutex:
-            new = [name for name in flat_part_names(self.folder) if name not in self._parts]
+            names = flat_part_names(self.folder)
+            if not self._parts.keys() <= set(names):  # a compaction has put others in their place
+                self._index, self._parts, self._cache = KeyIndex(), {}, TableCache()
+            new = [name for name in names if name not in self._parts]
             codes = [self._codes_in(name) for name in new]
             if new:
                 places = [self._place(name) for name in new]
@@ -168,6 +171,8 @@ class AdviceStore:
             pa.repeat(pa.scalar(own[field.name], field.type), len(rows))
             if field.name in own
             else rows.column(field.name).cast(field.type)
+            if field.name in rows.column_names
+            else pa.nulls(len(rows), field.type)
             for field in schema.ADVICE
         ]
         return pa.Table.from_arrays(columns, schema=schema.ADVICE)

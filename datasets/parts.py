@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llm4teach.datasets.compacted import current_parts, with_compactions
 from llm4teach.datasets.workspace import DatasetError
 
 PART_GLOB = "part-*.parquet"
@@ -109,18 +110,23 @@ def read_parquet(
 
 
 def part_paths(folder: Path) -> list[Path]:
-    """Every part below a dataset folder, in a stable order."""
-    return sorted(folder.rglob(PART_GLOB)) if folder.is_dir() else []
+    """Every part below a dataset folder that counts, in a stable order; see `compacted`."""
+    return current_parts(folder, PART_GLOB)
 
 
 def flat_part_names(folder: Path) -> list[str]:
-    """Names of the parts right in a folder, in a stable order; quick where there are thousands."""
+    """Names of the parts right in a folder that count, sorted; quick where there are thousands.
+
+    Raises:
+        DatasetError: a compaction's record is damaged.
+    """
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries]
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet"))
+    parts = [name for name in names if name.startswith("part-") and name.endswith(".parquet")]
+    return sorted(with_compactions(folder, parts, names))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -21,7 +21,7 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
-OUTCOMES = "outcomes.parquet"
+OUTCOMES, AGREEMENT = "outcomes.parquet", "agreement.parquet"
 ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
@@ -92,6 +92,11 @@ class Run:
         """Store evaluation episodes, rows of schema.EVALUATIONS."""
         table = pa.Table.from_pylist(episodes, schema=schema.EVALUATIONS)
         write_parquet(self.folder / EVALUATION, table)
+
+    def write_agreement(self, rows: list[dict[str, Any]]) -> None:
+        """Store how student and teacher compare by state, rows of schema.AGREEMENT."""
+        table = pa.Table.from_pylist(rows, schema=schema.AGREEMENT)
+        write_parquet(self.folder / AGREEMENT, table)
 
     def discard_if_empty(self) -> None:
         """Remove the folder of a run that failed before it had anything to keep or resume."""

@@ -117,3 +117,23 @@ EVALUATIONS = _table(
         ("length", pa.int32(), "env steps", ""),
     ],
 )
+
+AGREEMENT = _table(
+    "agreement",
+    [
+        ("run_id", pa.string(), "", "evaluation that played the episodes"),
+        ("task", pa.string(), "", ""),
+        ("policy", pa.string(), "", "who played: student or teacher"),
+        ("mode", pa.string(), "", "sampled or greedy"),
+        ("state_key", pa.string(), "", "content hash of task family and state_text"),
+        ("state_text", pa.string(), "", "what the teacher is told"),
+        ("steps", pa.int64(), "env steps", "spent in this state by whoever played"),
+        ("episodes", pa.int64(), "episodes", "in which it was met"),
+        ("student_probs", pa.list_(pa.float64()), "", "of each action, mean over the steps"),
+        ("teacher_probs", pa.list_(pa.float64()), "", "grounded advice, likewise; zeros: none"),
+        ("kl", pa.float64(), "nats", "KL(teacher || student), mean over the advised steps"),
+        ("differs", pa.float64(), "", "share of these whose likeliest action is not the teacher's"),
+        ("return_after", pa.float64(), "", "undiscounted return from the step on, mean"),
+        ("steps_after", pa.float64(), "env steps", "from the step to the episode's end, mean"),
+    ],
+)

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llm4teach.flows.arguments import given_settings
+from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.sql_command import run_sql_command
+from llm4teach.flows.teacher_command import run_teacher_command
 
 _FLOWS = {
     "teach": "teach",
@@ -33,10 +36,11 @@ def run(arguments: argparse.Namespace) -> None:
         "export": _export,
         "models": _models,
         "report": _report,
-        "sql": _sql,
+        "sql": run_sql_command,
+        "compact": run_compact_command,
         "tasks": _tasks,
+        "teacher": run_teacher_command,
         "teachers": _teachers,
-        "teacher": _teacher,
         "prompts": _prompts,
     }
     others[arguments.command](arguments, settings)
@@ -90,9 +94,9 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
 
     _, folder = compare(settings, arguments.seeds, arguments.jobs, arguments.methods)
     if arguments.format == "json":
-        print(_read_text(str(folder / "comparison.json")), end="")
+        print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
     else:
-        print(_read_text(str(folder / "comparison.md")))
+        print((folder / "comparison.md").read_text(encoding="utf-8"))
         print(f"files: {folder}/comparison.md, .json, .png, .svg")
 
 
@@ -149,27 +153,6 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> None:
     print(write_report(workspace, run_id))
 
 
-def _sql(arguments: argparse.Namespace, settings: Settings) -> None:
-    output = Path(arguments.output) if arguments.output else None
-    if (arguments.query is None) == (arguments.file is None):
-        raise ConfigError("give one SQL statement, or a file with -f (see `llm4teach sql --help`)")
-    if arguments.format == "parquet" and output is None:
-        raise ConfigError("Parquet is not for the terminal; add --output FILE")
-    sql = arguments.query if arguments.file is None else _read_text(arguments.file)
-
-    from llm4teach.analysis.query import run_sql
-    from llm4teach.analysis.table_formats import format_table
-
-    format_table(run_sql(settings.workspace, sql), arguments.format, output)
-
-
-def _read_text(name: str) -> str:
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name} is not UTF-8 text: {error}") from None
-
-
 def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.envs.registry import get_task, task_names
     from llm4teach.flows.output import print_table
@@ -214,12 +197,6 @@ def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
     for choice in choices:
         if choice.hint:
             print(f"\n{choice.spec}: {choice.hint}")
-
-
-def _teacher(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.flows.teacher_check import check_teacher
-
-    check_teacher(settings, arguments.replies)
 
 
 def _prompts(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from llm4teach.flows.arguments import Command, Parser, positive
+from llm4teach.flows.compact_command import add_compact_arguments
+from llm4teach.flows.sql_command import add_sql_arguments
+from llm4teach.flows.teacher_command import add_teacher_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -116,24 +119,34 @@ COMMANDS = (
             'llm4teach sql "SHOW TABLES"',
             'llm4teach sql "SELECT state_text, options, entropy FROM advice ORDER BY entropy"',
             "llm4teach sql -f question.sql --format csv --output answer.csv",
+            "llm4teach sql --list",
+            "llm4teach sql --query disagreement --param a=embedded --param b=recorded",
+            "llm4teach sql --shell",
         ),
         ("workspace",),
+    ),
+    Command(
+        "compact",
+        "Rewrite many small Parquet parts into few, while others may read and write.",
+        ("llm4teach compact", "llm4teach compact --grace 0"),
+        ("workspace",),
+    ),
+    Command(
+        "teacher",
+        "Ask a teacher three known states (check), or judge all by their stored advice (report).",
+        (
+            "llm4teach teacher check",
+            "llm4teach teacher check --teacher openai --teacher.base-url http://127.0.0.1:8000/v1",
+            "llm4teach teacher check --teacher.method logprobs --replies",
+            "llm4teach teacher report --task LavaDoorKey --no-fqe",
+        ),
+        ("task", "workspace", "seed", "teacher", "evaluate"),
     ),
     Command("tasks", "List the tasks.", ("llm4teach tasks",)),
     Command(
         "teachers",
         "List the teachers, or download one's weights.",
         ("llm4teach teachers", "llm4teach teachers --fetch qwen2.5-coder-1.5b"),
-    ),
-    Command(
-        "teacher",
-        "Ask a teacher three known states: its advice, coverage, tokens, seconds and cost.",
-        (
-            "llm4teach teacher check",
-            "llm4teach teacher check --teacher openai --teacher.base-url http://127.0.0.1:8000/v1",
-            "llm4teach teacher check --teacher.method logprobs --replies",
-        ),
-        ("task", "teacher"),
     ),
     Command(
         "prompts",
@@ -209,16 +222,9 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )
-    sql = parsers["sql"]
-    sql.add_argument("query", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
-    sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
-    tables = ("table", "csv", "json", "parquet")
-    sql.add_argument("--format", choices=tables, default="table", help="(default: table)")
-    sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
-    parsers["teacher"].add_argument("action", choices=("check",), help="what to do")
-    parsers["teacher"].add_argument(
-        "--replies", action="store_true", help="also print what the model said, word for word"
-    )
+    add_sql_arguments(parsers["sql"])
+    add_compact_arguments(parsers["compact"])
+    add_teacher_arguments(parsers["teacher"])
     prompts = parsers["prompts"]
     prompts.add_argument("action", choices=("list", "show", "diff", "test"), help="what to do")
     prompts.add_argument(

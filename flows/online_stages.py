@@ -18,6 +18,7 @@ from llm4teach.flows.labelling import spent
 from llm4teach.flows.progress import stage
 from llm4teach.flows.stages import Context
 from llm4teach.flows.students import PRETRAINED, RESUME, store_student, stored_student
+from llm4teach.student.agreement import agreement_rows
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig, Mode
 from llm4teach.student.evaluate import evaluate_policy
 from llm4teach.student.finetune import Finetuner
@@ -33,6 +34,7 @@ from llm4teach.student.policies import (
 from llm4teach.teacher_labeling.ask_policy import ask_policy
 
 FILMS = 3  # episodes whose actions the report shows
+COMPARED = 100  # episodes in which student and teacher are compared state by state
 
 
 def finetune(
@@ -118,12 +120,26 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         others.insert(0, ("weighed", teacher_policy(weighed), "sampled"))
     episodes = play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
+    _compare_choices(ctx, from_run, teacher, episodes)
     ctx.run.note(
         films=[film(ctx, episode, teacher) for episode in shown],
         student_bytes=n_bytes(stored_student(ctx.workspace, ctx.task, from_run)),
         evaluated_run=from_run,
     )
     ctx.run.count(evaluation_questions=sum(source.questions.asked for source in asked))
+
+
+def _compare_choices(
+    ctx: Context, from_run: str, teacher: AdviceSource, played: list[dict[str, Any]]
+) -> None:
+    """Store what student and teacher would do in each state, in the episodes of either."""
+    student = student_policy(stored_student(ctx.workspace, ctx.task, from_run))
+    rows: list[dict[str, Any]] = []
+    for policy in ("student", "teacher"):
+        theirs = [e for e in played if (e["policy"], e["mode"]) == (policy, "sampled")][:COMPARED]
+        identity = {"run_id": ctx.run.run_id, "policy": policy, "mode": "sampled"}
+        rows += [{**identity, **r} for r in agreement_rows(ctx.task, theirs, student, teacher)]
+    ctx.run.write_agreement(rows)
 
 
 def evaluate_students(

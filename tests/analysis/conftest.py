@@ -13,8 +13,13 @@ from llm4teach.datasets import trajectories
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe, ground_plan
+from llm4teach.student.agreement import agreement_rows
+from llm4teach.student.outcome_rows import write_outcomes
+from llm4teach.student.outcomes import Outcome
+from llm4teach.student.policies import uniform_policy
 
 TASK, SLUG, TEACHER, PROMPT = "SimpleDoorKey", "smollm2", "embedded/smollm2/logprobs", "c0ffee12"
 RUN = "teach-20261120-120000-ab12"
@@ -132,6 +137,13 @@ def evaluation_rows(run_id: str, episodes: int = 200) -> list[dict[str, Any]]:
     return rows
 
 
+class _Explorer:
+    """Advises to explore, everywhere."""
+
+    def teacher_probs(self, observations: np.ndarray) -> np.ndarray:
+        return ground_plan(get_task(TASK), observations, parse_plan("explore"))
+
+
 CONFIG: dict[str, Any] = {
     "task": TASK,
     "teacher": {"backend": "embedded", "model": "smollm2", "method": "logprobs"},
@@ -218,6 +230,17 @@ def write_teach_run(workspace: Workspace, run_id: str = RUN, finish: bool = True
     log_metrics(run)
     run.flush()
     run.write_evaluation(evaluation_rows(run_id))
+    outcomes = {s: [Outcome(p, 0.5, 0.5, 0.1, 2) for p in s.options] for s in states.values()}
+    write_outcomes(run.folder, run_id, outcomes)
+    run.write_agreement(
+        [
+            {"run_id": run_id, "policy": policy, "mode": "sampled", **row}
+            for policy in ("student", "teacher")
+            for row in agreement_rows(
+                task, [e._asdict() for e in episodes], uniform_policy(7), _Explorer()
+            )
+        ]
+    )
     results = teach_results(episodes)
     if finish:
         run.note(**results)

@@ -133,10 +133,19 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
         "SELECT * FROM glob('/*')",
         "SELECT * FROM read_parquet('https://example.org/x.parquet')",
         "EXPLAIN ANALYZE COPY states TO '{root}/out.csv'",
+        "WITH x AS (COPY states TO '{root}/out.csv') SELECT 1",
+        "COPY (SELECT 1) TO '{part}' (USE_TMP_FILE false)",
+        "COPY (SELECT 1) TO 'llm4teach://{part}' (USE_TMP_FILE false)",
+        "WITH x AS (COPY (SELECT 1) TO 'llm4teach://{part}' (USE_TMP_FILE false)) SELECT 1",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO 'llm4teach://{part}' (USE_TMP_FILE false)",
+        "COPY (SELECT 1) TO 'llm4teach://new.parquet'",
+        "SELECT * FROM read_text('llm4teach://runs/{run}/config.json')",
+        "SELECT * FROM glob('llm4teach://**')",
     ],
 )
 def test_nothing_leaves_or_enters(taught: Workspace, tmp_path: Path, sql: str) -> None:
-    sql = sql.format(root=taught.root)
+    part = part_paths(taught.root / "advice")[0].relative_to(taught.root)
+    sql = sql.format(root=taught.root, part=part, run=RUN)
     (taught.root.parent / "secret.txt").write_text("secret")
     (taught.root.parent / "secret.csv").write_text("secret\n1\n")
     before = files(taught)

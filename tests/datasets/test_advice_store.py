@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.compaction import compact_folder
 
 
 def row(key: str, plan: str = "explore") -> dict[str, Any]:
@@ -139,3 +140,22 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     assert store.missing(["a", "b"]) == ["b"]
     store.commit([row("b")])
     assert not torn.exists()
+
+
+def test_compaction_makes_no_state_unknown(tmp_path: Path) -> None:
+    """Neither to a store that has read the old parts nor to a new one, with and without these."""
+    keys = [f"{i:016x}" for i in range(40)]
+    old = AdviceStore(tmp_path, "teacher", "p1")
+    for key in keys:
+        old.commit([row(key)])
+    assert not old.missing(keys)
+    compact_folder(tmp_path, "advice", grace_s=3600)
+    for grace_s in (3600, 0):  # with the old parts, then without them
+        compact_folder(tmp_path, "advice", grace_s)
+        for store in (old, AdviceStore(tmp_path, "teacher", "p1")):
+            assert store.missing([*keys, "new"]) == ["new"]
+            assert sorted(store.lookup(keys)) == keys and len(store) == len(keys)
+            assert store.commit([row(keys[0], "drop key")]) == 0
+            assert store.table().num_rows == len(keys)
+    assert len(list(tmp_path.glob("part-*.parquet"))) == 0
+    assert old.commit([row("new")]) == 1 and not old.missing([*keys, "new"])

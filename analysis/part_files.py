@@ -1,0 +1,151 @@
+"""Parquet parts for DuckDB's own reader, which is several times faster than Arrow's: read-only.
+
+DuckDB sees the parts through a file system of our own, in which nothing can be written and nothing
+else is. So a statement, however it is written, reaches no other file, and changes none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+PROTOCOL = "llm4teach"
+
+
+class _Part:
+    """An open part with a position for each thread.
+
+    DuckDB's threads share a file: one seeks, and before it reads, another may have sought.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._positions: dict[int, int] = {}
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move this thread's position, as files do."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        self._positions[threading.get_ident()] = start + offset
+        return start + offset
+
+    def tell(self) -> int:
+        """Return this thread's position."""
+        return self._positions.get(threading.get_ident(), 0)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, fewer than ``size`` only at the end."""
+        at, blocks = self.tell(), []
+        left = self._size - at if size < 0 else size
+        while left > 0 and (block := os.pread(self._file.fileno(), left, at)):
+            blocks.append(block)
+            at, left = at + len(block), left - len(block)
+        self.seek(at)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A workspace's parts as ``llm4teach://<path in the workspace>``, a fixed list of them."""
+
+    protocol = PROTOCOL
+    cachable = False
+
+    def __init__(self, root: Path, paths: list[Path]) -> None:
+        super().__init__()
+        self._files = {f"{PROTOCOL}://{path.relative_to(root)}": path for path in paths}
+
+    def _path(self, url: str) -> Path:
+        if url not in self._files:
+            raise FileNotFoundError(url)
+        return self._files[url]
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> _Part:
+        """Open a part for reading.
+
+        Raises:
+            PermissionError: in any other mode.
+            FileNotFoundError: it is none of the parts.
+        """
+        if mode != "rb":
+            raise PermissionError(f"{path} can only be read")
+        return _Part(self._path(path))
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """Return name, size in bytes and type."""
+        return {"name": path, "size": self._path(path).stat().st_size, "type": "file"}
+
+    def modified(self, path: str) -> datetime:
+        """Return the time of the last change."""
+        return datetime.fromtimestamp(self._path(path).stat().st_mtime, UTC)
+
+    def glob(self, path: str, **options: Any) -> list[str]:
+        """Return the path itself if it is a part: names are never patterns here."""
+        return [path] if path in self._files else []
+
+    def exists(self, path: str, **options: Any) -> bool:
+        """Whether it is a part."""
+        return path in self._files
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        """List nothing: there are no folders."""
+        return []
+
+
+def create_part_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    table: pa.Schema,
+    root: Path,
+    paths: list[Path],
+    folders: dict[str, str],
+) -> None:
+    """Create the view of a dataset's parts, typed also where there are none.
+
+    Columns that a part lacks, because it is of an earlier schema version, are null.
+
+    Args:
+        connection: in which a `PartFiles` with these paths is registered.
+        name: of the view.
+        table: its columns.
+        root: the workspace's folder.
+        paths: of the parts.
+        folders: columns that come from folders ``key=value``, by that key.
+
+    Raises:
+        duckdb.Error: a part is damaged, or does not lie in such folders.
+    """
+    connection.register("_empty", table.remove_metadata().empty_table())
+    kinds = {row[0]: row[1] for row in connection.sql("DESCRIBE _empty").fetchall()}
+    connection.unregister("_empty")
+    typed = ", ".join(f"NULL::{kind} AS {_name(column)}" for column, kind in kinds.items())
+    source = f"SELECT {typed} WHERE false"
+    if paths:
+        urls = ", ".join(_text(f"{PROTOCOL}://{path.relative_to(root)}") for path in paths)
+        renamed = ", ".join(f"{_name(key)} AS {_name(column)}" for key, column in folders.items())
+        excluded = ", ".join(map(_name, folders))
+        source += (
+            f" UNION ALL BY NAME SELECT {renamed}, * EXCLUDE ({excluded}) FROM read_parquet("
+            f"[{urls}], union_by_name = true, hive_partitioning = true, "
+            "hive_types_autocast = false)"
+        )
+    columns = ", ".join(map(_name, table.names))
+    connection.execute(f"CREATE TEMP VIEW {_name(name)} AS SELECT {columns} FROM ({source})")
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,122 @@
+"""Off-policy estimates: by hand, and against the truth of a small world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from busy_workspace import SHAPE, STEPS, TASK, write_one_episode
+from numpy.typing import NDArray
+
+from llm4teach.analysis.off_policy import (
+    Logged,
+    complete_episodes,
+    discounted_returns,
+    fitted_q_evaluation,
+    weighted_importance_sampling,
+)
+from llm4teach.datasets.trajectories import Trajectories, read_steps
+from llm4teach.datasets.workspace import Workspace
+
+GAMMA = 0.9
+LENGTH = 3
+
+
+def test_discounted_returns_by_hand() -> None:
+    rewards, starts = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0, 3])
+    np.testing.assert_allclose(discounted_returns(rewards, starts, 0.5), [1 + 1 + 1, 8])
+
+
+def hand_made(
+    actions: list[int], rewards: list[float], b: list[float], starts: list[int]
+) -> Logged:
+    return Logged(
+        np.zeros((len(actions), 2, 2, 1), np.uint8),
+        np.array(actions),
+        np.array(rewards),
+        np.log(b),
+        np.zeros(len(actions), bool),
+        np.array(starts),
+    )
+
+
+def test_importance_sampling_by_hand() -> None:
+    logged = hand_made([0, 1, 1], [0, 1, 3], [0.5, 0.25, 0.5], [0, 2])
+    probs = np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25]])
+    w = np.array([0.5 / 0.5 * 0.5 / 0.25, 0.25 / 0.5])  # 2 and 1/2
+    found = weighted_importance_sampling(logged, probs, GAMMA)
+    assert found is not None
+    assert found.value == pytest.approx((w[0] * GAMMA * 1 + w[1] * 3) / w.sum())
+    assert found.effective == pytest.approx(2.5**2 / (4 + 0.25)) and found.episodes == 2
+    impossible = np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]])
+    assert weighted_importance_sampling(logged, impossible, GAMMA) is None
+
+
+def world(n_episodes: int, seed: int) -> Logged:
+    """Three steps; action 1 pays its step's number, unless the episode began with action 0."""
+    rng = np.random.default_rng(seed)
+    actions = rng.integers(0, 2, (n_episodes, LENGTH))
+    spoilt = actions[:, :1] == 0
+    rewards = np.where(spoilt, 0.0, actions * np.arange(1, LENGTH + 1))
+    observations = np.zeros((n_episodes, LENGTH, 2, 2, 1), np.uint8)
+    observations[:, :, 0, 0, 0] = np.arange(LENGTH)
+    observations[:, 1:, 1, 1, 0] = spoilt
+    last = np.zeros((n_episodes, LENGTH), bool)
+    last[:, -1] = True
+    return Logged(
+        observations.reshape(-1, 2, 2, 1),
+        actions.ravel(),
+        rewards.ravel(),
+        np.full(actions.size, np.log(0.5)),
+        last.ravel(),
+        np.arange(n_episodes) * LENGTH,
+    )
+
+
+def constant(p_one: float):  # type: ignore[no-untyped-def]
+    def act(observations: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.tile(np.array([1 - p_one, p_one], np.float32), (len(observations), 1))
+
+    return act
+
+
+def truth(p: float) -> float:
+    return p * (1 + p * (2 * GAMMA + 3 * GAMMA**2))
+
+
+@pytest.mark.parametrize("p_one", [0.1, 0.5, 0.9])
+def test_importance_sampling_finds_the_truth(p_one: float) -> None:
+    logged = world(20_000, 0)
+    found = weighted_importance_sampling(logged, constant(p_one)(logged.observations), GAMMA)
+    assert found is not None and found.value == pytest.approx(truth(p_one), abs=0.06)
+    assert found.low < found.value < found.high
+    assert (found.effective < 19_000) == (p_one != 0.5)
+
+
+def test_fitted_q_evaluation_tells_bad_from_good() -> None:
+    pytest.importorskip("d3rlpy")
+    logged = world(600, 1)
+    good, bad = (fitted_q_evaluation(logged, constant(p), 2, GAMMA, steps=1500) for p in (0.9, 0.1))
+    assert good == pytest.approx(truth(0.9), rel=0.1)
+    assert bad == pytest.approx(truth(0.1), abs=0.1)
+
+
+def test_only_complete_episodes_count(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for episode in range(3):
+        write_one_episode(workspace, episode)
+    whole = read_steps(workspace.trajectories(TASK), SHAPE)
+
+    def cut(keep: NDArray[np.bool_]) -> Logged | None:
+        table = whole.table.filter(keep)
+        return complete_episodes(Trajectories(table, whole.observations[keep]))
+
+    rows = np.arange(3 * STEPS)
+    headless = cut(rows != STEPS)  # the second lacks its first step
+    tailless = cut(rows != 2 * STEPS - 1)  # … its last step
+    for found in (headless, tailless):
+        assert found is not None and found.lengths.tolist() == [STEPS, STEPS]
+        assert found.observations[found.starts, 0, 0, 0].tolist() == [0, 2]
+        assert found.rewards.sum() == 2
+    assert cut(rows % STEPS != 0) is None
