@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## teach a student SimpleDoorKey with an LLM that runs right 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
 test: $(INSTALLED) ## run the tests that take less than a minute each
-	$(BIN)/pytest -m "not slow and not vllm" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not vllm" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: $(INSTALLED) ## run the slow tests
 	$(BIN)/pytest -m slow $(ARGS)
