@@ -126,7 +126,12 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         student_bytes=n_bytes(stored_student(ctx.workspace, ctx.task, from_run)),
         evaluated_run=from_run,
     )
-    ctx.run.count(evaluation_questions=sum(source.questions.asked for source in asked))
+    reports = [source.questions for source in asked]
+    ctx.run.count(
+        evaluation_questions=sum(report.asked for report in reports),
+        evaluation_tokens=sum(r.prompt_tokens + r.completion_tokens for r in reports),
+        evaluation_cost=sum(report.cost for report in reports),
+    )
 
 
 def _compare_choices(

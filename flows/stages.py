@@ -169,14 +169,17 @@ def resumed_settings(workspace: str, run_id: str) -> dict[str, Any]:
     return {name: _SECTIONS[name](**v) if name in _SECTIONS else v for name, v in config.items()}
 
 
+_TOKENS = ("prompt", "completion", "evaluation")
+
+
 def _spent_so_far(run: Run, limits: LabelConfig) -> Spending:
     """The budget of the whole run, less what its earlier stages have spent."""
     before = run.results
     return Spending(
         limits,
-        requests=before.get("questions", 0) + before.get("evaluation_questions", 0),
-        tokens=before.get("prompt_tokens", 0) + before.get("completion_tokens", 0),
-        cost=before.get("cost", 0.0),
+        requests=sum(before.get(name, 0) for name in ("questions", "evaluation_questions")),
+        tokens=sum(before.get(f"{name}_tokens", 0) for name in _TOKENS),
+        cost=before.get("cost", 0.0) + before.get("evaluation_cost", 0.0),
     )
 
 

@@ -55,10 +55,11 @@ class Session:
         self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
 
     async def __aenter__(self) -> Session:
+        await self.connections.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.connections.__aexit__()
+        await self.connections.__aexit__(None, None, None)
 
 
 class OpenAIClient:
