@@ -123,13 +123,16 @@ def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]
 
 def command(kind: str, workspace: str, config: Mapping[str, Any]) -> str:
     """The command line that starts this run again, every setting spelled out but the secrets."""
-    flags = [
-        f"{_flag(name)} "
-        + shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
-        for name, value in _flatten({"workspace": workspace, **config})
-        if value is not None and value != _HIDDEN
-    ]
+    found = _flatten({"workspace": workspace, **config})
+    flags = [_given(name, v) for name, v in found if v is not None and v != _HIDDEN]
     return " \\\n  ".join([f"llm4teach {kind}", *flags])
+
+
+def _given(path: str, value: Any) -> str:
+    flag = _flag(path)
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag.removeprefix('--')}"
+    return f"{flag} {shlex.quote(str(value))}"
 
 
 def _flag(path: str) -> str:

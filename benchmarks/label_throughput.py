@@ -4,7 +4,8 @@
     python benchmarks/label_throughput.py --states 10000 100000 1000000 --latency-ms 0 --only advise
 
 A stub server in a process of its own answers every chat after a set time with the same reply. The
-bare client sends the same bodies over as many connections, parses the JSON, and does nothing else.
+bare client, a loop around aiohttp, sends the same bodies over as many connections, parses the JSON,
+and does nothing else.
 ``advise`` is the teacher alone, ``label`` also stores the advice.
 """
 
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.envs.plan import parse_plan
@@ -123,23 +126,22 @@ def bare(teacher: OpenAITeacher, port: int, states: Sequence[State], in_flight: 
     """Ask the teacher's questions over as many connections, and parse the JSON."""
     waiting, done = iter(states), 0
 
-    async def worker() -> None:
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+
+    async def worker(session: aiohttp.ClientSession) -> None:
         nonlocal done
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for state in waiting:
             (question,) = teacher._elicitation.questions(state)
             body = {"model": "stub", "messages": question.messages, "n": question.n}
             data = json.dumps(body | {"temperature": 1.0, "max_tokens": 200, "seed": 1}).encode()
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: {len(data)}\r\n\r\n"
-            writer.write(head.encode() + data)
-            reply = await reader.readuntil(b"\r\n\r\n")
-            length = int(reply.split(b"Content-Length: ")[1].split(b"\r\n")[0])
-            json.loads(await reader.readexactly(length))
+            async with session.post(url, data=data) as response:
+                json.loads(await response.read())
             done += 1
-        writer.close()
 
     async def run() -> None:
-        await asyncio.gather(*(worker() for _ in range(in_flight)))
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await asyncio.gather(*(worker(session) for _ in range(in_flight)))
 
     asyncio.run(run())
     return done

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import SplitResult, unquote
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -43,13 +44,15 @@ class HTTPConnections:
     def __init__(self, url: SplitResult, connect_timeout_s: float) -> None:
         self._server = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
         self._connect_timeout_s = connect_timeout_s
+        # Looked up once: aiohttp's own way (trust_env) does it, and reads netrc, at every request.
+        proxy = None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+        self._proxy = proxy if not proxy or "://" in proxy else f"http://{proxy}"
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> HTTPConnections:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the callers are bounded
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
         )
         return self
 
@@ -89,6 +92,7 @@ class HTTPConnections:
                 data=body or None,
                 headers={"Accept": "application/json", **kind, **headers},
                 timeout=timeout,
+                proxy=self._proxy,
                 allow_redirects=False,  # the key is for this server alone
             ) as response:
                 return Reply(response.status, response.headers, await _read(response))

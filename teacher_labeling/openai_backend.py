@@ -73,8 +73,9 @@ class OpenAITeacher:
                 while (batch := answers.get()) is not None:
                     if isinstance(batch, BaseException):
                         raise batch
-                    labelling.taken(len(batch))
-                    yield from batch
+                    for advice in batch:
+                        yield advice
+                        labelling.taken(1)  # and counted against a budget
             finally:
                 labelling.stop()  # the caller may have stopped listening
 

@@ -105,8 +105,8 @@ class Labelling:
                         asyncio.get_running_loop().call_soon(self._flush, give)
                 if fatal or self._stopped.is_set():
                     return
-                while self._given - self._taken > _LONGEST_QUEUE and not self._stopped.is_set():
-                    await asyncio.sleep(0.002)  # the caller is slower than the server
+                while self._is_ahead() and not self._stopped.is_set():
+                    await asyncio.sleep(0.002)
 
         try:
             await asyncio.gather(*(worker() for _ in range(workers)))
@@ -115,6 +115,11 @@ class Labelling:
         if fatal:
             raise fatal[0]
         return asked
+
+    def _is_ahead(self) -> bool:
+        """Whether the caller has to catch up: a budget knows nothing before its first answer."""
+        waiting = self._given + len(self._ready) - self._taken
+        return waiting > (_LONGEST_QUEUE if self._taken else 0)
 
     def _flush(self, give: Callable[[list[Advice]], None]) -> None:
         """Give all that has come in since the event loop last looked around."""

@@ -62,7 +62,7 @@ def test_every_command_explains_itself_with_an_example(
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert f"examples:\n  llm4teach {name}" in text
-    assert ("--workspace" in text) == (name not in ("tasks", "teachers", "teacher", "prompts"))
+    assert ("--workspace" in text) == (name not in ("tasks", "teachers", "prompts"))
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["teach", "--help"], ["--version"], ["sql"]])

@@ -17,7 +17,7 @@ def test_the_printed_command_gives_the_same_settings() -> None:
         "seed": 4,
     }
     settings = load_settings(flags)
-    config = settings.model_dump(mode="json", exclude={"workspace", "validation"})
+    config = settings.model_dump(mode="json", exclude={"workspace", "validation", "retrain"})
     program, *words = shlex.split(command("teach", "workspace", config).replace("\\\n", " "))
     assert program == "llm4teach"
     parser, _ = build_parser(COMMANDS)

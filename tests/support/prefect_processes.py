@@ -63,7 +63,7 @@ def background(command: list[str], env: Mapping[str, str], log: Path) -> Iterato
             process.poll()
 
 
-def prefect(env: Mapping[str, str], *arguments: str, timeout: float = 60) -> str:
+def prefect(env: Mapping[str, str], *arguments: str, timeout: float = 180) -> str:
     """Run ``prefect …`` to its end in the repository's root; return ``rc=<status>`` and output."""
     done = subprocess.run(
         [PREFECT, *arguments],
@@ -78,7 +78,7 @@ def prefect(env: Mapping[str, str], *arguments: str, timeout: float = 60) -> str
     return f"rc={done.returncode}\n{done.stdout}"
 
 
-def wait_until_listening(port: int, timeout_s: float = 60) -> None:
+def wait_until_listening(port: int, timeout_s: float = 180) -> None:
     """Return as soon as something accepts connections on the port.
 
     Raises:
