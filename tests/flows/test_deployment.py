@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect_processes import (
     PREFECT,
     background,
     free_port,
+    post,
     prefect,
     prefect_environment,
     wait_until_listening,
@@ -37,7 +37,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         with background(serve, env, server_log):
             wait_until_listening(port)
             pool = {"name": "local", "type": "process"}
-            httpx.post(f"{env['PREFECT_API_URL']}/work_pools/", json=pool, timeout=30)
+            post(env, "work_pools", pool)
             with background(work, env, worker_log):
                 output = prefect(env, "deploy", "--all")
                 assert output.startswith("rc=0"), output
@@ -67,10 +67,8 @@ def test_an_unknown_name_is_refused_in_prefects_own_words(deployed: dict[str, st
 
 
 def test_an_ambiguous_name_lists_the_candidates(deployed: dict[str, str]) -> None:
-    api = deployed["PREFECT_API_URL"]
-    flow = httpx.post(f"{api}/flows/", json={"name": "other"}, timeout=30).json()
-    body = {"name": "teach", "flow_id": flow["id"]}
-    httpx.post(f"{api}/deployments/", json=body, timeout=30).raise_for_status()
+    flow = post(deployed, "flows", {"name": "other"}).json()
+    post(deployed, "deployments", {"name": "teach", "flow_id": flow["id"]})
     output = prefect(deployed, "deployment", "run", "teach")
     assert output.startswith("rc=1") and "Traceback" not in output
     assert "other/teach, teach/teach" in output

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -91,3 +94,13 @@ def wait_until_listening(port: int, timeout_s: float = 180) -> None:
                 return
         time.sleep(0.2)
     raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
+
+
+def post(env: Mapping[str, str], path: str, body: Mapping[str, Any]) -> httpx.Response:
+    """POST to the server, again while its database is busy (503), as Prefect's own client does."""
+    for _ in range(30):
+        response = httpx.post(f"{env['PREFECT_API_URL']}/{path}/", json=dict(body), timeout=60)
+        if response.status_code != 503:
+            break
+        time.sleep(1)
+    return response.raise_for_status()
