@@ -80,6 +80,17 @@ def draw_svg(
     )
 
 
+def lines_of_percent(axes: Any, names: Sequence[str]) -> None:
+    """One line a name, from the top, over an axis of percentages."""
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(-2, 102)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}%")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
 def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
     """Success rates with their 95% intervals, one line a policy and mode."""
     names = [f"{row['policy']}, {row['mode']}" for row in rows]
@@ -90,13 +101,7 @@ def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
             low, high = 100 * row["success_low"], 100 * row["success_high"]
             axes.plot([low, high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * row["success_rate"], place, "o", color=colour, markersize=6)
-        axes.set_yticks(range(len(rows)), names, color=INK)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(-2, 102)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}%")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
+        lines_of_percent(axes, names)
 
     told = "; ".join(
         f"{name}: {row['success_rate']:.1%}, {row['success_low']:.1%} to {row['success_high']:.1%}"

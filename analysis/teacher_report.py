@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llm4teach.analysis.figures import FAINT, INK, RANDOM, TEACHER, draw_svg
+from llm4teach.analysis.figures import FAINT, INK, RANDOM, TEACHER, draw_svg, lines_of_percent
 from llm4teach.analysis.report import page_environment
 from llm4teach.datasets.parts import replacing
 from llm4teach.datasets.workspace import Workspace
@@ -66,13 +66,7 @@ def success_figure(found: dict[str, Any]) -> Markup:
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.8)
                 x = 100 * truth["success"]
                 axes.plot(x, y, "o", color=colour, markerfacecolor=fill, markersize=6)
-        axes.set_yticks(range(len(played)), [name for name, *_ in played], color=INK)
-        axes.set_ylim(len(played) - 0.5, -0.5)
-        axes.set_xlim(-2, 102)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}%")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
+        lines_of_percent(axes, [name for name, *_ in played])
 
     told = "; ".join(
         f"{name}: {own['success']:.1%}"

@@ -71,7 +71,7 @@ class Registry:
 
     def champion(self) -> Event | None:
         """The event that made the champion what it is; None if there is none yet."""
-        return _champion(self.events())
+        return champion_of(self.events())
 
     def append(
         self,
@@ -99,7 +99,7 @@ class Registry:
         before = self.events()
         if len(before) > seen:
             raise RegistryConflictError(_conflict(before[seen]))
-        champion = _champion(before)
+        champion = champion_of(before)
         event = Event(
             number=seen + 1,
             action=action,
@@ -152,7 +152,8 @@ def sha256_of(path: Path) -> str:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _champion(events: list[Event]) -> Event | None:
+def champion_of(events: list[Event]) -> Event | None:
+    """The event that made the champion what it is after all these; None if there is none."""
     return next((e for e in reversed(events) if e.action in ("promote", "rollback")), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.datasets.registry import Event, Registry, previous_champion
+from llm4teach.datasets.registry import Event, Registry, champion_of, previous_champion
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.student.checkpoint import load_student
@@ -21,7 +21,7 @@ def list_models(workspace: Workspace) -> list[dict[str, Any]]:
     rows = []
     for task in tasks:
         events = Registry(workspace.registry(task)).events()
-        champion = Registry(workspace.registry(task)).champion()
+        champion = champion_of(events)
         rows.append(
             {
                 "task": task,
@@ -67,10 +67,11 @@ def promote(workspace: Workspace, run_id: str, reason: str) -> Event:
     checkpoint = workspace.existing_run(run_id) / CHECKPOINT
     _, facts = load_student(checkpoint)
     registry = Registry(workspace.registry(facts["task"]))
-    seen, champion = len(registry.events()), registry.champion()
+    events = registry.events()
+    champion = champion_of(events)
     if champion and champion.run_id == run_id:
         raise DatasetError(f"{run_id} is the champion of {facts['task']} already")
-    return registry.append("promote", run_id, seen, reason, checkpoint=checkpoint)
+    return registry.append("promote", run_id, len(events), reason, checkpoint=checkpoint)
 
 
 def rollback(workspace: Workspace, task: str, reason: str) -> Event:

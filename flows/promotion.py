@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm4teach.analysis.paired import compare_episodes
-from llm4teach.datasets.registry import Action, Registry
+from llm4teach.datasets.registry import Action, Registry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.flows.online_stages import Contestant, play
 from llm4teach.flows.stages import Context
@@ -28,7 +28,8 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
         DatasetError: the champion's student is gone or damaged.
     """
     run_id, registry = ctx.run.run_id, Registry(ctx.workspace.registry(ctx.task.name))
-    seen, champion = len(registry.events()), registry.champion()
+    events = registry.events()
+    champion = champion_of(events)
     challenger = stored_student(ctx.workspace, ctx.task, run_id)
     contestants: list[Contestant] = [("student", student_policy(challenger), retrain.mode)]
     if champion:
@@ -56,7 +57,9 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
         figures = {"episodes": len(ours), "challenger_success": successes / len(ours)}
         reason = "the first student of this task"
     checkpoint = ctx.run.folder / CHECKPOINT
-    event = registry.append(action, run_id, seen, reason, _evidence(ctx, figures), checkpoint)
+    event = registry.append(
+        action, run_id, len(events), reason, _evidence(ctx, figures), checkpoint
+    )
     ctx.run.note(decision=event.action, decision_reason=reason, champion_before=event.replaces)
 
 

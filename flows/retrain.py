@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.datasets.registry import Registry
+from llm4teach.datasets.registry import Registry, champion_of
 from llm4teach.flows import online_stages, promotion, stages
 from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.finetune_student import finetune_student
@@ -63,7 +63,7 @@ def retrain(
         collect, pretrain, finetune = (settings[n] for n in ("collect", "pretrain", "finetune"))
         evaluate, retrain = settings["evaluate"], settings["retrain"]
     sections: dict[str, Any] = {"collect": collect, "pretrain": pretrain, "finetune": finetune}
-    sections |= {"evaluate": evaluate, "retrain": retrain}
+    sections |= {"evaluate": evaluate, "retrain": retrain, "label": label, "live": live}
     with stages.opened("retrain", workspace, task, teacher, seed, resume=resume, **sections) as ctx:
         run_id, done = ctx.run.run_id, ctx.run.results
         shared: dict[str, Any] = {
@@ -72,11 +72,11 @@ def retrain(
             "teacher": teacher,
             "run_id": run_id,
         }
-        registry = Registry(ctx.workspace.registry(task))
         if "earlier_decisions" not in done:
-            champion = registry.champion()
+            events = Registry(ctx.workspace.registry(task)).events()
+            champion = champion_of(events)
             ctx.run.note(
-                earlier_decisions=len(registry.events()),
+                earlier_decisions=len(events),
                 led_by=champion.run_id if champion else None,
             )
             done = ctx.run.results

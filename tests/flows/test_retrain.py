@@ -20,6 +20,7 @@ TASK = "SimpleDoorKey"
 SMALL = (
     *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "2", "--pretrain.epochs", "2"),
     *("--finetune.steps", "512", "--finetune.n-envs", "8", "--evaluate.episodes", "16"),
+    *("--label.max-requests", "100"),
 )
 
 
@@ -57,6 +58,7 @@ def test_a_first_champion_and_then_a_decision_by_figures(retrained: Workspace) -
     assert manifest["results"]["decision"] == second.action
     assert manifest["results"]["led_by"] == first.run_id, "the champion led the new collection"
     assert "report.html" in manifest["files"]
+    assert manifest["config"]["label"]["max_requests"] == 100, "the budget is the run's"
 
 
 def test_each_retraining_meets_other_episodes(retrained: Workspace) -> None:
