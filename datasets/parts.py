@@ -86,14 +86,15 @@ def read_parquet(
 ) -> pa.Table:
     """Read one file written under ``schema`` or an earlier version with fewer columns.
 
-    Columns named in ``dictionaries`` come dictionary-encoded: small where few values repeat.
+    Columns that are asked for and that the file is too old to have are null. Columns named in ``dictionaries`` come dictionary-encoded: small where few values repeat.
 
     Raises:
         DatasetError: the file is missing, damaged, or of a newer version.
     """
     try:
         file = pq.ParquetFile(path, read_dictionary=list(dictionaries))
-        table = file.read(columns=list(columns) if columns else None)
+        held = [name for name in columns or () if name in file.schema_arrow.names]
+        table = file.read(columns=held if columns else None)
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -106,7 +107,11 @@ def read_parquet(
     known = int((schema.metadata or {})[b"schema_version"])
     if found > known:
         raise DatasetError(f"{path} has schema version {found}; this release knows up to {known}")
-    return table
+    for name in set(columns or ()) - set(table.column_names):
+        table = table.append_column(
+            schema.field(name), pa.nulls(len(table), schema.field(name).type)
+        )
+    return table.select(list(columns)) if columns else table
 
 
 def part_paths(folder: Path) -> list[Path]:

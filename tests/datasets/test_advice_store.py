@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.compaction import compact_folder
+from llm4teach.datasets.parts import part_paths
 
 
 def row(key: str, plan: str = "explore") -> dict[str, Any]:
@@ -76,6 +77,18 @@ def test_lookup_reads_the_earliest_answer_of_each_state(tmp_path: Path) -> None:
     assert found["a"]["teacher_id"] == "teacher" and found["a"]["prompt_version"] == "p1"
     assert store.lookup(["b"], ["options"]) == {"b": {"options": row("b", "drop key")["options"]}}
     assert store.lookup([]) == {} == AdviceStore(tmp_path / "none", "t", "p").lookup(["a"])
+
+
+def test_advice_stored_before_a_column_was_added_is_read(tmp_path: Path) -> None:
+    store = AdviceStore(tmp_path, "t", "p")
+    store.commit([row("a")])
+    [part] = part_paths(tmp_path)
+    pq.write_table(pq.read_table(part).drop_columns(["raw_sum"]), part)
+    again = AdviceStore(tmp_path, "t", "p")
+    again.commit([row("b")])
+    assert again.lookup(["a"])["a"]["raw_sum"] is None
+    assert again.missing(["a", "b", "c"]) == ["c"]
+    assert [r["state_key"] for r in again.rows()] == ["a", "b"]
 
 
 def test_two_rows_of_one_state_count_as_the_earlier(tmp_path: Path) -> None:
