@@ -86,7 +86,8 @@ def read_parquet(
 ) -> pa.Table:
     """Read one file written under ``schema`` or an earlier version with fewer columns.
 
-    Columns that are asked for and that the file is too old to have are null. Columns named in ``dictionaries`` come dictionary-encoded: small where few values repeat.
+    Columns that are asked for and that the file is too old to have are null. Columns named in
+    ``dictionaries`` come dictionary-encoded: small where few values repeat.
 
     Raises:
         DatasetError: the file is missing, damaged, or of a newer version.
