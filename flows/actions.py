@@ -11,6 +11,7 @@ from typing import Any
 from llm4teach.flows.arguments import given_settings
 from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.service_commands import SERVICE_COMMANDS, run_service_command
 from llm4teach.flows.sql_command import run_sql_command
 from llm4teach.flows.teacher_command import run_teacher_command
 
@@ -30,6 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     settings = load_settings(given_settings(arguments), getattr(arguments, "config", None))
     if arguments.command in _FLOWS:
         _run_flow(arguments, settings)
+        return
+    if arguments.command in {command.name for command in SERVICE_COMMANDS}:
+        run_service_command(arguments, settings)
         return
     others = {
         "compare": _compare,

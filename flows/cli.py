@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from llm4teach.flows.arguments import build_parser, parse
 from llm4teach.flows.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.config import ConfigError
+from llm4teach.flows.service_commands import SERVICE_COMMANDS, add_service_arguments
 from llm4teach.flows.signals import INTERRUPTED, handle_signals
 
 
@@ -34,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    parser, by_name = build_parser(COMMANDS)
+    parser, by_name = build_parser((*COMMANDS, *SERVICE_COMMANDS))
     add_more_arguments(by_name)
+    add_service_arguments(by_name)
     arguments = parse(parser, argv)
     if arguments.command is None:
         parser.print_help(sys.stderr)

@@ -32,7 +32,7 @@ class OnnxStudent:
             raise FileNotFoundError(f"no exported student at {path}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and told by who asked
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -52,7 +52,7 @@ class OnnxStudent:
             observations: uint8 (N, *observation_shape).
 
         Raises:
-            ValueError: they have another shape or type.
+            ValueError: they have another shape or type, or codes that no cell has.
         """
         shape = ("N", *self.observation_shape)
         if observations.dtype != np.uint8 or observations.shape[1:] != self.observation_shape:
@@ -61,7 +61,11 @@ class OnnxStudent:
                 f"of shape {observations.shape}"
             )
         probs: NDArray[np.float32]
-        probs, _ = self._session.run(None, {"observations": observations})
+        try:
+            probs, _ = self._session.run(None, {"observations": observations})
+        except Exception as error:
+            reason = str(error).rpartition("Message: ")[2]
+            raise ValueError(f"these are no observations of this task ({reason})") from None
         return probs
 
     def act(
