@@ -98,6 +98,9 @@ def _write_onnx(
         verbose=False,
     )
     assert program is not None
+    graph = program.model.graph
+    for part in (*graph, *(value for node in graph for value in node.outputs)):
+        part.metadata_props.clear()  # where in our source it came from, half of the file
     program.model.metadata_props.update(metadata)
     program.save(str(path))
 
