@@ -20,8 +20,7 @@ help: ## list the targets
 	@echo '  PYTHON=python3.12 chooses the interpreter, ARGS="-k name" goes to pytest or llm4teach.'
 
 demo: $(INSTALLED) ## teach a student SimpleDoorKey with an LLM that runs right here
-	$(BIN)/llm4teach teach --task SimpleDoorKey --finetune.n-envs 32 --finetune.rollout-length 64 \
-	  --finetune.minibatches 8 --finetune.learning-rate 5e-4 $(ARGS)
+	$(BIN)/llm4teach teach --task SimpleDoorKey $(ARGS)
 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 

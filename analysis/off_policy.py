@@ -105,6 +105,9 @@ def weighted_importance_sampling(
     with np.errstate(divide="ignore"):
         ratio = np.log(chosen) - logged.log_behaviour  # (N,)
     log_weights = np.add.reduceat(ratio, logged.starts)  # (E,)
+    log_weights[
+        np.isnan(log_weights)
+    ] = -np.inf  # imported without the probabilities of its actions
     if not np.isfinite(log_weights).any():
         return None
     weights = np.exp(log_weights - log_weights.max())

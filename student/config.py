@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles
 
@@ -48,11 +48,11 @@ class FinetuneConfig(_Settings):
     """PPO with a decaying KL term to the teacher; the names are PPO's usual ones."""
 
     steps: int = Field(61_440, ge=0, description="env steps in all")
-    n_envs: int = Field(16, ge=1, description="environments that run side by side")
-    rollout_length: int = Field(32, ge=1, description="env steps an environment between updates")
+    n_envs: int = Field(32, ge=1, description="environments that run side by side")
+    rollout_length: int = Field(64, ge=1, description="env steps an environment between updates")
     epochs: int = Field(4, ge=1, description="passes over each rollout")
-    minibatches: int = Field(4, ge=1, description="gradient steps a pass")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, annealed to 0")
+    minibatches: int = Field(8, ge=1, description="gradient steps a pass")
+    learning_rate: float = Field(5e-4, gt=0, description="of Adam, annealed to 0")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalised advantage estimation")
     clip: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio")
@@ -63,7 +63,18 @@ class FinetuneConfig(_Settings):
     kl_plateau: float = Field(0.1, ge=0, description="weight it falls to, linearly")
     kl_decay: float = Field(0.3, ge=0, le=1, description="share of the steps spent falling")
     kl_off: float = Field(0.4, ge=0, le=1, description="share of the steps after which it is 0")
-    checkpoint_every: int = Field(10, ge=1, description="updates between checkpoints")
+    checkpoint_every: int = Field(5, ge=1, description="updates between checkpoints")
+
+    @model_validator(mode="after")
+    def _some_update(self) -> FinetuneConfig:
+        """Refuse a budget in which nothing would be learned."""
+        update = self.n_envs * self.rollout_length
+        if 0 < self.steps < update:
+            raise ValueError(
+                f"{self.steps} steps are less than one update, n_envs x rollout_length = "
+                f"{self.n_envs} x {self.rollout_length} = {update}; raise steps or lower these"
+            )
+        return self
 
 
 class EvaluateConfig(_Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,27 @@ def test_importance_sampling_finds_the_truth(p_one: float) -> None:
     assert found is not None and found.value == pytest.approx(truth(p_one), abs=0.06)
     assert found.low < found.value < found.high
     assert (found.effective < 19_000) == (p_one != 0.5)
+
+
+def test_episodes_of_unknown_behaviour_do_not_count() -> None:
+    logged = world(2_000, 0)
+    policy = constant(0.9)(logged.observations)
+    half = logged.starts[1_000]
+    known = replace(
+        logged,
+        observations=logged.observations[:half],
+        actions=logged.actions[:half],
+        rewards=logged.rewards[:half],
+        log_behaviour=logged.log_behaviour[:half],
+        terminated=logged.terminated[:half],
+        starts=logged.starts[:1_000],
+    )
+    behaviour = logged.log_behaviour.copy()
+    behaviour[half:] = np.nan
+    mixed = weighted_importance_sampling(replace(logged, log_behaviour=behaviour), policy, GAMMA)
+    alone = weighted_importance_sampling(known, policy[:half], GAMMA)
+    assert mixed is not None and alone is not None
+    assert mixed.value == pytest.approx(alone.value)
 
 
 def test_fitted_q_evaluation_tells_bad_from_good() -> None:

@@ -30,6 +30,7 @@ FLAGS = (
     *("--collect.steps", "512", "--collect.rounds", "2", "--collect.n-envs", "8"),
     *("--pretrain.epochs", "1", "--finetune.steps", "1024", "--finetune.n-envs", "8"),
     *("--finetune.epochs", "1", "--finetune.checkpoint-every", "1"),
+    *("--finetune.rollout-length", "32"),
     *("--evaluate.episodes", "2", "--validation.episodes", "2"),
 )
 CELLS = 1 + 2 * 4  # the teacher, and two seeds of four methods

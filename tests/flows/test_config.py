@@ -94,3 +94,10 @@ def test_what_is_wrong_in_the_environment(
 def test_a_wrong_flag_is_told_by_its_own_name() -> None:
     with pytest.raises(ConfigError, match=r"^--finetune.kl-coef is '-1': Input should be greater"):
         load_settings({"finetune": {"kl_coef": "-1"}})
+
+
+def test_a_budget_in_which_nothing_is_learned_is_refused() -> None:
+    with pytest.raises(ConfigError, match="100 steps are less than one update, n_envs x rollout"):
+        load_settings({"finetune": {"steps": 100}})
+    assert load_settings({"finetune": {"steps": 0}}).finetune.steps == 0
+    assert load_settings({"finetune": {"steps": 100, "n_envs": 1}}).finetune.n_envs == 1

@@ -24,6 +24,7 @@ RECORDED = ("--teacher", "recorded/vicuna-33b")
 SMALL = (
     *("--collect.steps", "640", "--collect.rounds", "2", "--pretrain.epochs", "3"),
     *("--finetune.steps", "1024", "--finetune.n-envs", "8", "--evaluate.episodes", "12"),
+    *("--finetune.rollout-length", "32"),
 )
 
 
@@ -115,7 +116,8 @@ def test_killed_while_fine_tuning_it_resumes_to_the_same_student(
 ) -> None:
     workspace, _ = taught
     (start,) = [run_id for run_id in workspace.run_ids() if run_id.startswith("teach")]
-    steps = ("--finetune.steps", "4096", "--finetune.n-envs", "8", "--seed", "5")
+    sizes = ("--finetune.n-envs", "8", "--finetune.rollout-length", "32")
+    steps = ("--finetune.steps", "4096", *sizes, "--seed", "5")
     where = ("--workspace", str(workspace.root))
     flags = (*RECORDED, *where, *steps, "--finetune.checkpoint-every", "2", "--from-run", start)
 

@@ -19,6 +19,7 @@ from llm4teach.student.config import EvaluateConfig
 TASK = "SimpleDoorKey"
 SMALL = (
     *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "2", "--pretrain.epochs", "2"),
+    *("--finetune.rollout-length", "32"),
     *("--finetune.steps", "512", "--finetune.n-envs", "8", "--evaluate.episodes", "16"),
     *("--label.max-requests", "100"),
 )

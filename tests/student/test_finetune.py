@@ -16,7 +16,14 @@ from .toy import SHAPE, RightTeacher, ToyTask
 
 TASK = ToyTask()
 CONFIG = FinetuneConfig(
-    steps=2_048, n_envs=8, rollout_length=16, learning_rate=3e-3, kl_coef=0.0, gamma=0.5
+    steps=2_048,
+    n_envs=8,
+    rollout_length=16,
+    minibatches=4,
+    learning_rate=3e-3,
+    kl_coef=0.0,
+    gamma=0.5,
+    checkpoint_every=10,
 )
 
 
