@@ -13,6 +13,11 @@ import pytest
 from llm4teach.analysis.query import run_sql
 from llm4teach.analysis.statistics import wilson_interval
 
+SHORT = (  # many small updates, where there are few steps
+    *("--finetune.n-envs", "16", "--finetune.rollout-length", "32", "--finetune.minibatches", "4"),
+    *("--finetune.learning-rate", "1e-3"),
+)
+
 
 def teach(workspace: Path, *flags: str) -> dict[str, Any]:
     """Run `llm4teach teach`; return env steps and successes of 500 by policy, sampled."""
@@ -34,7 +39,7 @@ def teach(workspace: Path, *flags: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_papers_teacher_within_20000_env_steps(tmp_path: Path) -> None:
     flags = ("--teacher", "recorded/vicuna-33b", "--finetune.steps", "8192", "--seed", "7")
-    result = teach(tmp_path, *flags)
+    result = teach(tmp_path, *flags, *SHORT)
     assert result["steps"] <= 20_000
     assert result["student"] >= 0.97 * 500
 
@@ -43,7 +48,7 @@ def test_the_papers_teacher_within_20000_env_steps(tmp_path: Path) -> None:
 def test_the_environment_overrules_the_papers_teacher(tmp_path: Path) -> None:
     """In ColoredDoorKey it goes round in circles; what was collected tells the student better."""
     flags = ("--task", "ColoredDoorKey", "--teacher", "recorded/vicuna-33b", "--seed", "7")
-    result = teach(tmp_path, *flags, "--collect.steps", "8000", "--finetune.steps", "24576")
+    result = teach(tmp_path, *flags, *SHORT, "--collect.steps", "8000", "--finetune.steps", "24576")
     assert result["teacher"] <= 0.6 * 500
     assert result["weighed"] >= 0.9 * 500
     assert result["student"] >= 0.9 * 500

@@ -241,13 +241,13 @@ def test_a_cell_does_not_depend_on_settings_it_does_not_use() -> None:
     plain = Cell(PPO, Settings())
     found = find_cell(plain, INFO, [stored(plain, "a", teacher=["another", ""])])
     assert found is not None, "plain PPO has no teacher"
-    longer = load_settings({"finetune": {"steps": 9}})
+    longer = load_settings({"finetune": {"steps": 9_000}})
     assert Cell(PRETRAIN, longer).identity(INFO) == Cell(PRETRAIN, Settings()).identity(INFO)
     assert Cell(TEACH, longer).identity(INFO) != Cell(TEACH, Settings()).identity(INFO)
 
 
 def test_every_method_has_the_same_budget() -> None:
-    settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 700}})
-    assert Cell(PPO, settings).budget == Cell(TEACH, settings).budget == 1000
+    settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 7_000}})
+    assert Cell(PPO, settings).budget == Cell(TEACH, settings).budget == 7_300
     assert Cell(PPO, settings).sections()["finetune"].kl_coef == 0
     assert Cell(PRETRAIN, settings).budget == 300

@@ -23,15 +23,15 @@ def test_flags_outrank_the_environment_and_that_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "llm4teach.toml").write_text(
-        'task = "A"\nseed = 1\n[finetune]\nsteps = 1\nepochs = 1\nkl_coef = 0.5\n'
+        'task = "A"\nseed = 1\n[finetune]\nsteps = 9001\nepochs = 1\nkl_coef = 0.5\n'
     )
     monkeypatch.setenv("LLM4TEACH_SEED", "2")
-    monkeypatch.setenv("LLM4TEACH_FINETUNE__STEPS", "2")
+    monkeypatch.setenv("LLM4TEACH_FINETUNE__STEPS", "9002")
     monkeypatch.setenv("LLM4TEACH_FINETUNE__EPOCHS", "2")
-    settings = load_settings({"finetune": {"steps": "3"}})
+    settings = load_settings({"finetune": {"steps": "9003"}})
     assert (settings.task, settings.seed) == ("A", 2)
     finetune = settings.finetune
-    assert (finetune.steps, finetune.epochs, finetune.kl_coef) == (3, 2, 0.5)
+    assert (finetune.steps, finetune.epochs, finetune.kl_coef) == (9003, 2, 0.5)
     assert finetune.gamma == Settings().finetune.gamma
 
 
