@@ -6,7 +6,8 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import stages
+from llm4teach.flows import events, stages
+from llm4teach.flows.automations import UNSEEN
 from llm4teach.flows.online_stages import outcome
 from llm4teach.flows.students import stored_student
 from llm4teach.student.config import CollectConfig
@@ -23,6 +24,7 @@ def collect_trajectories(
     from_run: str | None = None,
     run_id: str | None = None,
     steps: int | None = None,
+    relabel_above: float = 1.0,
 ) -> dict[str, Any]:
     """Collect trajectories and return the run that holds them.
 
@@ -35,10 +37,25 @@ def collect_trajectories(
         from_run: run whose student leads episodes; without it a simple behaviour leads.
         run_id: run to join, instead of one of its own.
         steps: env steps that the run shall have in all; `collect.steps` by default.
+        relabel_above: share of the states met for which the teacher has no advice, from which the
+            event ``llm4teach.states.unseen`` is emitted; 1 for never.
     """
     with stages.opened(
         "collect", workspace, task, teacher, seed, join=run_id, collect=collect
     ) as ctx:
         student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
         stages.collect(ctx, collect, student, steps or collect.steps, weighed_by=from_run)
+        _tell_of_unseen(ctx, relabel_above)
     return outcome(ctx)
+
+
+def _tell_of_unseen(ctx: stages.Context, above: float) -> None:
+    """Note the share of states without advice; an event where it is so large."""
+    if above >= 1:
+        return
+    met = set(stages.trajectories(ctx, ctx.run.run_id).column("state_key").tolist())
+    share = len(ctx.store.missing(met)) / max(1, len(met))
+    ctx.run.note(unseen_share=share)
+    if share > above:
+        where = {"task": ctx.task.name, "workspace": str(ctx.workspace.root)}
+        events.emit(UNSEEN, f"llm4teach.task.{ctx.task.name}", {**where, "share": share})

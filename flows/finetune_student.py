@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import online_stages, stages
+from llm4teach.flows.revival import resumed_settings
 from llm4teach.flows.students import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -41,7 +42,7 @@ def finetune_student(
         run_id: run to join, instead of one of its own.
     """
     if resume:
-        settings = stages.resumed_settings(workspace, resume)
+        settings = resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         finetune = settings["finetune"]
     sections = {"label": label, "live": live, "finetune": finetune}

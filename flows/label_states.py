@@ -8,6 +8,7 @@ from prefect import flow
 
 from llm4teach.flows import labelling, stages
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.teacher_slots import teacher_slot
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
 
@@ -31,6 +32,7 @@ def label_states(
         run_id: run to join, with its budget; then only its own trajectories count.
         all_runs: those of every run count all the same.
     """
-    with stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label) as ctx:
+    opened = stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label)
+    with opened as ctx, teacher_slot(teacher):
         labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
     return outcome(ctx)

@@ -12,6 +12,7 @@ from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.finetune_student import finetune_student
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.pretrain_student import pretrain_student
+from llm4teach.flows.revival import resumed_settings
 from llm4teach.student.config import (
     CollectConfig,
     EvaluateConfig,
@@ -58,7 +59,7 @@ def retrain(
         resume: unfinished retrain run to go on with, from where it stopped.
     """
     if resume:
-        settings = stages.resumed_settings(workspace, resume)
+        settings = resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         collect, pretrain, finetune = (settings[n] for n in ("collect", "pretrain", "finetune"))
         evaluate, retrain = settings["evaluate"], settings["retrain"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from llm4teach.flows.arguments import Command, Parser
-from llm4teach.flows.config import Settings
+from llm4teach.flows.arguments import Command, Parser, positive
+from llm4teach.flows.config import ConfigError, Settings
 from llm4teach.flows.import_arguments import add_import_arguments, column_map
 from llm4teach.flows.serve_student import add_serve_student_arguments
 
+_DEPLOYED = tuple(name for name in Settings.model_fields if name != "validation")
 SERVICE_COMMANDS = (
     Command(
         "import",
@@ -19,6 +20,19 @@ SERVICE_COMMANDS = (
             "llm4teach import ~/.minari/datasets/doorkey/human-v0 --skip",
         ),
         ("task", "workspace"),
+    ),
+    Command(
+        "up",
+        "Start a Prefect server, a worker and the deployments on this machine.",
+        ("llm4teach up", 'llm4teach up --service.retrain-cron "0 3 * * 0" --port 4300'),
+        _DEPLOYED,
+    ),
+    Command("down", "Stop what `llm4teach up` has started.", ("llm4teach down",), ("workspace",)),
+    Command(
+        "serve",
+        "Run every deployment from this one process; needs a Prefect server.",
+        ("llm4teach serve", "llm4teach serve --service.retrain-every-s 86400"),
+        _DEPLOYED,
     ),
     Command(
         "serve-student",
@@ -37,11 +51,20 @@ def add_service_arguments(parsers: dict[str, Parser]) -> None:
     """Add the arguments that are no settings."""
     add_import_arguments(parsers["import"])
     add_serve_student_arguments(parsers["serve-student"])
+    parsers["up"].add_argument(
+        "--port", type=positive, default=4200, help="of the server (default: %(default)s)"
+    )
 
 
 def run_service_command(arguments: argparse.Namespace, settings: Settings) -> None:
     """Run one of `SERVICE_COMMANDS`."""
-    chosen = {"import": _import, "serve-student": _serve_student}
+    chosen = {
+        "import": _import,
+        "up": _up,
+        "down": _down,
+        "serve": _serve,
+        "serve-student": _serve_student,
+    }
     chosen[arguments.command](arguments, settings)
 
 
@@ -62,3 +85,40 @@ def _serve_student(arguments: argparse.Namespace, settings: Settings) -> None:
 
     path = exported(Workspace(settings.workspace), settings.task, arguments.student)
     serve_student(path, arguments.host, arguments.port, arguments.max_batch)
+
+
+def _up(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.flows.quiet import prepare_environment
+
+    prepare_environment(Workspace(settings.workspace).root)
+
+    from llm4teach.flows.deployments import schedule_of
+    from llm4teach.flows.local_service import up
+
+    for name in ("retrain", "check-champion"):
+        schedule_of(name, settings.service)  # what is wrong with it is said before anything starts
+    told = up(settings, arguments.port)
+    print(f"UI: {told['ui']}\nlogs: {told['logs']}")
+    print(f"here: export PREFECT_API_URL={told['api']}")
+    print("then: prefect deployment run label-states   (llm4teach down ends all of it)")
+
+
+def _down(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.flows.local_service import down
+
+    print("stopped:", ", ".join(down(settings)) or "nothing, it was gone already")
+
+
+def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.datasets.workspace import Workspace
+    from llm4teach.flows.quiet import has_own_server, prepare_environment
+
+    if not has_own_server():
+        hint = "llm4teach up starts one; another's address goes into PREFECT_API_URL"
+        raise ConfigError(f"there is no Prefect server to serve for: {hint}")
+    prepare_environment(Workspace(settings.workspace).root)
+
+    from llm4teach.flows.deployments import serve_all
+
+    serve_all(settings)

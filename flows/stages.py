@@ -11,27 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import part_paths
-from llm4teach.datasets.runs import MANIFEST, Run, read_config
+from llm4teach.datasets.runs import Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
+from llm4teach.flows.revival import begun_by, own_flow_run
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.collect import Collector
-from llm4teach.student.config import (
-    CollectConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    PretrainConfig,
-    RetrainConfig,
-)
+from llm4teach.student.config import CollectConfig, PretrainConfig
 from llm4teach.student.distill import Steps, distil
 from llm4teach.student.leaders import Leader, OptionLeader, PolicyLeader
 from llm4teach.student.network import Student
@@ -46,17 +40,6 @@ from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
 from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Teacher
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "teacher": TeacherConfig,
-    "label": LabelConfig,
-    "live": LiveConfig,
-    "collect": CollectConfig,
-    "pretrain": PretrainConfig,
-    "finetune": FinetuneConfig,
-    "evaluate": EvaluateConfig,
-    "retrain": RetrainConfig,
-}
 
 
 @dataclass(frozen=True)
@@ -112,6 +95,9 @@ def opened(
 ) -> Iterator[Context]:
     """Open a new run and finish it on leaving; or resume one; or join one that another finishes.
 
+    A flow run that Prefect starts again, because its worker died, goes on with the run that it had
+    begun.
+
     Raises:
         TaskError, DatasetError, TeacherError: a name or path is wrong, before anything is written.
     """
@@ -122,14 +108,16 @@ def opened(
     place = Workspace(workspace)
     made = get_task(task) if kind == "evaluate" else get_training_task(task)
     advisor = make_teacher(teacher, made.family)
-    existing = join or resume
+    flow_run = own_flow_run()
+    existing = join or resume or begun_by(place, flow_run)
     if existing:
         place.existing_run(existing)
     run = Run(place, existing or new_run_id(kind), kind)
     if not existing:
         settings = {"task": task, "teacher": teacher, "seed": seed, **config}
         run.start({name: _plain(value) for name, value in settings.items()})
-        run.note(task=task, advice_family=made.family, **_identity(advisor))
+        begun = {"flow_run_id": flow_run} if flow_run else {}
+        run.note(task=task, advice_family=made.family, **_identity(advisor), **begun)
     try:
         if not join:  # who opened the run has done it in this process
             warm_up(made)
@@ -154,19 +142,6 @@ def opened(
         raise
     finally:
         advisor.close()
-
-
-def resumed_settings(workspace: str, run_id: str) -> dict[str, Any]:
-    """Return the settings that an unfinished run was started with, as the flows take them.
-
-    Raises:
-        DatasetError: there is no such run, or it is complete.
-    """
-    folder = Workspace(workspace).existing_run(run_id)
-    if (folder / MANIFEST).exists():
-        raise DatasetError(f"run {run_id} is complete; there is nothing to resume")
-    config = read_config(folder)
-    return {name: _SECTIONS[name](**v) if name in _SECTIONS else v for name, v in config.items()}
 
 
 _TOKENS = ("prompt", "completion", "evaluation")

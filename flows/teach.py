@@ -12,6 +12,7 @@ from llm4teach.flows.evaluate_student import evaluate_student
 from llm4teach.flows.finetune_student import finetune_student
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.pretrain_student import pretrain_student
+from llm4teach.flows.revival import resumed_settings
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
@@ -47,7 +48,7 @@ def teach(
         resume: unfinished run to go on with, from where it stopped and with its own settings.
     """
     if resume:
-        settings = stages.resumed_settings(workspace, resume)
+        settings = resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         collect, pretrain = settings["collect"], settings["pretrain"]
         finetune, evaluate = settings["finetune"], settings["evaluate"]
