@@ -66,7 +66,7 @@ def export(
         "observation_shape": list(task.observation_shape),
         "checkpoint_sha256": sha256_of(folder / CHECKPOINT),
     }
-    seen = _played(task)
+    seen = played(task)
     if int8_episodes:
         checked = _export_int8(student, path, known, seen, task, int8_episodes)
     else:
@@ -116,7 +116,7 @@ def _export_int8(
     )
 
 
-def _played(task: Task) -> Observations:
+def played(task: Task) -> Observations:
     """Observations of episodes played at random, uint8 (CHECKED_ON, *observation_shape)."""
     rng, n = np.random.default_rng(0), 16
     envs = EpisodeVector(task, n, itertools.count())
