@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,11 +29,18 @@ class EpisodeVector:
     With a finite iterator of seeds, an environment without a further seed goes idle: ``active`` is
     False there and its rows repeat its last observation. Where no episode ends in a step,
     ``final_observations`` and ``observations`` are one array.
+
+    Args:
+        task: whose environments.
+        n_envs: how many.
+        seeds: of the episodes.
+        workers: processes that step them, where the task offers that (``make_worker_env``); 0 for
+            this one. What is played is the same.
     """
 
-    def __init__(self, task: Task, n_envs: int, seeds: Iterator[int]) -> None:
-        self._task, self._seeds = task, seeds
-        self._envs = task.make_vector_env(n_envs)
+    def __init__(self, task: Task, n_envs: int, seeds: Iterator[int], workers: int = 0) -> None:
+        self._task, self._seeds, self._workers = task, seeds, workers
+        self._envs = self._make(n_envs)
         self.observations: Observations = np.zeros((n_envs, *task.observation_shape), np.uint8)
         self.seeds = np.full(n_envs, -1, np.int64)  # of the episodes that are running
         self.active = np.zeros(n_envs, np.bool_)
@@ -44,6 +52,16 @@ class EpisodeVector:
 
     def __len__(self) -> int:
         return len(self.active)
+
+    def _make(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        by_workers = getattr(self._task, "make_worker_env", None)
+        if self._workers and by_workers is not None:
+            return by_workers(n_envs, self._workers)  # type: ignore[no-any-return]
+        return self._task.make_vector_env(n_envs)
+
+    def close(self) -> None:
+        """End the workers, if any; the environments cannot be stepped any more."""
+        self._envs.close()
 
     @property
     def steps_in_episode(self) -> NDArray[np.int64]:
@@ -98,7 +116,8 @@ class EpisodeVector:
         idle environments are not brought back.
         """
         self._seeds, self.episodes_started = seeds, started
-        self._envs = self._task.make_vector_env(len(self))
+        self._envs.close()
+        self._envs = self._make(len(self))
         self.observations = np.zeros_like(self.observations)
         self.seeds[:] = [saved["seed"] for saved in state]
         self.active[:] = [saved["active"] for saved in state]

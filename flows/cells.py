@@ -70,7 +70,10 @@ class Cell:
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:
         """All that the outcome depends on, as plain JSON; equal for cells that are the same."""
-        found = {name: section.model_dump(mode="json") for name, section in self.sections().items()}
+        found = {
+            name: _outcome_of(section.model_dump(mode="json"))
+            for name, section in self.sections().items()
+        }
         if self.method.asks:
             found["teacher"] = [teacher.teacher_id, teacher.prompt_version]
         task, seed = self.settings.task, self.settings.seed
@@ -95,12 +98,20 @@ def stored_cells(workspace: Workspace) -> list[StoredCell]:
             started = read_json(folder / CONFIG)
             if started["kind"] != KIND:
                 continue
-            identity, results = dict(started["config"]), read_json(folder / PROGRESS)
+            identity = {name: _outcome_of(value) for name, value in started["config"].items()}
+            results = read_json(folder / PROGRESS)
         except (DatasetError, KeyError):
             continue
         identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
         found.append(StoredCell(run_id, identity, (folder / MANIFEST).exists()))
     return found
+
+
+def _outcome_of(section: Any) -> Any:
+    """Settings less those that change nothing but the time it takes."""
+    if not isinstance(section, dict):
+        return section
+    return {name: value for name, value in section.items() if name != "workers"}
 
 
 def find_cell(cell: Cell, teacher: TeacherInfo, stored: list[StoredCell]) -> StoredCell | None:

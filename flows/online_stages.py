@@ -86,6 +86,7 @@ def finetune(
             tuner.run(log, checkpoint)
         finally:
             teacher.close()
+            tuner.close()
         shown.summary = shown.summary or "0 env steps"
     board.close()
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,7 @@ def collect(
         seeds=training_seeds(ctx.seed, "collect", start=first),
         rng=np.random.default_rng((ctx.seed, have)),
         first_episode=first,
+        workers=config.workers,
     )
     advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
     doubt = 1.0 if student is None else config.doubt
@@ -205,7 +206,10 @@ def collect(
     if student is not None:
         pupil = PolicyLeader("student", student_policy(student))
         leaders = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
-    with stage("collect", max(0, steps - have), "env steps") as shown:
+    with (
+        closing(collector),
+        stage("collect", max(0, steps - have), "env steps") as shown,
+    ):
         report = collector.collect(max(0, steps - have), leaders, shown.advance)
         led = "options" if student is None else "advice and student"
         ended = report.episodes_ended

@@ -39,6 +39,8 @@ class Collector:
         noise: probability of a uniformly random action instead of the leader's.
         seeds: of the episodes.
         rng: draws leaders, actions and noise.
+        first_episode: number of the first one.
+        workers: processes that step the environments; see `EpisodeVector`.
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class Collector:
         seeds: Iterator[int],
         rng: np.random.Generator,
         first_episode: int = 0,
+        workers: int = 0,
     ) -> None:
         self._task, self._folder, self._run_id = task, folder, run_id
         self._noise, self._rng = noise, rng
-        self._envs = EpisodeVector(task, n_envs, seeds)
+        self._envs = EpisodeVector(task, n_envs, seeds, workers)
         self._episodes = first_episode + np.arange(n_envs)  # ids of the running episodes
         self._next_episode = first_episode + n_envs
         self._columns: dict[str, list[Any]] = {}
@@ -130,6 +133,10 @@ class Collector:
         self._episodes[ended] = self._next_episode + np.arange(ended.sum())
         self._next_episode += int(ended.sum())
         return step
+
+    def close(self) -> None:
+        """End the environments' processes, if they have any."""
+        self._envs.close()
 
     def _keep(self, rows: Mapping[str, Iterable[Any]]) -> None:
         for name, column in rows.items():

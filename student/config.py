@@ -19,6 +19,7 @@ class CollectConfig(_Settings):
     steps: int = Field(4_000, ge=1, description="env steps in all, over all rounds")
     rounds: int = Field(4, ge=1, description="rounds of collect, label and pretrain (DAgger)")
     n_envs: int = Field(16, ge=1, description="episodes that run side by side")
+    workers: int = Field(0, ge=0, description="processes that step MiniGrid tasks; 0: this one")
     teacher_share: float = Field(
         0.5, ge=0, le=1, description="share of later rounds' episodes led by the teacher"
     )
@@ -49,6 +50,7 @@ class FinetuneConfig(_Settings):
 
     steps: int = Field(61_440, ge=0, description="env steps in all")
     n_envs: int = Field(32, ge=1, description="environments that run side by side")
+    workers: int = Field(0, ge=0, description="processes that step MiniGrid tasks; 0: this one")
     rollout_length: int = Field(64, ge=1, description="env steps an environment between updates")
     epochs: int = Field(4, ge=1, description="passes over each rollout")
     minibatches: int = Field(8, ge=1, description="gradient steps a pass")

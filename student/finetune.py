@@ -54,7 +54,8 @@ class Finetuner:
         self.kl_coef = schedule_of(config)
         self.optimizer = torch.optim.Adam(student.parameters(), config.learning_rate, eps=1e-5)
         self.generator = torch.Generator().manual_seed(seed)
-        self.envs = EpisodeVector(task, config.n_envs, training_seeds(seed, "finetune"))
+        seeds = training_seeds(seed, "finetune")
+        self.envs = EpisodeVector(task, config.n_envs, seeds, config.workers)
         self.running_returns = torch.zeros(config.n_envs)
 
     @property
@@ -100,6 +101,10 @@ class Finetuner:
             if self.update % config.checkpoint_every == 0 or self.update == self.n_updates:
                 checkpoint()
 
+    def close(self) -> None:
+        """End the environments' processes, if they have any."""
+        self.envs.close()
+
     def _improve(self, batch: Batch, kl_coef: float) -> dict[str, float]:
         """Take the gradient steps of one rollout; return the mean of each loss term."""
         size = len(batch.actions)
@@ -127,7 +132,7 @@ class Finetuner:
         meta = {
             "update": self.update,
             "seed": self.seed,
-            "config": self.config.model_dump(),
+            "config": self.config.model_dump(exclude={"workers"}),
             "episodes_started": self.envs.episodes_started,
             "episodes": self.envs.state(),
         }
@@ -141,7 +146,8 @@ class Finetuner:
             ValueError: it belongs to other settings or another seed.
         """
         tensors, meta = load_tensors(path)
-        if (meta["config"], meta["seed"]) != (self.config.model_dump(), self.seed):
+        own_config = self.config.model_dump(exclude={"workers"})
+        if (meta["config"], meta["seed"]) != (own_config, self.seed):
             raise ValueError(f"{path} was written with other settings; resume with the same ones")
         prefix = "student."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

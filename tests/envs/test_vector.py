@@ -50,3 +50,21 @@ def test_restored_in_mid_episode_it_goes_on_alike() -> None:
         actions = rng.integers(0, 7, 4)
         np.testing.assert_equal(tuple(envs.step(actions)), tuple(other.step(actions)))
     assert envs.state() == other.state()
+
+
+def test_workers_play_the_same() -> None:
+    task = get_task("MiniGrid-MultiRoom-N2-S4-v0")
+    alone = EpisodeVector(task, 5, training_seeds(0, "x"))
+    shared = EpisodeVector(task, 5, training_seeds(0, "x"), workers=2)
+    rng = np.random.default_rng(0)
+    try:
+        for t in range(120):
+            np.testing.assert_array_equal(alone.observations, shared.observations)
+            actions = rng.integers(0, len(task.action_names), 5)
+            for mine, theirs in zip(alone.step(actions), shared.step(actions), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+            if t == 60:  # a restored one starts workers of its own
+                shared.restore(alone.state(), training_seeds(0, "x", 5), alone.episodes_started)
+                alone.restore(alone.state(), training_seeds(0, "x", 5), alone.episodes_started)
+    finally:
+        shared.close()
