@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import read_json, read_parquet, replacing
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.registry import sha256_of
 from llm4teach.datasets.runs import CHECKPOINT, CONFIG, EVALUATION, MANIFEST
 from llm4teach.datasets.schema import EVALUATIONS
@@ -29,7 +29,7 @@ _LICENCES = {  # of the teachers' weights, as their publishers state them
 }
 
 
-def export(workspace: Workspace, run_id: str, kind: Format, output: Path | None) -> list[Path]:
+def export(workspace: Workspace, run_id: str, kind: Format, output: Place | None) -> list[Place]:
     """Write a run's student and its model card; return both paths.
 
     Raises:
@@ -63,7 +63,7 @@ def _played(task: Task) -> Observations:
     return np.concatenate(seen)
 
 
-def _card(folder: Path, path: Path, known: dict[str, Any], difference: float) -> str:
+def _card(folder: Place, path: Place, known: dict[str, Any], difference: float) -> str:
     complete = (folder / MANIFEST).exists()
     content = read_json(folder / (MANIFEST if complete else CONFIG))
     results = content.get("results", {})
@@ -98,7 +98,7 @@ def _card(folder: Path, path: Path, known: dict[str, Any], difference: float) ->
     return "\n".join(lines)
 
 
-def _evaluation(folder: Path) -> list[str]:
+def _evaluation(folder: Place) -> list[str]:
     try:
         rows = summary_table(read_parquet(folder / EVALUATION, EVALUATIONS))
     except DatasetError:

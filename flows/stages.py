@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import part_paths
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import MANIFEST, Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
@@ -68,7 +68,7 @@ class Context:
     teacher: Teacher
     run: Run
     seed: int
-    advice_folder: Path | None = None  # where it is not the workspace's
+    advice_folder: Place | None = None  # where it is not the workspace's
     limits: LabelConfig = field(default_factory=LabelConfig)
     spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
     live: LiveConfig = field(default_factory=LiveConfig)

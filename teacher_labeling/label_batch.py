@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.conditional_store import FileStore
-from llm4teach.datasets.journal import Journal, recover
+from llm4teach.datasets.conditional_store import store_at
+from llm4teach.datasets.journal import Journal, journal_folder, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import to_row
@@ -101,13 +101,14 @@ def label_states(
     """
     identity = f"{store.teacher_id}\n{store.prompt_version}".encode()
     work = store.folder / ".labelling" / hashlib.sha256(identity).hexdigest()[:12]
-    leases = Leases(FileStore(work / "leases"), f"{os.getpid()}-{uuid.uuid4().hex}", limits.lease_s)
+    leases = Leases(store_at(work / "leases"), f"{os.getpid()}-{uuid.uuid4().hex}", limits.lease_s)
+    journals = journal_folder(work)
     spending = spending or Spending(limits)
     stop = stop or threading.Event()
 
     def take_over() -> None:
         """Commit and free what runs that died have left."""
-        recover(work / "journals", store.commit, leases.forget)
+        recover(journals, store.commit, leases.forget)
 
     take_over()
     claims = Claims(states, store, leases, lambda: not stop.is_set() and spending.begin())
@@ -116,7 +117,7 @@ def label_states(
     if not missing:
         return report
     began, wait_s = time.monotonic(), _FIRST_WAIT_S
-    journal = Journal(work / "journals", leases.owner)
+    journal = Journal(journals, leases.owner)
     desk = _Desk(teacher, store, claims, journal, limits, spending, report, on_progress)
     try:
         with leases:
