@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llm4teach.datasets.places import DatasetError, names_in
+from llm4teach.datasets.places import DatasetError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -48,18 +50,31 @@ def _conditional_put(place: UPath, content: bytes, etag: str | None) -> tuple[bo
     writer = {"writer": uuid.uuid4().hex}
     answer: dict[str, Any]
     try:
-        answer = place.fs.call_s3(
-            "put_object", **request, **condition, Body=content, Metadata=writer
-        )
+        with _connection_errors():
+            answer = place.fs.call_s3(
+                "put_object", **request, **condition, Body=content, Metadata=writer
+            )
         return True, answer["ETag"]
     except OSError as error:
         if _code(error) not in _REFUSED and not isinstance(error, FileNotFoundError):
             raise
     try:  # it may be ours: s3fs repeats a request whose answer was lost
-        answer = place.fs.call_s3("head_object", **request)
+        with _connection_errors():
+            answer = place.fs.call_s3("head_object", **request)
     except FileNotFoundError:
         return False, ""
     return answer["Metadata"] == writer, answer["ETag"]
+
+
+@contextmanager
+def _connection_errors() -> Iterator[None]:
+    """What goes wrong on the way as an OSError: botocore's errors have no ancestor of their own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise ConnectionError(f"object store: {type(error).__name__}: {error}") from error
 
 
 def _code(error: OSError) -> str:
@@ -74,8 +89,9 @@ def _get(place: UPath) -> tuple[bytes | None, str | None]:
         if place.protocol == "memory":
             content = place.read_bytes()
             return content, content.hex()
-        etag = place.fs.info(place.path, refresh=True)["ETag"]
-        return place.fs.cat_file(place.path), etag
+        with _connection_errors():
+            etag = place.fs.info(place.path, refresh=True)["ETag"]
+            return place.fs.cat_file(place.path), etag
     except FileNotFoundError:
         return None, None
 
@@ -124,14 +140,19 @@ class ObjectStore:
 
     def read(self, name: str) -> bytes | None:
         """Return the record, or None if there is none."""
-        self._seen[name] = _get(self._folder / name)
-        return self._seen[name][0] or None
+        self._seen[name] = found = _get(self._folder / name)
+        return found[0] or None
 
     def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
         """Store ``content`` if the record still is ``expected`` (None: absent); say whether."""
-        if name not in self._seen or (self._seen[name][0] or None) != expected:
-            self.read(name)
-        before, etag = self._seen.pop(name)
+        before, etag = self._seen.get(name, (None, None))
+        if etag is not None and (before or None) == expected:
+            stored, now = _put(self._folder / name, content, etag)
+            if stored:
+                self._seen[name] = content, now
+                return True
+        # What was seen is out of date, or was read while it changed.
+        before, etag = _get(self._folder / name)
         if (before or None) != expected:
             return False
         stored, now = _put(self._folder / name, content, etag)
@@ -144,5 +165,10 @@ class ObjectStore:
         return self.write(name, b"", expected)
 
     def names(self) -> list[str]:
-        """Every record's name, deleted ones too."""
-        return sorted(name for name in names_in(self._folder) if name[0] != ".")
+        """Every record's name."""
+        try:
+            entries = self._folder.fs.ls(self._folder.path, detail=True)
+        except FileNotFoundError:
+            return []
+        found = (entry["name"].rpartition("/")[2] for entry in entries if entry["size"])
+        return sorted(name for name in found if name[0] != ".")

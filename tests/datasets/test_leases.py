@@ -4,13 +4,15 @@ import json
 import multiprocessing
 import os
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.conditional_store import ConditionalStore, FileStore
+from llm4teach.datasets.conditional_store import ConditionalStore, FileStore, store_at
 from llm4teach.datasets.journal import Journal, recover
 from llm4teach.datasets.leases import Leases
+from llm4teach.datasets.places import place_of
 
 
 class Bucket:
@@ -41,9 +43,16 @@ class Bucket:
         return list(self.objects)
 
 
-@pytest.fixture(params=["files", "bucket"])
+@pytest.fixture(params=["files", "bucket", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ConditionalStore:
-    return FileStore(tmp_path / "leases") if request.param == "files" else Bucket()
+    if request.param == "bucket":
+        return Bucket()
+    if request.param == "files":
+        return store_at(tmp_path / "leases")
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    bucket = "bucket" if request.param == "s3" else "m"
+    return store_at(place_of(f"{request.param}://{bucket}/{uuid.uuid4().hex}"))
 
 
 class Clock:
