@@ -75,9 +75,13 @@ class Claims:
 
     def claim(self) -> bool:
         """Make sure that there is a state to hand out; False if others hold all that are left."""
-        for bucket in list(self._unclaimed) if self._current is None else ():
-            if not self._leases.acquire(_name(bucket)):
+        if self._current is not None:
+            return True
+        by_name = {_name(bucket): bucket for bucket in self._unclaimed}
+        for name in self._leases.free_first(by_name):
+            if not self._leases.acquire(name):
                 continue
+            bucket = by_name[name]
             self._store.refresh()  # before the lease was ours, its last holder may have committed
             places = self._without_answered(self._unclaimed.pop(bucket))
             with self._mutex:

@@ -64,6 +64,11 @@ def made_up_states(count: int) -> list[State]:
     return [State(key, f"state {key}", (PLAN,)) for key in keys]
 
 
+def in_few_buckets(count: int) -> list[State]:
+    """States that share 12 of the 64 leases: for stores in which a lease takes many requests."""
+    return [state for state in made_up_states(6 * count) if state.key < "3"][:count]
+
+
 def store_in(folder: Place, info: TeacherInfo = INFO) -> AdviceStore:
     return AdviceStore(folder / "advice", info.teacher_id, info.prompt_version)
 

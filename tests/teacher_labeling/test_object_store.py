@@ -41,13 +41,13 @@ def stored_keys(place: Place) -> list[str]:
 
 def test_two_processes_ask_nothing_twice(place: Place, tmp_path: Path) -> None:
     with counting_server(tmp_path / "asked.log", delay_ms=20) as url:
-        halves = ("c.made_up_states(800)[:650]", "c.made_up_states(800)[150:]")
+        halves = ("c.in_few_buckets(500)[:400]", "c.in_few_buckets(500)[100:]")
         workers = [labelling(place, url, half, lease_s=60) for half in halves]
         assert [worker.wait(120) for worker in workers] == [0, 0]
     asked = questions_by_process(tmp_path / "asked.log")
-    wanted = sorted(state.key for state in children.made_up_states(800))
+    wanted = sorted(state.key for state in children.in_few_buckets(500))
     assert sorted(key for keys in asked.values() for key in keys) == wanted
-    assert len(asked) == 2 and min(map(len, asked.values())) > 100, "both did a fair share"
+    assert len(asked) == 2 and min(map(len, asked.values())) > 50, "both did a fair share"
     assert sorted(stored_keys(place)) == wanted
     assert [path.name for path in part_paths(place)] == [
         f"part-{number:012d}.parquet" for number in range(1, 1 + len(part_paths(place)))
@@ -56,10 +56,10 @@ def test_two_processes_ask_nothing_twice(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_in_the_middle(place: Place, tmp_path: Path, kills: int) -> None:
-    states, rng, killed = 300 * kills, random.Random(0), []
+    states, rng, killed = 200 * kills, random.Random(0), []
     with counting_server(tmp_path / "asked.log", delay_ms=4) as url:
         while len(killed) < kills:
-            worker = labelling(place, url, f"c.made_up_states({states})")
+            worker = labelling(place, url, f"c.in_few_buckets({states})")
             before, began = len(_asked(tmp_path)), time.monotonic()
             while len(_asked(tmp_path)) == before and time.monotonic() - began < 30:
                 time.sleep(0.02)
@@ -67,8 +67,8 @@ def test_killed_in_the_middle(place: Place, tmp_path: Path, kills: int) -> None:
             worker.kill()
             assert worker.wait() != 0, f"there is no work left after {len(killed)} kills"
             killed.append(worker.pid)
-        assert labelling(place, url, f"c.made_up_states({states})").wait(200) == 0
-    wanted = sorted(state.key for state in children.made_up_states(states))
+        assert labelling(place, url, f"c.in_few_buckets({states})").wait(200) == 0
+    wanted = sorted(state.key for state in children.in_few_buckets(states))
     assert sorted(stored_keys(place)) == wanted, "one row a state, and every part whole"
     asked = questions_by_process(tmp_path / "asked.log")
     times = Counter(_asked(tmp_path))
