@@ -19,7 +19,7 @@ from llm4teach.flows import cells
 from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell
 from llm4teach.flows.config import Settings
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.flows.teachers import open_teacher
 
 METHODS = {  # by what the table calls them
     "plain PPO": cells.PPO,
@@ -47,7 +47,7 @@ def compare(
         CellError: training failed. What is complete stays, what is not is taken up again.
     """
     workspace = Workspace(settings.workspace)
-    advisor = make_teacher(settings.teacher, get_task(settings.task).family)
+    advisor = open_teacher(settings.teacher, get_task(settings.task).family)
     advisor.close()
     info = advisor.info
     methods = {k: m for k, m in METHODS.items() if not only or m.name in only}

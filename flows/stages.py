@@ -23,6 +23,7 @@ from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.flows.students import new_student, store_student
+from llm4teach.flows.teachers import open_teacher
 from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import (
@@ -39,7 +40,6 @@ from llm4teach.student.outcome_rows import read_weighed, write_outcomes
 from llm4teach.student.outcomes import weigh_trajectories
 from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
@@ -121,7 +121,7 @@ def opened(
         torch.set_num_threads(1)
     place = Workspace(workspace)
     made = get_task(task) if kind == "evaluate" else get_training_task(task)
-    advisor = make_teacher(teacher, made.family)
+    advisor = open_teacher(teacher, made.family)
     existing = join or resume
     if existing:
         place.existing_run(existing)

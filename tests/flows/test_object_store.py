@@ -140,10 +140,10 @@ def test_one_clear_message(
 
 
 def test_a_store_that_is_not_there(
-    s3: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    s3: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert main(["sql", "FROM runs", "--workspace", f"s3://{BUCKET}/{uuid.uuid4().hex}"]) == 1
-    shown = capsys.readouterr().err
+    where = ("--workspace", f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    _, shown = llm4teach(tmp_path, "sql", "FROM runs", *where, status=1)
     assert "cannot reach" in shown and "AWS_ENDPOINT_URL" in shown
     assert len(shown.splitlines()) == 1
