@@ -104,12 +104,12 @@ class Claims:
 
     def committed(self, state_keys: Sequence[str]) -> None:
         """Give back the leases that are no longer needed once these states are stored."""
+        buckets = key_codes(state_keys) >> np.uint64(64 - _BUCKET_BITS)
         with self._mutex:
-            for code in key_codes(state_keys):
-                bucket = int(code) >> (64 - _BUCKET_BITS)
+            for bucket, count in zip(*np.unique(buckets, return_counts=True), strict=True):
                 if bucket in self._open:
-                    self._open[bucket] -= 1
-                    self._release_if_done(bucket)
+                    self._open[int(bucket)] -= int(count)
+                    self._release_if_done(int(bucket))
 
     def _without_answered(self, places: _Places) -> _Places:
         answered = self._store.known(self._codes[places])

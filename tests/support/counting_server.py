@@ -27,7 +27,7 @@ async def _serve(log: Path, delay_s: float, tls: list[str]) -> None:
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
 
     async def chat(request: web.Request) -> web.Response:
-        pid = request.headers["authorization"].removeprefix("Bearer ")
+        pid = request.headers["authorization"].removeprefix("Bearer pid-")
         key = _STATE.findall(await request.read())[-1].decode()
         os.write(file, f"{pid} {key}\n".encode())
         await asyncio.sleep(delay_s)

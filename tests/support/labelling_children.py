@@ -75,7 +75,7 @@ def store_in(folder: Place, info: TeacherInfo = INFO) -> AdviceStore:
 
 def teacher_at(url: str) -> OpenAITeacher:
     """Asks a counting server, which knows this process by its API key."""
-    os.environ["LLM4TEACH_API_KEY"] = str(os.getpid())
+    os.environ["LLM4TEACH_API_KEY"] = f"pid-{os.getpid()}"  # unlike anything in a reply
     config = TeacherConfig(
         teacher="openai", base_url=url, n_samples=1, max_in_flight=IN_FLIGHT, max_retries=0
     )
