@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +60,7 @@ class _Part:
         return found
 
 
-def _open_part(path: Place) -> _Part:
-    if not isinstance(path, Path):
-        return _open_object(path)
+def _open_local(path: Path) -> _Part:
     file = path.open("rb", buffering=0)
 
     def read_range(start: int, end: int) -> bytes:
@@ -74,17 +73,33 @@ def _open_part(path: Place) -> _Part:
     return _Part(os.fstat(file.fileno()).st_size, read_range, file.close)
 
 
-def _open_object(path: UPath) -> _Part:
-    size = path.stat().st_size
-    if size <= _READ_WHOLE:
-        whole = path.read_bytes()
-        return _Part(size, lambda start, end: whole[start:end], lambda: None)
+class _Objects:
+    """Parts in an object store. They never change: what was asked once is not asked again."""
 
-    def read_range(start: int, end: int) -> bytes:
-        content: bytes = path.fs.cat_file(path.path, start, end)
-        return content
+    def __init__(self) -> None:
+        self.stat = lru_cache(maxsize=None)(self._stat)
+        self._whole = lru_cache(maxsize=64)(self._read)
 
-    return _Part(size, read_range, lambda: None)
+    def _stat(self, path: UPath) -> tuple[int, float]:
+        """Size in bytes, and unix time of the last change."""
+        found = path.stat()
+        return found.st_size, found.st_mtime
+
+    def _read(self, path: UPath) -> bytes:
+        return path.read_bytes()
+
+    def open(self, path: UPath) -> _Part:
+        """Open a part: small ones are read whole, of large ones the ranges that are wanted."""
+        size = self.stat(path)[0]
+        if size <= _READ_WHOLE:
+            whole = self._whole(path)
+            return _Part(size, lambda start, end: whole[start:end], lambda: None)
+
+        def read_range(start: int, end: int) -> bytes:
+            content: bytes = path.fs.cat_file(path.path, start, end)
+            return content
+
+        return _Part(size, read_range, lambda: None)
 
 
 class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -95,6 +110,7 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
 
     def __init__(self, root: Place, paths: list[Place]) -> None:
         super().__init__()
+        self._objects = _Objects()
         self._files = {_url(path, root): path for path in paths}
 
     def _path(self, url: str) -> Place:
@@ -111,15 +127,23 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         """
         if mode != "rb":
             raise PermissionError(f"{path} can only be read")
-        return _open_part(self._path(path))
+        found = self._path(path)
+        return _open_local(found) if isinstance(found, Path) else self._objects.open(found)
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         """Return name, size in bytes and type."""
-        return {"name": path, "size": self._path(path).stat().st_size, "type": "file"}
+        return {"name": path, "size": self._stat(path)[0], "type": "file"}
 
     def modified(self, path: str) -> datetime:
         """Return the time of the last change."""
-        return datetime.fromtimestamp(self._path(path).stat().st_mtime, UTC)
+        return datetime.fromtimestamp(self._stat(path)[1], UTC)
+
+    def _stat(self, url: str) -> tuple[int, float]:
+        path = self._path(url)
+        if not isinstance(path, Path):
+            return self._objects.stat(path)
+        found = path.stat()
+        return found.st_size, found.st_mtime
 
     def glob(self, path: str, **options: Any) -> list[str]:
         """Return the path itself if it is a part: names are never patterns here."""
