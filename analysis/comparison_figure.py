@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from llm4teach.analysis.comparison import Comparison, MethodResult
 from llm4teach.analysis.figures import short_number, style
 from llm4teach.datasets.parts import replacing
+from llm4teach.datasets.places import Place
 
 _INK, _FAINT, _LINE, _SHADE = "#1f2328", "#57606a", "#d8dee4", "#eef1f4"
 # Okabe and Ito's colours, told apart by most colour-blind people, and shapes for everybody else.
 _LOOKS = (("#CC79A7", "D"), ("#E69F00", "s"), ("#009E73", "^"), ("#0072B2", "o"), ("#56B4E9", "v"))
 
 
-def write_comparison_figure(comparison: Comparison, png: Path, svg: Path) -> None:
+def write_comparison_figure(comparison: Comparison, png: Place, svg: Place) -> None:
     """Draw interquartile means over the seeds, with bootstrap bands, to two files."""
     import matplotlib  # 0.5 s, so only where a figure is drawn
     from matplotlib.backends.backend_agg import FigureCanvasAgg

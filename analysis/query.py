@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +17,7 @@ from llm4teach.analysis.named_queries import QueryError, named_query
 from llm4teach.analysis.part_files import PROTOCOL, PartFiles, create_part_view
 from llm4teach.analysis.views import FOLDERS, ReadAnew, dataset, runs_table, stored_tables
 from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 VIEWS = (
@@ -69,7 +69,7 @@ _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what DuckDB makes of a P
 
 
 def connect(
-    workspace: Workspace | str | Path, *, allow_external: bool = False
+    workspace: Workspace | str | Place, *, allow_external: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with the views `VIEWS`, all of them there even without data.
 
@@ -91,7 +91,7 @@ def connect(
         QueryError: the workspace does not exist.
     """
     workspace = _workspace(workspace)
-    if not workspace.root.is_dir():
+    if not workspace.exists:
         raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
     connection = duckdb.connect(":memory:")
     for statement in (*_SETTINGS, *(() if allow_external else _NO_EXTERNAL_ACCESS)):
@@ -117,7 +117,7 @@ def connect(
 
 
 def run_query(
-    workspace: Workspace | str | Path, name: str, parameters: Mapping[str, str] | None = None
+    workspace: Workspace | str | Place, name: str, parameters: Mapping[str, str] | None = None
 ) -> pa.Table:
     """Answer a question of the library; see `named_queries`.
 
@@ -129,7 +129,7 @@ def run_query(
 
 
 def run_sql(
-    workspace: Workspace | str | Path,
+    workspace: Workspace | str | Place,
     sql: str,
     parameters: Mapping[str, str] | None = None,
     *,
@@ -178,7 +178,7 @@ def _parameters_problem(statement: duckdb.Statement, given: Mapping[str, str]) -
     return ""
 
 
-def _workspace(workspace: Workspace | str | Path) -> Workspace:
+def _workspace(workspace: Workspace | str | Place) -> Workspace:
     return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
 
 

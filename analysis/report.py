@@ -19,6 +19,7 @@ from llm4teach.analysis.summary import success_difference, summary_table
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import read_json, read_parquet, replacing
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS, REPORT
 from llm4teach.datasets.workspace import Workspace
 
@@ -31,7 +32,7 @@ def write_report(
     run_id: str,
     results: Mapping[str, Any] | None = None,
     command: str | None = None,
-) -> Path:
+) -> Place:
     """Write ``report.html`` into a run's folder and return its path.
 
     The page needs no other file and no network. What the run does not have is left out with a
@@ -84,7 +85,7 @@ def write_report(
             teacher_success=teacher_success,
             films=content.film_views(results, task),
             settings=content.settings(config),
-            command=command or content.command(kind, workspace.root.name, config),
+            command=command or content.command(kind, workspace.name, config),
         )
     )
     path = folder / REPORT
@@ -111,7 +112,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%" if share == 0 or share >= 0.001 else f"{100 * share:.1g}%"
 
 
-def _table(path: Path, kind: pa.Schema) -> pa.Table:
+def _table(path: Place, kind: pa.Schema) -> pa.Table:
     return read_parquet(path, kind) if path.exists() else kind.empty_table()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -12,12 +11,13 @@ from markupsafe import Markup
 from llm4teach.analysis.figures import FAINT, INK, RANDOM, TEACHER, draw_svg, lines_of_percent
 from llm4teach.analysis.report import page_environment
 from llm4teach.datasets.parts import replacing
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import Workspace
 
 PAGE, DATA = "report.html", "diagnostics.json"
 
 
-def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> Path:
+def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> Place:
     """Write the page, and beside it the same as JSON; return the page's path.
 
     Args:

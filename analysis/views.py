@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
+from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import part_paths, read_json, read_parquet
+from llm4teach.datasets.places import Place, below, files_in_each
 from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
@@ -35,7 +36,7 @@ RUNS = pa.schema(
 )
 
 
-def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]]]:
+def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Place]]]:
     """Each stored table by name: its schema with the folders' columns first, and its files."""
     steps = schema.trajectories((0,))
     observation = steps.get_field_index("observation")
@@ -50,10 +51,10 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Path]
             _before(schema.ADVICE, *FOLDERS["advice"].values()),
             part_paths(workspace.root / "advice"),
         ),
-        "metrics": (schema.METRICS, sorted(runs.glob(f"*/{METRICS}"))),
-        "outcomes": (schema.OUTCOMES, sorted(runs.glob(f"*/{OUTCOMES}"))),
-        "evaluations": (schema.EVALUATIONS, sorted(runs.glob(f"*/{EVALUATION}"))),
-        "agreement": (schema.AGREEMENT, sorted(runs.glob(f"*/{AGREEMENT}"))),
+        "metrics": (schema.METRICS, files_in_each(runs, METRICS)),
+        "outcomes": (schema.OUTCOMES, files_in_each(runs, OUTCOMES)),
+        "evaluations": (schema.EVALUATIONS, files_in_each(runs, EVALUATION)),
+        "agreement": (schema.AGREEMENT, files_in_each(runs, AGREEMENT)),
     }
 
 
@@ -94,22 +95,24 @@ class ReadAnew:
             yield from found.select(table.names).cast(table).to_batches()
 
 
-def dataset(workspace: Workspace, table: pa.Schema, paths: list[Path]) -> ds.Dataset:
+def dataset(workspace: Workspace, table: pa.Schema, paths: list[Place]) -> ds.Dataset:
     """One dataset over files, some of which may be of an earlier schema version.
 
     The folders ``name=value`` on a file's way become columns; columns that a file lacks are null.
     """
-    file_format, disk = ds.ParquetFileFormat(), LocalFileSystem()
+    file_format, root = ds.ParquetFileFormat(), workspace.root
+    disk = LocalFileSystem() if isinstance(root, Path) else PyFileSystem(FSSpecHandler(root.fs))
     fragments = []
     for path in paths:
-        parts = path.relative_to(workspace.root).parts[:-1]
+        parts = below(path, root).split("/")[:-1]
         folders = dict(part.split("=", 1) for part in parts if "=" in part)
         if parts[0] == "advice" and "task" in folders:
             folders["family"] = folders.pop("task")  # advice belongs to a family of tasks
         where = ds.scalar(True)
         for name in folders.keys() & set(table.names):
             where = where & (ds.field(name) == folders[name])
-        fragments.append(file_format.make_fragment(str(path), disk, partition_expression=where))
+        name = str(path) if isinstance(path, Path) else path.path
+        fragments.append(file_format.make_fragment(name, disk, partition_expression=where))
     return ds.FileSystemDataset(fragments, table.remove_metadata(), file_format)
 
 
@@ -119,7 +122,7 @@ def runs_table(workspace: Workspace) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RUNS)
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _run(folder: Place) -> dict[str, Any]:
     row: dict[str, Any] = {"run_id": folder.name}
     complete = (folder / MANIFEST).exists()
     try:

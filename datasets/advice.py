@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -15,9 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
+from llm4teach.datasets.appending import appending
 from llm4teach.datasets.key_index import KeyCodes, KeyIndex, key_codes
-from llm4teach.datasets.locks import locked
-from llm4teach.datasets.parts import flat_part_names, read_parquet, remove_leftovers, write_part
+from llm4teach.datasets.parts import flat_part_names, read_parquet
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.table_cache import TableCache
 
 AdviceRow = dict[str, Any]  # one row of schema.ADVICE
@@ -31,12 +31,13 @@ class AdviceStore:
     may append. Parts never change, so each is read once by a store: for an index of its keys, 12
     bytes each; the advice itself is read when it is looked up.
 
-    A commit leaves out what has been committed before, under a lock of the folder: on a disk that
-    its processes share there is one row a state, whatever they do. Where locks are not kept there
-    may be two; then the earlier one counts for every reader.
+    A commit leaves out what has been committed before (`appending`): on a disk that its processes
+    share, and in an object store with conditional writes, there is one row a state, whatever they
+    do. On a disk that does not keep locks there may be two; then the earlier one counts for every
+    reader.
     """
 
-    def __init__(self, folder: Path, teacher_id: str, prompt_version: str) -> None:
+    def __init__(self, folder: Place, teacher_id: str, prompt_version: str) -> None:
         self.folder = folder
         self.teacher_id, self.prompt_version = teacher_id, prompt_version
         self._mutex = RLock()  # a background thread may commit while another looks advice up
@@ -144,20 +145,20 @@ class AdviceStore:
             return 0
         table = self._complete(rows)
         codes = key_codes(table.column("state_key"))
-        with self._mutex, locked(self.folder / ".commit.lock"):
-            remove_leftovers(self.folder)
-            self.refresh()
-            new = ~self.known(codes)  # (N,)
-            _, first = np.unique(codes, return_index=True)
-            again = np.ones(len(codes), np.bool_)
-            again[first] = False
-            new &= ~again
-            if not new.all():
-                table, codes = table.filter(pa.array(new)), codes[new]
-            if len(codes):
-                name = write_part(self.folder, table).name
-                self._index.add(codes, np.full(len(codes), self._place(name), np.int32))
-        return len(codes)
+        _, first = np.unique(codes, return_index=True)
+        new = np.zeros(len(codes), np.bool_)
+        new[first] = True  # of two rows of a state the first
+        with self._mutex, appending(self.folder) as append:
+            while True:
+                self.refresh()
+                new &= ~self.known(codes)  # (N,)
+                if not new.all():
+                    table, codes, new = table.filter(pa.array(new)), codes[new], new[new]
+                if not len(codes):
+                    return 0
+                if name := append(table, self._parts):
+                    self._index.add(codes, np.full(len(codes), self._place(name), np.int32))
+                    return len(codes)
 
     def _complete(self, rows: Sequence[AdviceRow] | pa.Table) -> pa.Table:
         own = {

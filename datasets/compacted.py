@@ -8,13 +8,11 @@ which are deleted later: whoever looked at the folder before still finds them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
 
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.datasets.places import DatasetError, Place, walk
 
 COMPACTED_GLOB = "compacted-*.parquet"  # counts only if a record names it
 RECORD_GLOB = "compaction-*.json"
@@ -29,7 +27,7 @@ class Record:
     replaces: frozenset[str]  # with all that these had replaced and is still there
 
 
-def current_parts(folder: Path, pattern: str) -> list[Path]:
+def current_parts(folder: Place, pattern: str) -> list[Place]:
     """Every part below a folder that counts, sorted.
 
     Args:
@@ -39,14 +37,14 @@ def current_parts(folder: Path, pattern: str) -> list[Path]:
     Raises:
         DatasetError: a compaction's record is damaged.
     """
-    found: list[Path] = []
-    for place, _, names in os.walk(folder):
+    found: list[Place] = []
+    for place, names in walk(folder):
         parts = {name for name in names if fnmatch(name, pattern)}
-        found += (Path(place, name) for name in with_compactions(Path(place), parts, names))
-    return sorted(found)
+        found += (place / name for name in with_compactions(place, parts, names))
+    return sorted(found, key=str)
 
 
-def with_compactions(folder: Path, parts: Iterable[str], names: Sequence[str]) -> set[str]:
+def with_compactions(folder: Place, parts: Iterable[str], names: Sequence[str]) -> set[str]:
     """Names of the files that count, of one folder's ``parts`` and what stands for some of them.
 
     Args:
@@ -62,7 +60,7 @@ def with_compactions(folder: Path, parts: Iterable[str], names: Sequence[str]) -
     return found.difference(*(record.replaces for record in records))
 
 
-def read_records(folder: Path, names: Iterable[str]) -> list[Record]:
+def read_records(folder: Place, names: Iterable[str]) -> list[Record]:
     """Read the compactions' records among the names of a folder's files.
 
     Raises:

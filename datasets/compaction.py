@@ -6,22 +6,23 @@ nothing but a file that no reader looks at, which the next compaction removes.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm4teach.datasets import schema
+from llm4teach.datasets.appending import last_numbered
 from llm4teach.datasets.compacted import COMPACTED_GLOB, current_parts, read_records
-from llm4teach.datasets.locks import LockedError, locked
-from llm4teach.datasets.parts import PART_GLOB, read_parquet, replacing, write_json
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.exclusion import alone
+from llm4teach.datasets.locks import LockedError
+from llm4teach.datasets.parts import PART_GLOB, parquet_file, read_parquet, replacing, write_json
+from llm4teach.datasets.places import DatasetError, Place, names_in, walk
+from llm4teach.datasets.workspace import Workspace
 
 GRACE_S = 3600.0  # how long a reader may still need the files that it found
 MAX_ROWS = 1 << 20  # of a compacted part; one with half as many is left as it is
@@ -34,7 +35,7 @@ _SCHEMAS = {"trajectories": schema.trajectories((0,)), "advice": schema.ADVICE}
 class Compaction:
     """What was done in one folder."""
 
-    folder: Path
+    folder: Place
     parts_before: int  # that count
     parts_after: int
     bytes_before: int
@@ -51,15 +52,15 @@ def compact_workspace(
         DatasetError: a part is damaged, or another process is compacting.
     """
     for kind in ("trajectories", "advice"):
-        for place, _, names in sorted(os.walk(workspace.root / kind)):
+        for place, names in walk(workspace.root / kind):
             if any(name.endswith(".parquet") for name in names):
-                done = compact_folder(Path(place), kind, grace_s, max_rows)
+                done = compact_folder(place, kind, grace_s, max_rows)
                 if done.deleted or done.parts_before != done.parts_after:
                     yield done
 
 
 def compact_folder(
-    folder: Path, kind: str, grace_s: float = GRACE_S, max_rows: int = MAX_ROWS
+    folder: Place, kind: str, grace_s: float = GRACE_S, max_rows: int = MAX_ROWS
 ) -> Compaction:
     """Rewrite the small parts of one folder, its sub-folders not.
 
@@ -73,7 +74,7 @@ def compact_folder(
         DatasetError: a part is damaged, or another process is compacting this folder.
     """
     try:
-        with locked(folder / ".compact.lock", wait=False):
+        with alone(folder / ".compact.lock", wait=False):
             deleted = _clean(folder, grace_s)
             before = _parts_here(folder)
             _rewrite(folder, before, kind, max_rows)
@@ -86,14 +87,16 @@ def compact_folder(
     return Compaction(folder, len(before), len(after), sizes[0], sizes[1], deleted)
 
 
-def _parts_here(folder: Path) -> list[Path]:
+def _parts_here(folder: Place) -> list[Place]:
     return [path for path in current_parts(folder, PART_GLOB) if path.parent == folder]
 
 
-def _rewrite(folder: Path, parts: list[Path], kind: str, max_rows: int) -> None:
+def _rewrite(folder: Place, parts: list[Place], kind: str, max_rows: int) -> None:
     """Write new files, and then the record that makes them count."""
     new: list[str] = []
     replaced: list[str] = []
+    last = last_numbered(path.name for path in parts)  # its number says what comes next
+    parts = [path for path in parts if path.name != last]
     for group in _groups(parts, kind, max_rows):
         tables = [read_parquet(path, _SCHEMAS[kind]) for path in group]
         newest = max(tables, key=_version).schema.metadata
@@ -102,14 +105,14 @@ def _rewrite(folder: Path, parts: list[Path], kind: str, max_rows: int) -> None:
         table = table.sort_by([(column, "ascending") for column in _ORDER[kind]])
         path = folder / f"compacted-{uuid.uuid4().hex}.parquet"
         write_compacted(path, table)
-        if pq.read_metadata(path).num_rows != sum(map(len, tables)):
+        if parquet_file(path).metadata.num_rows != sum(map(len, tables)):
             raise DatasetError(f"{path} lacks rows of its parts; nothing was replaced")
         new.append(path.name)
         replaced += (old.name for old in group)
     if not new:
         return
     # A reader that finds an earlier record gone must not take what it had replaced for parts.
-    there = [path.name for path in folder.iterdir()]
+    there = names_in(folder)
     for record in read_records(folder, there):
         replaced += record.replaces & set(there)
     record_path = folder / f"compaction-{uuid.uuid4().hex}.json"
@@ -120,13 +123,13 @@ def _version(table: pa.Table) -> int:
     return int((table.schema.metadata or {}).get(b"schema_version", b"0"))
 
 
-def _groups(parts: list[Path], kind: str, max_rows: int) -> Iterator[list[Path]]:
+def _groups(parts: list[Place], kind: str, max_rows: int) -> Iterator[list[Place]]:
     """Small parts to make one of, with columns that fit, each group of at most ``max_rows``."""
-    groups: dict[pa.DataType | None, list[Path]] = {}
+    groups: dict[pa.DataType | None, list[Place]] = {}
     rows: dict[pa.DataType | None, int] = {}
     for path in parts:
         try:
-            file = pq.ParquetFile(path)
+            file = parquet_file(path)
             count, found = file.metadata.num_rows, file.schema_arrow
         except (pa.ArrowInvalid, OSError):
             read_parquet(path, _SCHEMAS[kind])  # says what is wrong
@@ -143,7 +146,7 @@ def _groups(parts: list[Path], kind: str, max_rows: int) -> Iterator[list[Path]]
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def write_compacted(path: Path, table: pa.Table, row_group: int = ROW_GROUP) -> None:
+def write_compacted(path: Place, table: pa.Table, row_group: int = ROW_GROUP) -> None:
     """Write a compacted part atomically.
 
     Measured by benchmarks/sql.py: trajectories in the order of their episodes are a quarter of the
@@ -156,9 +159,9 @@ def write_compacted(path: Path, table: pa.Table, row_group: int = ROW_GROUP) -> 
         )
 
 
-def _clean(folder: Path, grace_s: float) -> int:
+def _clean(folder: Place, grace_s: float) -> int:
     """Delete what no reader can need any more; return how many files. Needs the lock."""
-    names = [path.name for path in folder.iterdir()]
+    names = names_in(folder)
     records = read_records(folder, names)
     named = frozenset().union(*(record.parts for record in records))
     for name in names:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from llm4teach.datasets.locks import locked
+from llm4teach.datasets.object_store import ObjectStore
+from llm4teach.datasets.places import Place
 
 
 class ConditionalStore(Protocol):
@@ -30,6 +32,11 @@ class ConditionalStore(Protocol):
     def names(self) -> list[str]:
         """Every record's name."""
         ...
+
+
+def store_at(folder: Place) -> ConditionalStore:
+    """Return the store for records in a folder of a disk or of an object store."""
+    return FileStore(folder) if isinstance(folder, Path) else ObjectStore(folder)
 
 
 class FileStore:

@@ -9,7 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llm4teach.datasets.places import Place, state_folder
+
 Row = dict[str, Any]
+
+
+def journal_folder(work: Place) -> Path:
+    """Return the folder for the journals of work at a place: a disk of this machine.
+
+    Where the work is in an object store they are in the user's state folder, so that a process
+    that died can be recovered by every other one of this machine, though not by other machines.
+    """
+    return (work if isinstance(work, Path) else state_folder(work)) / "journals"
 
 
 class Journal:
@@ -17,8 +28,7 @@ class Journal:
 
     A killed process loses none; a power failure may lose those since the last commit. The file is
     locked while its owner lives, which is how others know that they may `recover` it. This needs a
-    disk with flock: there is nothing like it on an object store, where a killed process loses what
-    it has not committed.
+    disk with flock (`journal_folder`).
 
     Args:
         folder: of the journals of everyone who does the same work.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
 from llm4teach.datasets.conditional_store import ConditionalStore
 
+_LATELY_S = 2.0
 SECONDS = 60.0  # a lease not renewed for so long may be taken over
 
 
@@ -40,6 +41,8 @@ class Leases:
         self.owner = owner
         self._store, self._seconds, self._clock = store, seconds, clock
         self._held: dict[str, tuple[bytes, float]] = {}  # the record and the end of its term
+        self._taken: set[str] = set()  # names with a record, when it was last looked
+        self._looked_at = 0.0
         self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
@@ -75,6 +78,13 @@ class Leases:
             self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
             self._heart.start()
         return True
+
+    def free_first(self, names: Iterable[str]) -> list[str]:
+        """The names in their order, those that somebody else had a lease on lately at the end."""
+        if self._clock() - self._looked_at > _LATELY_S:
+            self._taken, self._looked_at = set(self._store.names()), self._clock()
+        taken = self._taken - self._held.keys()
+        return sorted(names, key=lambda name: name in taken)
 
     def holds(self, name: str) -> bool:
         """Whether the lease is still this holder's."""

@@ -11,6 +11,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,9 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from llm4teach.datasets.object_store import create
 from llm4teach.datasets.parts import fsync, read_json
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.datasets.places import DatasetError, Place, names_in
 
+_EVENT = re.compile(r"[0-9]+\.json")
 Action = Literal["promote", "rollback", "reject"]
 
 
@@ -48,7 +51,7 @@ class Event:
 class Registry:
     """One task's events, in the folder ``registry/<task>`` of a workspace."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
 
     def events(self) -> list[Event]:
@@ -57,9 +60,9 @@ class Registry:
         Raises:
             DatasetError: one is damaged or missing.
         """
-        paths = sorted(self.folder.glob("[0-9]*.json")) if self.folder.is_dir() else []
+        names = sorted(name for name in names_in(self.folder) if _EVENT.fullmatch(name))
         found = []
-        for number, path in enumerate(paths, start=1):
+        for number, path in enumerate((self.folder / name for name in names), start=1):
             try:
                 event = Event(**read_json(path))
             except TypeError:
@@ -80,7 +83,7 @@ class Registry:
         seen: int,
         reason: str,
         evidence: Mapping[str, Any] | None = None,
-        checkpoint: Path | None = None,
+        checkpoint: Place | None = None,
     ) -> Event:
         """Add the event that follows the ``seen`` first ones.
 
@@ -112,18 +115,28 @@ class Registry:
             user=_user(),
             software=f"llm4teach {version('llm4teach')}",
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            temporary.write_text(json.dumps(asdict(event), indent=2, allow_nan=False) + "\n")
-            fsync(temporary)
-            os.link(temporary, self.folder / f"{event.number:06d}.json")
-            fsync(self.folder)
-        except FileExistsError:
-            raise RegistryConflictError(_conflict(self.events()[seen])) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = json.dumps(asdict(event), indent=2, allow_nan=False) + "\n"
+        if not _create(self.folder / f"{event.number:06d}.json", content.encode()):
+            raise RegistryConflictError(_conflict(self.events()[seen]))
         return event
+
+
+def _create(path: Place, content: bytes) -> bool:
+    """Make a file in one step, unless there is one of this name; say whether."""
+    if not isinstance(path, Path):
+        return create(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.write_bytes(content)
+        fsync(temporary)
+        os.link(temporary, path)
+        fsync(path.parent)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def previous_champion(events: list[Event]) -> Event | None:
@@ -140,7 +153,7 @@ def previous_champion(events: list[Event]) -> Event | None:
     return line[-2] if len(line) > 1 else None
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Place) -> str:
     """SHA-256 of a file, in hex.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import read_json, read_parquet, write_json, write_parquet
+from llm4teach.datasets.parts import (
+    read_json,
+    read_parquet,
+    remove_folder,
+    write_json,
+    write_parquet,
+)
+from llm4teach.datasets.places import Place, names_in
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
@@ -100,10 +106,11 @@ class Run:
 
     def discard_if_empty(self) -> None:
         """Remove the folder of a run that failed before it had anything to keep or resume."""
-        if {path.name for path in self.folder.iterdir()} <= {CONFIG, PROGRESS}:
-            shutil.rmtree(self.folder)
-            with suppress(OSError):  # other runs are there
-                self.folder.parent.rmdir()
+        if set(names_in(self.folder)) <= {CONFIG, PROGRESS}:
+            remove_folder(self.folder)
+            if isinstance(self.folder, Path):  # an object store has no empty folders
+                with suppress(OSError):  # other runs are there
+                    self.folder.parent.rmdir()
 
     def finish(self) -> None:
         """Write the manifest, which makes the run complete."""
@@ -122,12 +129,12 @@ class Run:
                 "versions": {name: version(name) for name in _VERSIONS_OF},
                 "python": platform.python_version(),
                 "platform": platform.platform(terse=True),
-                "files": sorted(p.name for p in self.folder.iterdir() if p.name[0] != "."),
+                "files": sorted(name for name in names_in(self.folder) if name[0] != "."),
             },
         )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Place) -> dict[str, Any]:
     """Read the configuration that a run, complete or not, was started with.
 
     Raises:
@@ -137,7 +144,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Place) -> dict[str, Any]:
     """Read a complete run's manifest.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import part_paths, read_parquet, write_part
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.datasets.places import DatasetError, Place
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Trajectories:
         return np.array(self.table.column(name).to_numpy())
 
 
-def write_steps(folder: Path, steps: dict[str, Any], observations: NDArray[np.uint8]) -> Path:
+def write_steps(folder: Place, steps: dict[str, Any], observations: NDArray[np.uint8]) -> Place:
     """Append steps as one part.
 
     Args:
@@ -50,7 +49,7 @@ def write_steps(folder: Path, steps: dict[str, Any], observations: NDArray[np.ui
     return write_part(folder, pa.Table.from_arrays(columns, schema=kind))
 
 
-def read_steps(folder: Path, observation_shape: Sequence[int]) -> Trajectories:
+def read_steps(folder: Place, observation_shape: Sequence[int]) -> Trajectories:
     """Read all trajectories below a folder.
 
     Raises:

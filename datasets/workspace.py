@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-
-class DatasetError(ValueError):
-    """Something in a workspace is missing, damaged or of another version."""
+from llm4teach.datasets.places import DatasetError as DatasetError
+from llm4teach.datasets.places import Place, folder_names, place_of
 
 
 class Workspace:
-    """Paths of a workspace; see the README for the layout.
+    """Paths of a workspace; the README has the layout, docs/STORAGE.md what holds where.
+
+    Args:
+        path: a folder, or the URL of one (``s3://bucket/prefix``).
 
     Raises:
-        DatasetError: the path is a file, or a URL (only local folders can be workspaces so far).
+        DatasetError: the path is a file, or the URL's store cannot be reached or used.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        if re.match(r"[a-z][a-z0-9+.-]+://", str(path)):
-            raise DatasetError(f"workspace {path}: only local folders are supported so far")
-        self.root = Path(path).expanduser().resolve()
-        if self.root.exists() and not self.root.is_dir():
+    def __init__(self, path: str | Place) -> None:
+        self.root = place_of(path)
+        if isinstance(self.root, Path) and self.root.exists() and not self.root.is_dir():
             raise DatasetError(f"workspace {self.root} is a file; give a folder (it may be new)")
 
-    def trajectories(self, task: str, run_id: str | None = None) -> Path:
+    @property
+    def exists(self) -> bool:
+        """Whether anything is there."""
+        return self.root.is_dir()
+
+    @property
+    def name(self) -> str:
+        """What a command that is printed for people calls it: its folder's name, or its URL."""
+        return self.root.name if isinstance(self.root, Path) else str(self.root)
+
+    def trajectories(self, task: str, run_id: str | None = None) -> Place:
         """Folder of a task's trajectories, of one run or of all."""
         folder = self.root / "trajectories" / f"task={task}"
         return folder / f"run={run_id}" if run_id else folder
 
-    def advice(self, family: str, slug: str) -> Path:
+    def advice(self, family: str, slug: str) -> Place:
         """Folder of one teacher's advice on a task family."""
         return self.root / "advice" / f"task={family}" / f"teacher={slug}"
 
-    def run(self, run_id: str) -> Path:
+    def run(self, run_id: str) -> Place:
         """Folder of a run."""
         return self.root / "runs" / run_id
 
-    def comparison(self, name: str) -> Path:
+    def comparison(self, name: str) -> Place:
         """Folder of a comparison's table and figure."""
         return self.root / "comparisons" / name
 
-    def registry(self, task: str) -> Path:
+    def registry(self, task: str) -> Place:
         """Folder of a task's registry of champions."""
         return self.root / "registry" / task
 
-    def existing_run(self, run_id: str) -> Path:
+    def existing_run(self, run_id: str) -> Place:
         """Folder of a run that must be there.
 
         Raises:
@@ -60,10 +69,7 @@ class Workspace:
 
     def run_ids(self) -> list[str]:
         """Every run's id, oldest first."""
-        runs = self.root / "runs"
-        if not runs.is_dir():
-            return []
-        return sorted((p.name for p in runs.iterdir() if p.is_dir()), key=lambda n: n[-20:])
+        return sorted(folder_names(self.root / "runs"), key=lambda name: name[-20:])
 
 
 def new_run_id(kind: str) -> str:

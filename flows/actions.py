@@ -55,7 +55,7 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.envs.registry import get_task, get_training_task
     from llm4teach.flows.output import print_result
     from llm4teach.flows.quiet import has_own_server, prepare_environment
-    from llm4teach.teacher_labeling.backends import make_teacher
+    from llm4teach.flows.teachers import open_teacher
 
     if getattr(arguments, "dry_run", False):
         from llm4teach.flows.labelling import dry_run
@@ -67,7 +67,9 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     workspace = Workspace(settings.workspace)
     known = get_task if arguments.command == "evaluate" else get_training_task
     task = known(settings.task)
-    make_teacher(settings.teacher, task.family).close()
+    if settings.teacher.api_key_block:
+        prepare_environment(workspace.root)  # Prefect is needed now
+    open_teacher(settings.teacher, task.family).close()
     parameters = {name: getattr(settings, name) for name in arguments._command.settings}
     for name in ("from_run", "resume"):
         if run_id := getattr(arguments, name, None):
@@ -88,10 +90,12 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.datasets.workspace import Workspace
     from llm4teach.envs.registry import get_training_task
     from llm4teach.flows.quiet import prepare_environment
-    from llm4teach.teacher_labeling.backends import make_teacher
+    from llm4teach.flows.teachers import open_teacher
 
     workspace = Workspace(settings.workspace)
-    make_teacher(settings.teacher, get_training_task(settings.task).family).close()
+    if settings.teacher.api_key_block:
+        prepare_environment(workspace.root)  # Prefect is needed now
+    open_teacher(settings.teacher, get_training_task(settings.task).family).close()
     prepare_environment(workspace.root)
 
     from llm4teach.flows.compare import compare

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.cell_training import run_cell
 from llm4teach.flows.cells import Cell, find_cell, stored_cells
@@ -98,7 +98,7 @@ def _run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(parent: Connection, workspace: Path) -> None:
+def _start_worker(parent: Connection, workspace: Place) -> None:
     """Prepare a process for its first cell: it ends when the other end of the pipe is closed.
 
     That happens when the work is over or given up, and also when the parent is killed. All files

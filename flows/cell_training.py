@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.locks import LockedError, locked
+from llm4teach.datasets.exclusion import alone
+from llm4teach.datasets.locks import LockedError
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
 from llm4teach.datasets.workspace import DatasetError, Workspace
@@ -77,11 +79,12 @@ def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
     """Keep other processes away from a run that is being worked on."""
     path = workspace.root / "runs" / f".{run_id}.lock"
     try:
-        with locked(path, wait=False):
+        with alone(path, wait=False):
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                if isinstance(path, Path):
+                    path.unlink(missing_ok=True)
     except LockedError:
         message = f"another process is working on run {run_id}; wait for it, or stop it"
         raise DatasetError(message) from None

@@ -31,16 +31,17 @@ def _seconds(text: str) -> int:
 def run_compact_command(arguments: argparse.Namespace, settings: Settings) -> None:
     """Compact the workspace and print what was done in each folder."""
     from llm4teach.datasets.compaction import compact_workspace
+    from llm4teach.datasets.places import below
     from llm4teach.datasets.workspace import DatasetError, Workspace
 
     workspace = Workspace(settings.workspace)
-    if not workspace.root.is_dir():
+    if not workspace.exists:
         raise DatasetError(f"there is no workspace {workspace.root}; give an earlier run's folder")
     found = False
     for done in compact_workspace(workspace, arguments.grace):
         found = True
         print(
-            f"{done.folder.relative_to(workspace.root)}: {done.parts_before} parts, now "
+            f"{below(done.folder, workspace.root)}: {done.parts_before} parts, now "
             f"{done.parts_after}; {done.bytes_before / 1e6:.2f} MB, now "
             f"{done.bytes_after / 1e6:.2f} MB; {done.deleted} replaced files deleted"
         )

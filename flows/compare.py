@@ -7,19 +7,19 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from llm4teach.analysis.comparison import Comparison, method_result, read_seed, teacher_result
 from llm4teach.analysis.comparison_figure import write_comparison_figure
 from llm4teach.analysis.comparison_table import comparison_markdown
 from llm4teach.datasets.parts import replacing, write_json
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows import cells
 from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell
 from llm4teach.flows.config import Settings
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.flows.teachers import open_teacher
 
 METHODS = {  # by what the table calls them
     "plain PPO": cells.PPO,
@@ -31,7 +31,7 @@ METHODS = {  # by what the table calls them
 
 def compare(
     settings: Settings, seeds: int, jobs: int, only: Sequence[str] = ()
-) -> tuple[Comparison, Path]:
+) -> tuple[Comparison, Place]:
     """Train whatever is not in the workspace yet; write table and figure into a folder of it.
 
     Args:
@@ -47,7 +47,7 @@ def compare(
         CellError: training failed. What is complete stays, what is not is taken up again.
     """
     workspace = Workspace(settings.workspace)
-    advisor = make_teacher(settings.teacher, get_task(settings.task).family)
+    advisor = open_teacher(settings.teacher, get_task(settings.task).family)
     advisor.close()
     info = advisor.info
     methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
@@ -82,7 +82,7 @@ def compare(
     return comparison, folder
 
 
-def _write(comparison: Comparison, folder: Path) -> None:
+def _write(comparison: Comparison, folder: Place) -> None:
     write_comparison_figure(comparison, folder / "comparison.png", folder / "comparison.svg")
     write_json(folder / "comparison.json", asdict(comparison))
     with replacing(folder / "comparison.md") as temporary:

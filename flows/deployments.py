@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llm4teach.flows.config import ConfigError, Settings
 from llm4teach.flows.service_config import ServiceConfig
@@ -154,7 +154,7 @@ def runner_deployments(settings: Settings, pool: str | None) -> list[RunnerDeplo
     """
     from prefect.types.entrypoint import EntrypointType
 
-    return [
+    made = [
         deployment.flow().to_deployment(
             deployment.name,
             description=deployment.description,
@@ -166,6 +166,7 @@ def runner_deployments(settings: Settings, pool: str | None) -> list[RunnerDeplo
         )
         for deployment in DEPLOYMENTS
     ]
+    return cast("list[RunnerDeployment]", made)  # not awaitable where no loop runs
 
 
 def prepare_server(settings: Settings) -> list[str]:

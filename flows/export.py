@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ import numpy as np
 
 from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import read_json, read_parquet, replacing
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.registry import sha256_of
 from llm4teach.datasets.runs import CHECKPOINT, CONFIG, EVALUATION, MANIFEST
 from llm4teach.datasets.schema import EVALUATIONS
@@ -38,9 +40,9 @@ def export(
     workspace: Workspace,
     run_id: str,
     kind: Format,
-    output: Path | None,
+    output: Place | None,
     int8_episodes: int = 0,
-) -> list[Path]:
+) -> list[Place]:
     """Write a run's student and its model card; return both paths.
 
     Args:
@@ -83,7 +85,7 @@ def export(
 
 def _export_int8(
     student: Student,
-    path: Path,
+    path: Place,
     known: dict[str, Any],
     seen: Observations,
     task: Task,
@@ -95,11 +97,13 @@ def _export_int8(
 
     known["weights"] = "int8"
     with TemporaryDirectory() as folder:
-        whole = Path(folder) / "student.onnx"
+        whole, small = Path(folder) / "student.onnx", Path(folder) / "int8.onnx"
         export_student(student, whole, "onnx", known, seen)
-        quantize_int8(whole, path, seen)
-        players = {"float32": OnnxStudent(whole), "int8": OnnxStudent(path)}
-        size = path.stat().st_size / whole.stat().st_size
+        quantize_int8(whole, small, seen)
+        with replacing(path) as temporary:
+            shutil.copyfile(small, temporary)
+        players = {"float32": OnnxStudent(whole), "int8": OnnxStudent(small)}
+        size = small.stat().st_size / whole.stat().st_size
     play = EvaluateConfig(episodes=episodes)
     rates = {
         name: [
@@ -127,7 +131,7 @@ def played(task: Task) -> Observations:
     return np.concatenate(seen)
 
 
-def _card(folder: Path, path: Path, known: dict[str, Any], checked: str) -> str:
+def _card(folder: Place, path: Place, known: dict[str, Any], checked: str) -> str:
     complete = (folder / MANIFEST).exists()
     content = read_json(folder / (MANIFEST if complete else CONFIG))
     results = content.get("results", {})
@@ -161,7 +165,7 @@ def _card(folder: Path, path: Path, known: dict[str, Any], checked: str) -> str:
     return "\n".join(lines)
 
 
-def _evaluation(folder: Path) -> list[str]:
+def _evaluation(folder: Place) -> list[str]:
     try:
         rows = summary_table(read_parquet(folder / EVALUATION, EVALUATIONS))
     except DatasetError:

@@ -12,7 +12,7 @@ from llm4teach.envs.task import describe
 from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.flows.teachers import open_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.estimate import estimate
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
@@ -109,7 +109,7 @@ def dry_run(settings: Settings) -> dict[str, str]:
     """
     task, workspace = get_training_task(settings.task), Workspace(settings.workspace)
     steps = read_steps(workspace.trajectories(task.name), task.observation_shape)
-    teacher = make_teacher(settings.teacher, task.family)
+    teacher = open_teacher(settings.teacher, task.family)
     info = teacher.info
     store = AdviceStore(
         workspace.advice(task.family, info.slug), info.teacher_id, info.prompt_version

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llm4teach.datasets.parts import read_json, write_json
+from llm4teach.datasets.places import state_folder
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.config import Settings
 from llm4teach.flows.deployments import POOL
@@ -95,7 +96,8 @@ def down(settings: Settings) -> list[str]:
 
 
 def _folder(settings: Settings) -> Path:
-    return Path(Workspace(settings.workspace).root) / FOLDER
+    root = Workspace(settings.workspace).root
+    return (root if isinstance(root, Path) else state_folder(root)) / FOLDER
 
 
 def _processes(folder: Path) -> list[dict[str, Any]]:

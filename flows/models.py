@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llm4teach.datasets.places import folder_names
 from llm4teach.datasets.registry import Event, Registry, champion_of, previous_champion
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import DatasetError, Workspace
@@ -16,10 +17,8 @@ def list_models(workspace: Workspace) -> list[dict[str, Any]]:
     Raises:
         DatasetError: a registry is damaged.
     """
-    folder = workspace.root / "registry"
-    tasks = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     rows = []
-    for task in tasks:
+    for task in folder_names(workspace.root / "registry"):
         events = Registry(workspace.registry(task)).events()
         champion = champion_of(events)
         rows.append(

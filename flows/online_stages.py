@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from llm4teach.analysis.report import write_report
 from llm4teach.analysis.summary import summary_table
-from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.parts import local_folder, read_parquet
 from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.flows.labelling import spent
@@ -56,10 +57,13 @@ def finetune(
     if state.exists():
         tuner.restore(state)
         ctx.run.forget_after("finetune", tuner.update * tuner.steps_per_update)
-    board = SummaryWriter(str(ctx.run.folder / "tensorboard"))
     began, begun_at = time.monotonic(), tuner.update * tuner.steps_per_update
 
-    with stage("finetune", tuner.n_updates * tuner.steps_per_update, "env steps") as shown:
+    with (
+        local_folder(ctx.run.folder / "tensorboard") as logs,
+        closing(SummaryWriter(str(logs))) as board,
+        stage("finetune", tuner.n_updates * tuner.steps_per_update, "env steps") as shown,
+    ):
         shown.at(begun_at)
 
         def log(step: int, values: Mapping[str, float]) -> None:
@@ -88,7 +92,6 @@ def finetune(
             teacher.close()
             tuner.close()
         shown.summary = shown.summary or "0 env steps"
-    board.close()
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
     asked = teacher.questions
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)

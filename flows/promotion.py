@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm4teach.analysis.paired import compare_episodes
+from llm4teach.datasets.places import folder_names
 from llm4teach.datasets.registry import Action, Registry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.flows.online_stages import Contestant, play
@@ -66,11 +67,11 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
 def _evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
     """What the decision rests on: the figures, and what the challenger was made of."""
     info, results = ctx.teacher.info, ctx.run.results
-    runs = ctx.workspace.trajectories(ctx.task.name).glob("run=*")
+    runs = folder_names(ctx.workspace.trajectories(ctx.task.name))
     return {
         **figures,
         "teacher_id": info.teacher_id,
         "prompt_version": info.prompt_version,
-        "trajectories": sorted(path.name.removeprefix("run=") for path in runs),
+        "trajectories": [name.removeprefix("run=") for name in runs if name.startswith("run=")],
         **{name: results[name] for name in _KEPT if name in results},
     }

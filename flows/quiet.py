@@ -10,6 +10,8 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+from llm4teach.datasets.places import Place, state_folder
+
 _ALWAYS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -22,11 +24,12 @@ _OWN_SERVER = {
 }
 
 
-def prepare_environment(workspace: Path) -> None:
+def prepare_environment(workspace: Place) -> None:
     """Set defaults for Prefect and other libraries; call it before the first import of Prefect.
 
     Without a Prefect server in the user's configuration, runs use a temporary one, whose database
-    lies in ``workspace/.prefect``: apart from the user's own, which may be of another version.
+    lies in ``workspace/.prefect`` (for one in an object store: in the user's state folder): apart
+    from the user's own, which may be of another version.
 
     Raises:
         OSError: that folder cannot be made.
@@ -35,7 +38,7 @@ def prepare_environment(workspace: Path) -> None:
     if "PREFECT_LOGGING_LEVEL" not in os.environ:  # whoever sets it wants to see the log
         defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     if not has_own_server():
-        home = workspace.expanduser().resolve() / ".prefect"
+        home = (workspace if isinstance(workspace, Path) else state_folder(workspace)) / ".prefect"
         home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
         defaults |= {**_OWN_SERVER, "PREFECT_HOME": str(home)}
     for name, value in defaults.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.arguments import Parser, positive
 
@@ -25,7 +26,7 @@ def add_serve_student_arguments(parser: Parser) -> None:
     )
 
 
-def exported(workspace: Workspace, task: str, given: str | None) -> Path:
+def exported(workspace: Workspace, task: str, given: str | None) -> Place:
     """Return the ONNX file to serve; a run's student is exported first where it has not been.
 
     Raises:
@@ -45,7 +46,7 @@ def exported(workspace: Workspace, task: str, given: str | None) -> Path:
     return path if path.exists() else export(workspace, run_id, "onnx", path)[0]
 
 
-def serve_student(path: Path, host: str, port: int, max_batch: int) -> None:
+def serve_student(path: Place, host: str, port: int, max_batch: int) -> None:
     """Serve until interrupted.
 
     Raises:
@@ -54,6 +55,7 @@ def serve_student(path: Path, host: str, port: int, max_batch: int) -> None:
     try:
         import uvicorn
 
+        from llm4teach.datasets.parts import local_copy
         from llm4teach.student.http_service import make_app
         from llm4teach.student.onnx_student import OnnxStudent
     except ImportError as error:
@@ -62,7 +64,8 @@ def serve_student(path: Path, host: str, port: int, max_batch: int) -> None:
         )
         raise DatasetError(message) from None
     try:
-        student = OnnxStudent(path)
+        with local_copy(path) as file:
+            student = OnnxStudent(file)
     except (FileNotFoundError, ValueError) as error:
         raise DatasetError(str(error)) from None
     with socket.socket() as taken:

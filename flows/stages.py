@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import part_paths
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
@@ -23,6 +23,7 @@ from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.flows.revival import begun_by, own_flow_run
 from llm4teach.flows.students import new_student, store_student
+from llm4teach.flows.teachers import open_teacher
 from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.collect import Collector
 from llm4teach.student.config import CollectConfig, PretrainConfig
@@ -33,7 +34,6 @@ from llm4teach.student.outcome_rows import read_weighed, write_outcomes
 from llm4teach.student.outcomes import weigh_trajectories
 from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
@@ -51,7 +51,7 @@ class Context:
     teacher: Teacher
     run: Run
     seed: int
-    advice_folder: Path | None = None  # where it is not the workspace's
+    advice_folder: Place | None = None  # where it is not the workspace's
     limits: LabelConfig = field(default_factory=LabelConfig)
     spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
     live: LiveConfig = field(default_factory=LiveConfig)
@@ -107,7 +107,7 @@ def opened(
         torch.set_num_threads(1)
     place = Workspace(workspace)
     made = get_task(task) if kind == "evaluate" else get_training_task(task)
-    advisor = make_teacher(teacher, made.family)
+    advisor = open_teacher(teacher, made.family)
     flow_run = own_flow_run()
     existing = join or resume or begun_by(place, flow_run)
     if existing:

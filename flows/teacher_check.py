@@ -7,7 +7,7 @@ from typing import Any
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.config import Settings
 from llm4teach.flows.output import print_table
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.flows.teachers import open_teacher
 from llm4teach.teacher_labeling.known_states import known_states
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
@@ -23,7 +23,7 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
     """
     family = get_task(settings.task).family
     states = known_states(family)
-    teacher = make_teacher(settings.teacher, family)
+    teacher = open_teacher(settings.teacher, family)
     try:
         print(f"teacher: {teacher.info.teacher_id}")
         if teacher.info.prompt_version:

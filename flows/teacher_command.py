@@ -68,7 +68,7 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> None:
         seed=settings.seed,
         on_step=say,
     )
-    flags = ["--task", task.name, "--workspace", workspace.root.name, "--seed", str(settings.seed)]
+    flags = ["--task", task.name, "--workspace", workspace.name, "--seed", str(settings.seed)]
     flags += ["--evaluate.episodes", str(settings.evaluate.episodes)]
     flags += ["--no-fqe"] if arguments.no_fqe else ["--fqe-steps", str(arguments.fqe_steps)]
     print(

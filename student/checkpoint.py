@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,21 +11,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llm4teach.datasets.parts import replacing, write_json
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.datasets.parts import local_copy, replacing, write_json
+from llm4teach.datasets.places import DatasetError, Place
 from llm4teach.student.network import Student
 
 _META = "llm4teach"
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_tensors(path: Place, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able facts as one safetensors file, so that they cannot disagree."""
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with replacing(path) as temporary:
         save_file(own, temporary, metadata={_META: json.dumps(meta)})
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
@@ -35,21 +34,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.exists():
         raise DatasetError(f"no checkpoint at {path}")
     try:
-        with safe_open(path, framework="pt") as file:
+        with local_copy(path) as local, safe_open(local, framework="pt") as file:
             meta = json.loads((file.metadata() or {})[_META])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError) as error:
         raise DatasetError(f"{path} is not a checkpoint of llm4teach ({error!r})") from None
 
 
-def save_student(path: Path, student: Student, facts: Mapping[str, Any]) -> None:
+def save_student(path: Place, student: Student, facts: Mapping[str, Any]) -> None:
     """Write a student's weights, and the same facts as JSON beside them for people."""
     meta = {"network": student.settings, **facts}
     save_tensors(path, student.state_dict(), meta)
     write_json(path.with_suffix(".json"), meta)
 
 
-def load_student(path: Path) -> tuple[Student, dict[str, Any]]:
+def load_student(path: Place) -> tuple[Student, dict[str, Any]]:
     """Read a student and the facts stored with it.
 
     Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.trajectories import write_steps
 from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector import EpisodeVector, Step
@@ -46,7 +46,7 @@ class Collector:
     def __init__(
         self,
         task: Task,
-        folder: Path,
+        folder: Place,
         run_id: str,
         *,
         n_envs: int,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from llm4teach.datasets.parts import replacing
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.task import Observations
 from llm4teach.student.network import Student
@@ -41,7 +42,7 @@ class _Inference(nn.Module):
 
 def export_student(
     student: Student,
-    path: Path,
+    path: Place,
     kind: Format,
     facts: Mapping[str, Any],
     observations: Observations,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from statistics import fmean
 
 import torch
 
+from llm4teach.datasets.places import Place
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector import EpisodeVector
@@ -123,7 +123,7 @@ class Finetuner:
                 terms.append(stats)
         return {name: fmean(term[name] for term in terms) for name in terms[0]}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Write all that `restore` needs, in one file."""
         tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
         tensors |= optimizer_tensors(self.optimizer)
@@ -138,7 +138,7 @@ class Finetuner:
         }
         save_tensors(path, tensors, meta)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Place) -> None:
         """Go back to where `save` was called.
 
         Raises:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import read_parquet, write_parquet
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import OUTCOMES
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture, State
 from llm4teach.student.outcomes import Outcome
 
 
-def write_outcomes(folder: Path, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]) -> None:
+def write_outcomes(folder: Place, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]) -> None:
     """Store what following each plan has led to, rows of schema.OUTCOMES."""
     rows = [
         {
@@ -34,7 +34,7 @@ def write_outcomes(folder: Path, run_id: str, outcomes: Mapping[State, Sequence[
     write_parquet(folder / OUTCOMES, pa.Table.from_pylist(rows, schema=schema.OUTCOMES))
 
 
-def read_weighed(folder: Path) -> dict[str, Mixture]:
+def read_weighed(folder: Place) -> dict[str, Mixture]:
     """Read a run's weighed advice by state key; empty where the run has weighed none.
 
     Raises:

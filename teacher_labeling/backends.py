@@ -28,21 +28,23 @@ class TeacherChoice:
     hint: str = ""  # what to do when it is not
 
 
-def make_teacher(config: TeacherConfig, family: str) -> Teacher:
+def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teacher:
     """Make the teacher that the settings describe, for the tasks of one family.
+
+    ``api_key`` is a server's; without one it comes from the environment.
 
     Raises:
         TeacherError: there is no such teacher, it has no prompt or recording for the family, or it
             cannot be made here.
     """
-    teacher = _make_teacher(config, family)
+    teacher = _make_teacher(config, family, api_key)
     if config.fault == "none":
         return teacher
     fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)
     return FaultyTeacher(teacher, fault)
 
 
-def _make_teacher(config: TeacherConfig, family: str) -> Teacher:
+def _make_teacher(config: TeacherConfig, family: str, api_key: str) -> Teacher:
     backend, _, model = config.teacher.partition("/")
     if backend == "recorded" and model in recordings():
         return RecordedTeacher(recordings()[model], family)
@@ -66,7 +68,7 @@ def _make_teacher(config: TeacherConfig, family: str) -> Teacher:
     if config.teacher == "openai":
         from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 
-        return OpenAITeacher(config, family)
+        return OpenAITeacher(config, family, api_key)
     if backend == "vllm":
         from llm4teach.teacher_labeling.vllm_backend import VLLMTeacher
 

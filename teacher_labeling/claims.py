@@ -75,9 +75,13 @@ class Claims:
 
     def claim(self) -> bool:
         """Make sure that there is a state to hand out; False if others hold all that are left."""
-        for bucket in list(self._unclaimed) if self._current is None else ():
-            if not self._leases.acquire(_name(bucket)):
+        if self._current is not None:
+            return True
+        by_name = {_name(bucket): bucket for bucket in self._unclaimed}
+        for name in self._leases.free_first(by_name):
+            if not self._leases.acquire(name):
                 continue
+            bucket = by_name[name]
             self._store.refresh()  # before the lease was ours, its last holder may have committed
             places = self._without_answered(self._unclaimed.pop(bucket))
             with self._mutex:
@@ -100,12 +104,12 @@ class Claims:
 
     def committed(self, state_keys: Sequence[str]) -> None:
         """Give back the leases that are no longer needed once these states are stored."""
+        buckets = key_codes(state_keys) >> np.uint64(64 - _BUCKET_BITS)
         with self._mutex:
-            for code in key_codes(state_keys):
-                bucket = int(code) >> (64 - _BUCKET_BITS)
+            for bucket, count in zip(*np.unique(buckets, return_counts=True), strict=True):
                 if bucket in self._open:
-                    self._open[bucket] -= 1
-                    self._release_if_done(bucket)
+                    self._open[int(bucket)] -= int(count)
+                    self._release_if_done(int(bucket))
 
     def _without_answered(self, places: _Places) -> _Places:
         answered = self._store.known(self._codes[places])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class TeacherConfig(BaseModel):
-    """Which teacher, and how it is asked. API keys come from the environment, never from here."""
+    """Which teacher, and how it is asked. There is no place for an API key, only for its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,6 +58,11 @@ class TeacherConfig(BaseModel):
 
     base_url: str = Field(
         "http://127.0.0.1:8000/v1", description="openai: address of the server, /v1 included"
+    )
+    api_key_block: str = Field(
+        "",
+        description="openai: Prefect secret block that holds the API key; without one it comes "
+        "from the environment (LLM4TEACH_API_KEY or OPENAI_API_KEY)",
     )
     model: str = Field(
         "",

@@ -7,6 +7,7 @@ makes millions of them. Proxies are taken from the environment, certificates are
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +23,10 @@ _PIECE = 256 * 1024  # bytes read at a time
 
 class BadReplyError(Exception):
     """What came back is no HTTP, or more of it than is read; the connection is closed."""
+
+
+class UntrustedError(Exception):
+    """Nobody that is trusted vouches for the server's certificate; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class HTTPConnections:
 
         Raises:
             BadReplyError: the reply is no HTTP or longer than `MAX_REPLY_BYTES`.
+            UntrustedError: the certificate is not trusted.
             TimeoutError: it took longer than ``timeout_s``.
             OSError, EOFError: there is no connection, or it broke.
         """
@@ -96,6 +102,9 @@ class HTTPConnections:
                 allow_redirects=False,  # the key is for this server alone
             ) as response:
                 return Reply(response.status, response.headers, await _read(response))
+        except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
+            cause = getattr(error, "certificate_error", error)
+            raise UntrustedError(getattr(cause, "verify_message", "") or str(cause)) from error
         except aiohttp.ConnectionTimeoutError:
             message = f"no connection within {self._connect_timeout_s:g} s"
             raise ConnectionError(message) from None

@@ -9,21 +9,19 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.conditional_store import FileStore
-from llm4teach.datasets.journal import Journal, recover
+from llm4teach.datasets.conditional_store import store_at
+from llm4teach.datasets.journal import journal_folder, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.claims import Claims
+from llm4teach.teacher_labeling.commits import Commits
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
-COMMIT_EVERY_S = 5.0  # after at most so long, others see an answer; a crash loses none
-COMMIT_EVERY_ROWS = 2_048
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between looks at what others are doing
 
 
@@ -101,13 +99,14 @@ def label_states(
     """
     identity = f"{store.teacher_id}\n{store.prompt_version}".encode()
     work = store.folder / ".labelling" / hashlib.sha256(identity).hexdigest()[:12]
-    leases = Leases(FileStore(work / "leases"), f"{os.getpid()}-{uuid.uuid4().hex}", limits.lease_s)
+    leases = Leases(store_at(work / "leases"), f"{os.getpid()}-{uuid.uuid4().hex}", limits.lease_s)
+    journals = journal_folder(work)
     spending = spending or Spending(limits)
     stop = stop or threading.Event()
 
     def take_over() -> None:
         """Commit and free what runs that died have left."""
-        recover(work / "journals", store.commit, leases.forget)
+        recover(journals, store.commit, leases.forget)
 
     take_over()
     claims = Claims(states, store, leases, lambda: not stop.is_set() and spending.begin())
@@ -116,8 +115,8 @@ def label_states(
     if not missing:
         return report
     began, wait_s = time.monotonic(), _FIRST_WAIT_S
-    journal = Journal(work / "journals", leases.owner)
-    desk = _Desk(teacher, store, claims, journal, limits, spending, report, on_progress)
+    commits = Commits(store, journals, leases.owner, claims.committed)
+    desk = _Desk(teacher, claims, commits, limits, spending, report, on_progress)
     try:
         with leases:
             while len(claims) and not spending.reached and not stop.is_set():
@@ -133,7 +132,7 @@ def label_states(
                     claims.look_again()
                 report.answered_elsewhere = claims.answered_elsewhere
     finally:
-        journal.close()
+        commits.close()
     report.waiting_for, report.stopped_by = 0, spending.reached
     report.left = missing - report.asked - report.answered_elsewhere
     report.seconds = time.monotonic() - began
@@ -142,12 +141,11 @@ def label_states(
 
 @dataclass
 class _Desk:
-    """Where answers come in: journalled at once, committed every few seconds."""
+    """Where answers come in."""
 
     teacher: Teacher
-    store: AdviceStore
     claims: Claims
-    journal: Journal
+    commits: Commits
     limits: LabelConfig
     spending: Spending
     report: LabelReport
@@ -156,31 +154,15 @@ class _Desk:
     def ask(self) -> None:
         """Ask about all that can be claimed."""
         info, price = self.teacher.info, self.limits.prices.get(self.teacher.info.model)
-        pending: list[dict[str, Any]] = []
-        last_commit = time.monotonic()
-
-        def commit() -> None:
-            self.store.commit(pending)
-            self.journal.clear()
-            self.claims.committed([row["state_key"] for row in pending])
-            pending.clear()
-
         try:
             for advice in self.teacher.advise(self.claims):
                 if price is not None and not advice.cost:
                     cost = price.of(advice.prompt_tokens, advice.completion_tokens)
                     advice = replace(advice, cost=cost)
-                row = to_row(advice, info)
-                self.journal.append(row)
-                pending.append(row)
+                self.commits.add(to_row(advice, info))
                 self.spending.end(advice)
                 self.report.count(advice)
                 self.report.left -= 1
                 self.on_progress(self.report)
-                now = time.monotonic()
-                if len(pending) >= COMMIT_EVERY_ROWS or now - last_commit >= COMMIT_EVERY_S:
-                    commit()
-                    last_commit = now
         finally:
-            if pending:
-                commit()
+            self.commits.finish()

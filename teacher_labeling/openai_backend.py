@@ -22,16 +22,16 @@ _T = TypeVar("_T")
 
 
 class OpenAITeacher:
-    """Asks a server over HTTP.
+    """Asks a server over HTTP; without an ``api_key`` with the one in the environment, if any.
 
     Raises:
         TeacherError: the server cannot be reached, wants a key, does not serve the model, or its
             context is too short; or there is no prompt for the method.
     """
 
-    def __init__(self, config: TeacherConfig, family: str) -> None:
+    def __init__(self, config: TeacherConfig, family: str, api_key: str = "") -> None:
         self._elicitation = make_elicitation(config, family)
-        self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries)
+        self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
         self.server: ServerFacts = _in_thread(self._start(config))
         self._config = config
         self.info = TeacherInfo(

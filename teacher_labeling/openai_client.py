@@ -1,7 +1,7 @@
 """Requests to an OpenAI-compatible server: bounded retries, and one clear sentence when it fails.
 
-The API key comes from the environment (``LLM4TEACH_API_KEY``, else ``OPENAI_API_KEY``), is sent as
-a header, and stands in no message.
+The API key is handed in or comes from the environment (``LLM4TEACH_API_KEY``, else
+``OPENAI_API_KEY``), is sent as a header, and stands in no message.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from llm4teach.teacher_labeling.http_connections import (
     BadReplyError,
     HTTPConnections,
     Reply,
+    UntrustedError,
     basic,
 )
 from llm4teach.teacher_labeling.openai_errors import (
@@ -69,7 +70,9 @@ class OpenAIClient:
         TeacherError: the address is not an http(s) URL.
     """
 
-    def __init__(self, base_url: str, timeout_s: float, max_retries: int) -> None:
+    def __init__(
+        self, base_url: str, timeout_s: float, max_retries: int, api_key: str = ""
+    ) -> None:
         try:
             url = urlsplit(base_url.strip())
             valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
@@ -84,10 +87,12 @@ class OpenAIClient:
         self._query = f"?{quote(url.query, safe='=&%:/')}" if url.query else ""
         host = url.netloc.rpartition("@")[2]
         self.shown_url = f"{url.scheme}://{host}{self._path}"  # without secrets
-        self._key = next(filter(None, (os.environ.get(v, "").strip() for v in KEY_VARIABLES)), "")
+        keys = (api_key.strip(), *(os.environ.get(v, "").strip() for v in KEY_VARIABLES))
+        self._key = next(filter(None, keys), "")
         if not (self._key.isascii() and self._key.isprintable()):
+            place = "that was handed in" if api_key else "in the environment"
             raise TeacherError(
-                f"the API key in the environment ({' or '.join(KEY_VARIABLES)}) holds characters "
+                f"the API key {place} ({' or '.join(KEY_VARIABLES)}) holds characters "
                 "that no key has; set it again"
             )
         self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -173,6 +178,11 @@ class OpenAIClient:
                 data,
                 self._timeout_s,
             )
+        except UntrustedError as error:
+            raise TeacherError(
+                f"the certificate of {self.shown_url} is not trusted ({error}); if it is one of "
+                "your own, name the file of its CA in SSL_CERT_FILE"
+            ) from None
         except TimeoutError:
             raise Trouble(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
         except EOFError:

@@ -23,7 +23,6 @@ from llm4teach.teacher_labeling.openai_errors import UnansweredError
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherError
 
 PASSES = 3  # of a state whose question fails
-_LONGEST_QUEUE = 4096  # answers that nobody has taken yet
 _MOST_MEMOS = 10_000
 
 
@@ -43,6 +42,7 @@ class Labelling:
         self._stopped = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
+        self._workers = 1
         self._given = self._taken = 0  # answers; each is counted by one thread
         self._ready: list[Advice] = []  # to be given together: waking the other thread costs
 
@@ -65,6 +65,7 @@ class Labelling:
             TeacherError: some state got no answer. The others' have been given.
         """
         waiting: Iterable[State] = states
+        self._workers = workers
         async with self._client.session() as session:
             self._loop, self._session = asyncio.get_running_loop(), session
             for _ in range(PASSES):
@@ -117,9 +118,13 @@ class Labelling:
         return asked
 
     def _is_ahead(self) -> bool:
-        """Whether the caller has to catch up: a budget knows nothing before its first answer."""
+        """Whether the caller has to catch up.
+
+        What it has not taken is lost if the process is killed, so there is never more of it than
+        of questions on the wire; and a budget knows nothing before its first answer.
+        """
         waiting = self._given + len(self._ready) - self._taken
-        return waiting > (_LONGEST_QUEUE if self._taken else 0)
+        return waiting > (self._workers if self._taken else 0)
 
     def _flush(self, give: Callable[[list[Advice]], None]) -> None:
         """Give all that has come in since the event loop last looked around."""

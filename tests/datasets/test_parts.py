@@ -108,8 +108,8 @@ def test_a_workspace_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatasetError, match="is a file; give a folder"):
         Workspace(tmp_path / "file")
-    with pytest.raises(DatasetError, match="only local folders"):
-        Workspace("s3://bucket/x")
+    with pytest.raises(DatasetError, match="only folders and s3://"):
+        Workspace("ftp://host/x")
     assert not (tmp_path / "new").exists() and Workspace(tmp_path / "new").run_ids() == []
     with pytest.raises(DatasetError, match=r"no run 'x'.*none"):
         Workspace(tmp_path).existing_run("x")

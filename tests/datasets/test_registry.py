@@ -1,11 +1,13 @@
 """The registry: its history, two who decide at once, and what damage does to it."""
 
-from concurrent.futures import ProcessPoolExecutor
+import uuid
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from llm4teach.datasets.places import Place, place_of
 from llm4teach.datasets.registry import (
     Registry,
     RegistryConflictError,
@@ -15,10 +17,10 @@ from llm4teach.datasets.registry import (
 from llm4teach.datasets.workspace import DatasetError
 
 
-def test_history(tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "registry" / "SimpleDoorKey")
+def test_history(folder: Place) -> None:
+    registry = Registry(folder / "registry" / "SimpleDoorKey")
     assert registry.champion() is None and registry.events() == []
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint = folder / "checkpoint.safetensors"
     checkpoint.write_bytes(b"weights")
     registry.append("promote", "a", 0, "the first", {"success": 0.9}, checkpoint)
     registry.append("reject", "b", 1, "worse")
@@ -34,8 +36,8 @@ def test_history(tmp_path: Path) -> None:
     assert champion is not None and champion.run_id == "c"
 
 
-def test_going_back_twice_goes_two_champions_back(tmp_path: Path) -> None:
-    registry = Registry(tmp_path)
+def test_going_back_twice_goes_two_champions_back(folder: Place) -> None:
+    registry = Registry(folder)
     for i, run_id in enumerate("abc"):
         registry.append("promote", run_id, i, "better")
     for number, expected in ((3, "b"), (4, "a")):
@@ -48,7 +50,7 @@ def test_going_back_twice_goes_two_champions_back(tmp_path: Path) -> None:
     assert back is not None and back.run_id == "a", "b and c were taken back"
 
 
-def decide(folder: Path, run_id: str) -> bool:
+def decide(folder: Place, run_id: str) -> bool:
     try:
         Registry(folder).append("promote", run_id, 0, "I was first")
     except RegistryConflictError:
@@ -65,22 +67,30 @@ def test_of_many_at_once_one_is_promoted(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["000001.json"], "nothing temporary is left"
 
 
-def test_a_decision_on_old_grounds_is_refused(tmp_path: Path) -> None:
-    registry = Registry(tmp_path)
+def test_of_many_at_once_one_is_promoted_in_an_object_store(s3: object) -> None:
+    """Threads with connections of their own: a promotion conflict is decided by the store."""
+    place = place_of(f"s3://bucket/{uuid.uuid4().hex}")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(decide, [place] * 16, ["the same run"] * 16))
+    assert sum(won) == 1 and len(Registry(place).events()) == 1
+
+
+def test_a_decision_on_old_grounds_is_refused(folder: Place) -> None:
+    registry = Registry(folder)
     registry.append("promote", "a", 0, "the first")
     with pytest.raises(RegistryConflictError, match="promote a"):
         registry.append("promote", "b", 0, "did not know of a")
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
-    registry = Registry(tmp_path)
+def test_damage_is_told(folder: Place) -> None:
+    registry = Registry(folder)
     for i, run_id in enumerate("ab"):
         registry.append("promote", run_id, i, "better")
-    (tmp_path / "000001.json").unlink()
+    (folder / "000001.json").unlink()
     with pytest.raises(DatasetError, match="event 1 is missing"):
         registry.champion()
-    (tmp_path / "000001.json").write_text('{"number": 1, "who": "me"}')
+    (folder / "000001.json").write_text('{"number": 1, "who": "me"}')
     with pytest.raises(DatasetError, match="is no event"):
         registry.champion()
     with pytest.raises(DatasetError, match="cannot read"):
-        sha256_of(tmp_path / "none")
+        sha256_of(folder / "none")

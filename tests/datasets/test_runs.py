@@ -1,17 +1,16 @@
 """Runs: several stages write one run in turn; the manifest makes it complete."""
 
-from pathlib import Path
-
 import pytest
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import METRICS, Run, read_config, read_manifest
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 
-def test_stages_share_a_run(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+def test_stages_share_a_run(folder: Place) -> None:
+    workspace = Workspace(folder)
     owner = Run(workspace, "teach-1", "teach")
     owner.start({"task": "T"})
     with pytest.raises(DatasetError, match="unfinished"):
@@ -30,8 +29,8 @@ def test_stages_share_a_run(tmp_path: Path) -> None:
     assert read_parquet(owner.folder / METRICS, schema.METRICS).num_rows == 4
 
 
-def test_forgetting_what_came_after_a_checkpoint(tmp_path: Path) -> None:
-    run = Run(Workspace(tmp_path), "r", "finetune")
+def test_forgetting_what_came_after_a_checkpoint(folder: Place) -> None:
+    run = Run(Workspace(folder), "r", "finetune")
     run.start({})
     for step in (10, 20, 30):
         run.log("finetune", step, {"kl": 0})
@@ -43,8 +42,8 @@ def test_forgetting_what_came_after_a_checkpoint(tmp_path: Path) -> None:
     assert ("finetune", 30) not in steps and ("finetune", 20) in steps and ("collect", 30) in steps
 
 
-def test_a_run_that_failed_at_once_leaves_nothing(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+def test_a_run_that_failed_at_once_leaves_nothing(folder: Place) -> None:
+    workspace = Workspace(folder)
     for name in ("label-1", "finetune-1"):
         Run(workspace, name, "x").start({})
     Run(workspace, "finetune-1", "x").flush()  # has measured something: kept

@@ -1,11 +1,11 @@
 """Trajectories: what was written comes back, in order, without a copy of another shape."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from llm4teach.datasets.places import Place
 from llm4teach.datasets.trajectories import distinct_states, read_steps, write_steps
 from llm4teach.datasets.workspace import DatasetError
 
@@ -29,12 +29,12 @@ def steps(n: int, run: str, episode: int) -> dict[str, Any]:
     }
 
 
-def test_round_trip_in_order(tmp_path: Path) -> None:
+def test_round_trip_in_order(folder: Place) -> None:
     rng = np.random.default_rng(0)
     later, earlier = (rng.integers(0, 255, (n, *SHAPE), np.uint8) for n in (5, 4))
-    write_steps(tmp_path / "run=b", steps(5, "b", 0), later)
-    write_steps(tmp_path / "run=a", steps(4, "a", 1), earlier)
-    stored = read_steps(tmp_path, SHAPE)
+    write_steps(folder / "run=b", steps(5, "b", 0), later)
+    write_steps(folder / "run=a", steps(4, "a", 1), earlier)
+    stored = read_steps(folder, SHAPE)
     np.testing.assert_array_equal(stored.observations, np.concatenate([earlier, later]))
     assert stored.column("run_id").tolist() == ["a"] * 4 + ["b"] * 5
     assert stored.column("t").tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
@@ -42,9 +42,9 @@ def test_round_trip_in_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(distinct_states(stored), earlier[:2])
 
 
-def test_none_or_of_another_shape(tmp_path: Path) -> None:
+def test_none_or_of_another_shape(folder: Place) -> None:
     with pytest.raises(DatasetError, match="no trajectories"):
-        read_steps(tmp_path, SHAPE)
-    write_steps(tmp_path, steps(2, "a", 0), np.zeros((2, 5, 5, 4), np.uint8))
+        read_steps(folder, SHAPE)
+    write_steps(folder, steps(2, "a", 0), np.zeros((2, 5, 5, 4), np.uint8))
     with pytest.raises(DatasetError, match="another shape"):
-        read_steps(tmp_path, SHAPE)
+        read_steps(folder, SHAPE)

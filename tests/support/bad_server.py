@@ -46,6 +46,7 @@ class BadServer:
         self.faults, self.rate, self.latency_s = list(faults), rate, latency_s
         self.fields = set(fields)
         self.reply = GOOD_REPLY
+        self.key = ""  # without which nothing is answered
         self.retry_after = "0.05"
         self.hang_s = 8.0
         self.most_logprobs = 20
@@ -91,7 +92,10 @@ class BadServer:
                 target = head.split(" ")[1]
                 if len(self.targets) < 1000:
                     self.targets.append(target)
-                if not await self._reply_to(urlsplit(target).path, body, writer):
+                if f"authorization: bearer {self.key}" not in head.lower() and self.key:
+                    if not await send(writer, {"error": {"message": "who are you?"}}, 401):
+                        break
+                elif not await self._reply_to(urlsplit(target).path, body, writer):
                     break
         except (EOFError, OSError, asyncio.CancelledError):
             pass

@@ -1,10 +1,11 @@
 """Labelling processes that are killed at random moments, or share their work.
 
-    python labelling_children.py FOLDER N_STATES KILLS SEED
+    python labelling_children.py FOLDER N_STATES KILLS SEED [URL]
 
-Forks children that label the same states with a counting teacher, and kills each after a random
-time; what they asked is in FOLDER/asked.log, a line ``pid key`` for each question, and who was
-killed in FOLDER/killed.log. At the end one child is left alone to finish.
+Forks children that label the same states with a counting teacher, or through the ``openai`` backend
+with a counting server at URL, and kills each after a random time; what they asked is in
+FOLDER/asked.log, a line ``pid key`` for each question, and who was killed in FOLDER/killed.log. At
+the end one child is left alone to finish.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-import llm4teach.teacher_labeling.label_batch as label_batch
+import llm4teach.teacher_labeling.commits as commits
 from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.places import Place, place_of
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 IN_FLIGHT = 4
@@ -59,13 +64,37 @@ def made_up_states(count: int) -> list[State]:
     return [State(key, f"state {key}", (PLAN,)) for key in keys]
 
 
-def store_in(folder: Path) -> AdviceStore:
-    return AdviceStore(folder / "advice", INFO.teacher_id, INFO.prompt_version)
+def in_few_buckets(count: int) -> list[State]:
+    """States that share 12 of the 64 leases: for stores in which a lease takes many requests."""
+    return [state for state in made_up_states(6 * count) if state.key < "3"][:count]
+
+
+def store_in(folder: Place, info: TeacherInfo = INFO) -> AdviceStore:
+    return AdviceStore(folder / "advice", info.teacher_id, info.prompt_version)
+
+
+def teacher_at(url: str) -> OpenAITeacher:
+    """Asks a counting server, which knows this process by its API key."""
+    os.environ["LLM4TEACH_API_KEY"] = f"pid-{os.getpid()}"  # unlike anything in a reply
+    config = TeacherConfig(
+        teacher="openai", base_url=url, n_samples=1, max_in_flight=IN_FLIGHT, max_retries=0
+    )
+    return OpenAITeacher(config, "SimpleDoorKey")
+
+
+def label_through_server(
+    place: str, url: str, states: Sequence[State], lease_s: float = 30, commit_s: float = 5
+) -> None:
+    """Label into a workspace's place, as a process of its own."""
+    commits.COMMIT_EVERY_S = commit_s
+    teacher = teacher_at(url)
+    store = store_in(place_of(place), teacher.info)
+    label_states(teacher, store, states, limits=LabelConfig(lease_s=lease_s))
 
 
 def label(folder: Path, store: AdviceStore, states: Sequence[State], delay_s: float) -> None:
     teacher = LoggingTeacher(folder / "asked.log", delay_s)
-    label_batch.label_states(teacher, store, states, limits=LabelConfig(lease_s=30))
+    label_states(teacher, store, states, limits=LabelConfig(lease_s=30))
 
 
 def label_alone(folder: Path, states: Sequence[State], delay_s: float) -> None:
@@ -73,15 +102,17 @@ def label_alone(folder: Path, states: Sequence[State], delay_s: float) -> None:
 
 
 def main() -> None:
-    folder, n_states, kills, seed = Path(sys.argv[1]), *map(int, sys.argv[2:])
-    rng, states, store = random.Random(seed), made_up_states(n_states), store_in(folder)
-    usual, label_batch.COMMIT_EVERY_S = label_batch.COMMIT_EVERY_S, 0.01  # many kills hit a commit
+    folder, n_states, kills, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    url = sys.argv[5] if len(sys.argv) > 5 else ""
+    info = teacher_at(url).info if url else INFO
+    rng, states, store = random.Random(seed), made_up_states(n_states), store_in(folder, info)
+    usual, commits.COMMIT_EVERY_S = commits.COMMIT_EVERY_S, 0.01  # many kills hit a commit
     running: list[int] = []
     killed: list[int] = []
     while len(killed) < kills:
         store.refresh()  # children inherit what is known, so that they start at once
         while len(running) < 2:
-            running.append(_child(folder, store, states, delay_s=0.001))
+            running.append(_child(folder, store, states, url, delay_s=0.001))
         time.sleep(rng.uniform(0, 0.12))
         for pid in rng.sample(running, rng.choice((1, 2))):
             os.kill(pid, signal.SIGKILL)
@@ -93,16 +124,22 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     (folder / "killed.log").write_text("\n".join(map(str, killed + running)))
-    label_batch.COMMIT_EVERY_S = usual
+    commits.COMMIT_EVERY_S = usual
     store.refresh()
-    assert os.waitpid(_child(folder, store, states, delay_s=0.0), 0)[1] == 0
+    assert os.waitpid(_child(folder, store, states, url, delay_s=0.0), 0)[1] == 0
 
 
-def _child(folder: Path, store: AdviceStore, states: Sequence[State], delay_s: float) -> int:
+def _child(
+    folder: Path, store: AdviceStore, states: Sequence[State], url: str, delay_s: float
+) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            label(folder, store, states, delay_s)
+            if url:
+                limits = LabelConfig(lease_s=30)
+                label_states(teacher_at(url), store, states, limits=limits)
+            else:
+                label(folder, store, states, delay_s)
         finally:
             os._exit(0 if sys.exc_info()[0] is None else 1)
     return pid

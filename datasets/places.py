@@ -1,0 +1,147 @@
+"""Places: where a workspace's files are, a folder on a disk or a prefix in an object store.
+
+A place on a disk is a `pathlib.Path`; one in an object store is a `upath.UPath`, which has the same
+methods over fsspec. Object stores have no folders: making one does nothing, and one without files
+is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+Place: TypeAlias = "Path | UPath"
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+class DatasetError(ValueError):
+    """Something in a workspace is missing, damaged or of another version."""
+
+
+def place_of(text: str | Place) -> Place:
+    """Return the place that a path or URL (``s3://bucket/prefix``, ``file:///…``) names.
+
+    ``memory://name`` is gone with its process; it is for trying things out.
+
+    Raises:
+        DatasetError: it cannot be a workspace, or the object store cannot be reached.
+    """
+    found = _URL.match(str(text))
+    if found is None:
+        return Path(str(text)).expanduser().resolve()
+    scheme = found[1].lower()
+    if scheme == "file":
+        return Path(unquote(urlsplit(str(text)).path)).resolve()
+    if scheme not in ("s3", "memory"):
+        raise DatasetError(
+            f"workspace {scheme}://…: only folders and s3:// (any server that speaks its protocol, "
+            "named by AWS_ENDPOINT_URL) can be workspaces; of other stores we know no conditional "
+            "writes, without which two processes would ask, and decide, twice"
+        )
+    bucket, _, prefix = str(text)[found.end() :].rstrip("/").partition("/")
+    if not re.fullmatch(r"[\w.-]+", bucket) or re.search(r"[?#*\[\]]|//", prefix):
+        raise DatasetError(
+            f"this is not a workspace's URL: give {scheme}://bucket/prefix, without credentials "
+            "(they are read from the environment: AWS_ACCESS_KEY_ID, AWS_PROFILE, …) and options"
+        )
+    return _reached(f"{scheme}://{bucket}/{prefix}".rstrip("/"))
+
+
+@lru_cache(maxsize=16)  # asked once a process: every stage opens its workspace anew
+def _reached(url: str) -> UPath:
+    from upath import UPath  # 0.2 s, so only where it is needed
+
+    if url.startswith("memory:"):
+        return UPath(url)
+    try:
+        place = UPath(url, use_listings_cache=False)  # others write, too
+        bucket, key, _ = place.fs.split_path(place.path)
+    except ImportError:
+        raise DatasetError(f"{url} needs s3fs: pip install 'llm4teach[s3]'") from None
+    try:
+        place.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no bucket {bucket!r}; create it first") from None
+    except Exception as error:  # botocore's errors have no common ancestor but this
+        raise DatasetError(
+            f"cannot reach {url} ({type(error).__name__}: {error}); look at AWS_ENDPOINT_URL, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE"
+        ) from None
+    return place
+
+
+def names_in(folder: Place) -> list[str]:
+    """Names of what is right in a folder, quick for thousands; none if it is missing."""
+    if isinstance(folder, Path):
+        try:
+            with os.scandir(folder) as entries:
+                return [entry.name for entry in entries]
+        except FileNotFoundError:
+            return []
+    return [name for name, _ in _listed(folder)]
+
+
+def folder_names(folder: Place) -> list[str]:
+    """Names of the folders right in a folder, sorted; none if it is missing."""
+    if isinstance(folder, Path):
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    return sorted(name for name, kind in _listed(folder) if kind == "directory")
+
+
+def _listed(folder: UPath) -> list[tuple[str, str]]:
+    try:
+        entries: list[dict[str, Any]] = folder.fs.ls(folder.path, detail=True)
+    except FileNotFoundError:
+        return []
+    return [(entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in entries]
+
+
+def walk(folder: Place) -> Iterator[tuple[Place, list[str]]]:
+    """Yield each folder at or below this one that has files, with their names, sorted."""
+    if isinstance(folder, Path):
+        for place, _, names in sorted(os.walk(folder)):
+            if names:
+                yield Path(place), sorted(names)
+        return
+    found: dict[str, list[str]] = {}
+    for path in folder.fs.find(folder.path):  # one listing for all
+        below, _, name = path[len(folder.path) :].strip("/").rpartition("/")
+        found.setdefault(below, []).append(name)
+    for below, names in sorted(found.items()):
+        yield (folder / below if below else folder), sorted(names)
+
+
+def below(place: Place, root: Place) -> str:
+    """Return the path of a place from a folder that it lies in, as ``a/b``."""
+    if isinstance(place, Path):
+        assert isinstance(root, Path)
+        return place.relative_to(root).as_posix()
+    assert not isinstance(root, Path)
+    return place.path[len(root.path) :].lstrip("/")
+
+
+def files_in_each(folder: Place, name: str) -> list[Place]:
+    """Return ``folder/*/name``, wherever there is one, in one listing."""
+    if isinstance(folder, Path):
+        return sorted(folder.glob(f"*/{name}"))
+    direct = (place for place, names in walk(folder) if name in names)
+    return [place / name for place in direct if "/" not in below(place, folder)]
+
+
+def state_folder(place: Place | None = None) -> Path:
+    """Return where this machine keeps what is not in a workspace; one folder a place."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(base) / "llm4teach"
+    if place is None:
+        return folder
+    return folder / hashlib.sha256(str(place).encode()).hexdigest()[:16]
