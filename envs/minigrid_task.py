@@ -6,6 +6,7 @@ import difflib
 import warnings
 from collections.abc import Sequence
 from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 import gymnasium as gym
@@ -46,6 +47,7 @@ class MiniGridTask:
         self._facts: list[Facts] = []
         self._ids: dict[Facts, int] = {}
         self._scenes: dict[bytes, Scene] = {}
+        self._lock = Lock()
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
@@ -75,10 +77,11 @@ class MiniGridTask:
 
     def _identify(self, scene: Scene) -> int:
         facts = facts_of(scene)
-        if facts not in self._ids:
-            self._ids[facts] = len(self._facts)
-            self._facts.append(facts)
-        return self._ids[facts]
+        with self._lock:  # shards may run in threads
+            if facts not in self._ids:
+                self._ids[facts] = len(self._facts)
+                self._facts.append(facts)
+            return self._ids[facts]
 
     def state(self, state_id: int) -> State:
         """Return what the teacher is told."""

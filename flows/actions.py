@@ -77,7 +77,8 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
             parameters[name] = run_id
     # Without a server to report to, a single stage need not wait for a temporary one.
     own_server = has_own_server()
-    as_flow = own_server or arguments.command in ("teach", "retrain")
+    spread = settings.scale.runner != "none" and "scale" in arguments._command.settings
+    as_flow = own_server or spread or arguments.command in ("teach", "retrain")
     if as_flow and not own_server and sys.stderr.isatty() and not arguments.quiet:
         print("starting a temporary Prefect server …", file=sys.stderr)
     prepare_environment(workspace.root)

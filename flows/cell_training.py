@@ -17,7 +17,7 @@ from llm4teach.datasets.locks import LockedError
 from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
 from llm4teach.datasets.workspace import DatasetError, Workspace
-from llm4teach.flows import labelling, online_stages, stages
+from llm4teach.flows import collecting, labelling, online_stages, stages
 from llm4teach.flows.cells import KIND, TEACHER, Cell
 from llm4teach.flows.learning_curve import STAGE, LearningCurve
 from llm4teach.flows.stages import Context
@@ -111,7 +111,7 @@ def _offline(ctx: Context, used: dict[str, Any], curve: LearningCurve) -> Studen
     student = _pretrained(ctx) if first > 1 else None
     for number in range(first, collect.rounds + 1):
         began = time.process_time()
-        stages.collect(ctx, collect, student, collect.steps * number // collect.rounds)
+        collecting.collect(ctx, collect, student, collect.steps * number // collect.rounds)
         spent = time.process_time() - began
         trajectories = stages.trajectories(ctx, run.run_id)
         labelling.label(ctx, trajectories)

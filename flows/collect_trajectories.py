@@ -6,9 +6,12 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import events, stages
+from llm4teach.flows import collecting, events, stages
 from llm4teach.flows.automations import UNSEEN
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.runners import task_runner
+from llm4teach.flows.scale_config import ScaleConfig
+from llm4teach.flows.sharded import collect_in_shards
 from llm4teach.flows.students import stored_student
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -25,6 +28,7 @@ def collect_trajectories(
     run_id: str | None = None,
     steps: int | None = None,
     relabel_above: float = 1.0,
+    scale: ScaleConfig = ScaleConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Collect trajectories and return the run that holds them.
 
@@ -39,12 +43,29 @@ def collect_trajectories(
         steps: env steps that the run shall have in all; `collect.steps` by default.
         relabel_above: share of the states met for which the teacher has no advice, from which the
             event ``llm4teach.states.unseen`` is emitted; 1 for never.
+        scale: shards, and what runs them; what is stored depends on their number alone.
     """
     with stages.opened(
         "collect", workspace, task, teacher, seed, join=run_id, collect=collect
     ) as ctx:
         student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
-        stages.collect(ctx, collect, student, steps or collect.steps, weighed_by=from_run)
+        wanted = steps or collect.steps
+        if scale.runner == "none":
+            collecting.collect(ctx, collect, student, wanted, weighed_by=from_run)
+        else:
+            place = {
+                "workspace": workspace,
+                "task": task,
+                "teacher": teacher,
+                "seed": seed,
+                "run_id": ctx.run.run_id,
+                "collect": collect,
+                "scale": scale,
+                "from_run": from_run,
+            }
+            flow_of = collect_in_shards.with_options(task_runner=task_runner(scale))
+            report = flow_of(place, wanted)
+            collecting.note_collected(ctx, report, 0)
         _tell_of_unseen(ctx, relabel_above)
     return outcome(ctx)
 

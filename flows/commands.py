@@ -24,8 +24,11 @@ COMMANDS = (
     Command(
         "collect",
         "Play episodes and store every step.",
-        ("llm4teach collect --collect.steps 4000",),
-        (*_STAGE, "collect"),
+        (
+            "llm4teach collect --collect.steps 4000",
+            "llm4teach collect --collect.steps 1000000 --scale.runner processes --scale.workers 4",
+        ),
+        (*_STAGE, "collect", "scale"),
         is_flow=True,
     ),
     Command(
@@ -37,7 +40,7 @@ COMMANDS = (
             "llm4teach label --teacher openai --dry-run",
             "llm4teach label --teacher openai --max-requests 1000 --max-cost 2.50",
         ),
-        ("task", "workspace", "teacher", "label"),
+        ("task", "workspace", "teacher", "label", "scale"),
         is_flow=True,
     ),
     Command(

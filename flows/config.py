@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from llm4teach.flows.scale_config import ScaleConfig
 from llm4teach.flows.service_config import ServiceConfig
 from llm4teach.student.config import (
     CollectConfig,
@@ -53,6 +54,7 @@ class Settings(BaseModel):
     retrain: RetrainConfig = RetrainConfig()
     validation: ValidationConfig = ValidationConfig()
     service: ServiceConfig = ServiceConfig()
+    scale: ScaleConfig = ScaleConfig()
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:

@@ -7,7 +7,10 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import labelling, stages
-from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.online_stages import outcome, sharded_outcome
+from llm4teach.flows.runners import task_runner
+from llm4teach.flows.scale_config import ScaleConfig
+from llm4teach.flows.sharded import label_in_shards
 from llm4teach.flows.teacher_slots import teacher_slot
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
@@ -21,6 +24,7 @@ def label_states(
     label: LabelConfig = LabelConfig(),  # noqa: B008
     run_id: str | None = None,
     all_runs: bool = False,
+    scale: ScaleConfig = ScaleConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Label every distinct state of the stored trajectories once and for all.
 
@@ -31,7 +35,12 @@ def label_states(
         label: budget, prices, and how runs share the work.
         run_id: run to join, with its budget; then only its own trajectories count.
         all_runs: those of every run count all the same.
+        scale: shards of the states, and what runs them, each as a run of its own.
     """
+    if scale.runner != "none" and run_id is None:
+        place = {"workspace": workspace, "task": task, "teacher": teacher}
+        flow_of = label_in_shards.with_options(task_runner=task_runner(scale))
+        return sharded_outcome(workspace, flow_of({**place, "label": label, "scale": scale}))
     opened = stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label)
     with opened as ctx, teacher_slot(teacher):
         labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))

@@ -13,8 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 from llm4teach.analysis.report import write_report
 from llm4teach.analysis.summary import summary_table
 from llm4teach.datasets.parts import local_folder, read_parquet
-from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES
+from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES, read_manifest
 from llm4teach.datasets.schema import EVALUATIONS
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.labelling import spent
 from llm4teach.flows.progress import stage
 from llm4teach.flows.stages import Context
@@ -225,3 +226,16 @@ def outcome(ctx: Context) -> dict[str, Any]:
     if evaluation.exists():
         found["table"] = summary_table(read_parquet(evaluation, EVALUATIONS))
     return found
+
+
+def sharded_outcome(workspace: str, run_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the results of several runs of one labelling as those of one."""
+    folders = [Workspace(workspace).run(run_id) for run_id in run_ids]
+    results = [read_manifest(folder)["results"] for folder in folders]
+    sums = ("questions", "prompt_tokens", "completion_tokens", "cost", "teacher_s")
+    total = {name: sum(found.get(name, 0) for found in results) for name in sums}
+    total |= {n: sum(f.get(n, 0) for f in results) for n in ("distinct_states", "states_left")}
+    stopped = next((f["stopped_by"] for f in results if f.get("stopped_by")), "")
+    more = f" and {len(run_ids) - 1} more" if len(run_ids) > 1 else ""
+    known = {"run_id": run_ids[0] + more, "teacher_id": results[0]["teacher_id"]}
+    return {**known, **total, "stopped_by": stopped}

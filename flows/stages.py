@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,27 +12,22 @@ import numpy as np
 import torch
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.parts import part_paths
 from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import Run, read_config
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
-from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.flows.revival import begun_by, own_flow_run
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.teachers import open_teacher
 from llm4teach.flows.warm_up import warm_up
-from llm4teach.student.collect import Collector
-from llm4teach.student.config import CollectConfig, PretrainConfig
+from llm4teach.student.config import PretrainConfig
 from llm4teach.student.distill import Steps, distil
-from llm4teach.student.leaders import Leader, OptionLeader, PolicyLeader
 from llm4teach.student.network import Student
 from llm4teach.student.outcome_rows import read_weighed, write_outcomes
 from llm4teach.student.outcomes import weigh_trajectories
-from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
@@ -91,12 +86,13 @@ def opened(
     *,
     join: str | None = None,
     resume: str | None = None,
+    revive: bool = True,
     **config: Any,
 ) -> Iterator[Context]:
     """Open a new run and finish it on leaving; or resume one; or join one that another finishes.
 
     A flow run that Prefect starts again, because its worker died, goes on with the run that it had
-    begun.
+    begun, unless ``revive`` is off: where a flow run has several runs at a time.
 
     Raises:
         TaskError, DatasetError, TeacherError: a name or path is wrong, before anything is written.
@@ -108,7 +104,7 @@ def opened(
     place = Workspace(workspace)
     made = get_task(task) if kind == "evaluate" else get_training_task(task)
     advisor = open_teacher(teacher, made.family)
-    flow_run = own_flow_run()
+    flow_run = own_flow_run() if revive else None
     existing = join or resume or begun_by(place, flow_run)
     if existing:
         place.existing_run(existing)
@@ -169,57 +165,6 @@ def _identity(teacher: Teacher) -> dict[str, str]:
         "prompt_version": info.prompt_version,
         "teacher_slug": info.slug,
     }
-
-
-def collect(
-    ctx: Context,
-    config: CollectConfig,
-    student: Student | None,
-    steps: int,
-    weighed_by: str | None = None,
-) -> None:
-    """Bring the run's trajectories up to ``steps`` env steps.
-
-    The first steps follow admissible plans; once there is a student, it and the advice, weighed by
-    the outcomes of the run ``weighed_by``, take turns. What the run has already stored counts, so
-    that a collection can be taken up again.
-    """
-    folder = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
-    stored = read_steps(folder, ctx.task.observation_shape) if part_paths(folder) else None
-    have = len(stored) if stored else 0
-    first = int(stored.column("episode_id").max()) + 1 if stored else 0
-    collector = Collector(
-        ctx.task,
-        folder,
-        ctx.run.run_id,
-        n_envs=config.n_envs,
-        noise=config.noise,
-        seeds=training_seeds(ctx.seed, "collect", start=first),
-        rng=np.random.default_rng((ctx.seed, have)),
-        first_episode=first,
-        workers=config.workers,
-    )
-    advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
-    doubt = 1.0 if student is None else config.doubt
-    options = OptionLeader(ctx.task, advice, doubt, np.random.default_rng((ctx.seed, have, 1)))
-    leaders: list[tuple[Leader, float]] = [(options, 1.0)]
-    if student is not None:
-        pupil = PolicyLeader("student", student_policy(student))
-        leaders = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
-    with (
-        closing(collector),
-        stage("collect", max(0, steps - have), "env steps") as shown,
-    ):
-        report = collector.collect(max(0, steps - have), leaders, shown.advance)
-        led = "options" if student is None else "advice and student"
-        ended = report.episodes_ended
-        solved = f"{report.successes} of {ended} episodes solved" if ended else "no episode ended"
-        shown.summary = f"{report.steps:,} env steps led by {led}, {solved}"
-    rate = report.successes / max(1, report.episodes_ended)
-    ctx.run.log(
-        "collect", have + report.steps, {"success_rate": rate, "episodes": report.episodes_ended}
-    )
-    ctx.run.note(collect_steps=have + report.steps)
 
 
 def pretrain(

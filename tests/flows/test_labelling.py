@@ -10,7 +10,7 @@ import pytest
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows import labelling, online_stages, stages
+from llm4teach.flows import collecting, labelling, online_stages, stages
 from llm4teach.flows.arguments import build_parser, given_settings, parse
 from llm4teach.flows.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.config import ConfigError, Settings, load_settings
@@ -26,7 +26,7 @@ RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = str(tmp_path_factory.mktemp("labelling"))
     with stages.opened("collect", place, "SimpleDoorKey", RECORDED, 0) as ctx:
-        stages.collect(ctx, CollectConfig(steps=600), None, 600)
+        collecting.collect(ctx, CollectConfig(steps=600), None, 600)
     return place
 
 
@@ -67,7 +67,7 @@ def test_a_budget_a_dry_run_and_the_rest(
 def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
     place, limits = str(tmp_path), LabelConfig(max_requests=3)
     with stages.opened("teach", place, "SimpleDoorKey", RECORDED, 0, label=limits) as ctx:
-        stages.collect(ctx, CollectConfig(steps=600), None, 600)
+        collecting.collect(ctx, CollectConfig(steps=600), None, 600)
         run_id = ctx.run.run_id
         result = label_states.fn(place, "SimpleDoorKey", RECORDED, run_id=run_id)
         assert result["questions"] == 3

@@ -9,7 +9,8 @@ from llm4teach.flows.arguments import build_parser, given_settings, parse
 from llm4teach.flows.commands import COMMANDS
 from llm4teach.flows.config import load_settings
 
-LEFT_OUT = {"workspace", "validation", "retrain", "service"}  # sections that `teach` has not
+# Sections that `teach` has not.
+LEFT_OUT = {"workspace", "validation", "retrain", "service", "scale"}
 
 
 def test_the_printed_command_gives_the_same_settings() -> None:
