@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llm4teach.flows.arguments import Command, Parser, positive
 from llm4teach.flows.compact_command import add_compact_arguments
+from llm4teach.flows.experiment_command import add_experiment_arguments
 from llm4teach.flows.sql_command import add_sql_arguments
 from llm4teach.flows.teacher_command import add_teacher_arguments
 
@@ -105,6 +106,26 @@ COMMANDS = (
             "llm4teach compare --seeds 3 --format json > comparison.json",
         ),
         (*_STAGE, "collect", "pretrain", "finetune", "evaluate", "validation"),
+    ),
+    Command(
+        "experiment",
+        "Answer one of the paper's questions: trained by seeds and arms, one figure, one table.",
+        (
+            "llm4teach experiment --list",
+            "llm4teach experiment ablation",
+            "llm4teach experiment schedules --task LavaDoorKey --seeds 5 --budget 100000 --jobs 2",
+            "llm4teach experiment teacher-noise --task SimpleDoorKey ColoredDoorKey",
+        ),
+        (
+            "workspace",
+            "seed",
+            "teacher",
+            "collect",
+            "pretrain",
+            "finetune",
+            "evaluate",
+            "validation",
+        ),
     ),
     Command(
         "report",
@@ -219,6 +240,7 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     )
     compare.add_argument("--format", choices=kinds, default="markdown", help="(default: markdown)")
     compare.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    add_experiment_arguments(parsers["experiment"])
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )
