@@ -11,7 +11,7 @@ from prefect import flow
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.compare import results_folder
 from llm4teach.flows.config import ConfigError, load_settings, merge
-from llm4teach.flows.experiments import EXPERIMENTS, find_experiment
+from llm4teach.flows.experiments import find_experiment
 from llm4teach.flows.run_experiment import run_experiment, write_findings
 
 LEAST_ONLINE = 1_024  # env steps that a budget must leave for fine-tuning
@@ -45,11 +45,7 @@ def experiment(
     Returns:
         ``folder`` of the results and their ``table`` in Markdown.
     """
-    try:
-        chosen = find_experiment(name)
-    except KeyError:
-        known = ", ".join(one.name for one in EXPERIMENTS)
-        raise ConfigError(f"there is no experiment {name!r}; choose one of {known}") from None
+    chosen = find_experiment(name)
     resolved = load_settings(
         settings or {}, Path(config) if config else None, defaults=chosen.settings
     )

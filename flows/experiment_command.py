@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from llm4teach.flows.arguments import Parser, given_settings, positive
@@ -38,15 +39,16 @@ def run_experiment_command(arguments: argparse.Namespace, settings: Settings) ->
     """List the experiments, or run one."""
     from llm4teach.datasets.workspace import Workspace
     from llm4teach.envs.registry import get_training_task
+    from llm4teach.flows.experiments import EXPERIMENTS
     from llm4teach.flows.output import print_table
     from llm4teach.flows.quiet import has_own_server, prepare_environment
 
-    if arguments.list or arguments.name is None:
-        from llm4teach.flows.experiments import EXPERIMENTS
-
-        if not arguments.list:
-            names = ", ".join(one.name for one in EXPERIMENTS)
-            raise ConfigError(f"which experiment? Choose one of {names} (`--list` tells more)")
+    names = [one.name for one in EXPERIMENTS]
+    if not arguments.list and arguments.name not in names:
+        wrong = f"there is no experiment {arguments.name!r}; " if arguments.name else ""
+        choices = f"choose one of {', '.join(names)} (`--list` tells more)"
+        raise ConfigError(f"{wrong}{choices}")
+    if arguments.list:
         rows = [
             {
                 "experiment": one.name,
@@ -81,8 +83,17 @@ def run_experiment_command(arguments: argparse.Namespace, settings: Settings) ->
     print(f"files: {found['folder']}/comparison.md, .json, .png, .svg, .html")
 
 
-def command_line() -> str:
-    """Return the command that is running, for whoever wants to repeat it."""
-    import shlex
+_IRRELEVANT = {"--workspace": 1, "--jobs": 1, "--output": 1, "-o": 1, "--format": 1, "--quiet": 0}
 
-    return shlex.join(["llm4teach", *sys.argv[1:]])
+
+def command_line() -> str:
+    """Return the running command, less what its findings do not depend on."""
+    words, kept = iter(["llm4teach", *sys.argv[1:]]), []
+    for word in words:
+        flag, has_value, _ = word.partition("=")
+        if flag not in _IRRELEVANT:
+            kept.append(word)
+        elif not has_value:
+            for _ in range(_IRRELEVANT[flag]):
+                next(words, None)
+    return shlex.join(kept)

@@ -10,11 +10,25 @@ from typing import Any
 
 from llm4teach.flows.arms import Arm, Experiment
 from llm4teach.flows.cells import PPO, PPO_KL, PRETRAIN, TEACH
+from llm4teach.flows.config import ConfigError
 
-_PLAYED = {"evaluate": {"episodes": 200}, "validation": {"points": 12, "episodes": 64}}
-_OFFLINE = {"collect": {"steps": 4_000, "rounds": 2}, "pretrain": {"epochs": 10}}
-_ROLLOUTS = {"n_envs": 16, "rollout_length": 32, "minibatches": 4, "learning_rate": 1e-3}
-_DECAY = {"kl_schedule": "plateau", "kl_coef": 1.0, "kl_plateau": 0.1, "kl_decay": 0.3}
+_PLAYED: dict[str, Any] = {
+    "evaluate": {"episodes": 200},
+    "validation": {"points": 12, "episodes": 64},
+}
+_OFFLINE: dict[str, Any] = {"collect": {"steps": 4_000, "rounds": 2}, "pretrain": {"epochs": 10}}
+_ROLLOUTS: dict[str, Any] = {
+    "n_envs": 16,
+    "rollout_length": 32,
+    "minibatches": 4,
+    "learning_rate": 1e-3,
+}
+_DECAY: dict[str, Any] = {
+    "kl_schedule": "plateau",
+    "kl_coef": 1.0,
+    "kl_plateau": 0.1,
+    "kl_decay": 0.3,
+}
 
 
 def _base(steps: int, teacher: str = "recorded/vicuna-33b") -> dict[str, Any]:
@@ -49,7 +63,7 @@ def _taught_by(label: str, **teacher: Any) -> Arm:
 
 
 # Ten replies of SmolLM2 at temperature 1 hold no plan in any state (docs/LOG.md), hence 0.3.
-_ELICITATIONS = {
+_ELICITATIONS: dict[str, dict[str, Any]] = {
     "sampling": {"method": "sampling", "temperature": 0.3},
     "verbalized": {"method": "verbalized"},
     "logprobs": {"method": "logprobs"},
@@ -88,7 +102,7 @@ EXPERIMENTS = (
         ),
         baseline="constant",
         tasks=("LavaDoorKey",),  # its teacher knows of no lava: 72%
-        settings=_base(45_056),
+        settings=_base(24_576),
     ),
     Experiment(
         "elicitation",
@@ -154,6 +168,9 @@ def find_experiment(name: str) -> Experiment:
     """Return the experiment of this name.
 
     Raises:
-        KeyError: there is none.
+        ConfigError: there is none.
     """
-    return {experiment.name: experiment for experiment in EXPERIMENTS}[name]
+    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    if name not in known:
+        raise ConfigError(f"there is no experiment {name!r}; choose one of {', '.join(known)}")
+    return known[name]
