@@ -150,7 +150,7 @@ def notes(comparison: Comparison) -> str:
         f"{episodes} held-out episodes a seed and mode; the interval is the bootstrap's of "
         "the interquartile mean over seeds (a teacher's: Wilson's over its episodes, or where each "
         "seed had another one the bootstrap's of the mean). P(better): that a seed does better "
-        f"than one of *{comparison.baseline}*, sampled, with its bootstrap interval. Steps to a "
+        f"than one of “{comparison.baseline}”, sampled, with its bootstrap interval. Steps to a "
         "success rate: the first point of the learning curve at or above it (other episodes, "
         "sampled), median over seeds; – where a seed never got there, with how many did. LLM "
         "questions and tokens: what the method would have cost in an empty workspace, every "

@@ -12,18 +12,19 @@ from llm4teach.flows.arms import Arm, Experiment
 from llm4teach.flows.cells import PPO, PPO_KL, PRETRAIN, TEACH
 from llm4teach.flows.config import ConfigError
 
-_PLAYED: dict[str, Any] = {
+_Section = dict[str, Any]  # of the settings
+_PLAYED: _Section = {
     "evaluate": {"episodes": 200},
     "validation": {"points": 12, "episodes": 64},
 }
-_OFFLINE: dict[str, Any] = {"collect": {"steps": 4_000, "rounds": 2}, "pretrain": {"epochs": 10}}
-_ROLLOUTS: dict[str, Any] = {
+_OFFLINE: _Section = {"collect": {"steps": 4_000, "rounds": 2}, "pretrain": {"epochs": 10}}
+_ROLLOUTS: _Section = {
     "n_envs": 16,
     "rollout_length": 32,
     "minibatches": 4,
     "learning_rate": 1e-3,
 }
-_DECAY: dict[str, Any] = {
+_DECAY: _Section = {
     "kl_schedule": "plateau",
     "kl_coef": 1.0,
     "kl_plateau": 0.1,
@@ -63,7 +64,7 @@ def _taught_by(label: str, **teacher: Any) -> Arm:
 
 
 # Ten replies of SmolLM2 at temperature 1 hold no plan in any state (docs/LOG.md), hence 0.3.
-_ELICITATIONS: dict[str, dict[str, Any]] = {
+_ELICITATIONS: dict[str, _Section] = {
     "sampling": {"method": "sampling", "temperature": 0.3},
     "verbalized": {"method": "verbalized"},
     "logprobs": {"method": "logprobs"},
