@@ -12,8 +12,10 @@ from llm4teach.flows.arguments import given_settings
 from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import ConfigError, Settings, load_settings
 from llm4teach.flows.experiment_command import command_line, run_experiment_command
+from llm4teach.flows.play_command import run_play_command
 from llm4teach.flows.sql_command import run_sql_command
 from llm4teach.flows.teacher_command import run_teacher_command
+from llm4teach.flows.watch_command import run_watch_command
 
 _FLOWS = {
     "teach": "teach",
@@ -37,11 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
         "experiment": run_experiment_command,
         "export": _export,
         "models": _models,
+        "play": run_play_command,
         "report": _report,
         "sql": run_sql_command,
         "compact": run_compact_command,
         "tasks": _tasks,
         "teacher": run_teacher_command,
+        "watch": run_watch_command,
         "teachers": _teachers,
         "prompts": _prompts,
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from llm4teach.flows.arguments import Command, Parser, positive
 from llm4teach.flows.compact_command import add_compact_arguments
 from llm4teach.flows.experiment_command import add_experiment_arguments
+from llm4teach.flows.play_command import add_play_arguments
 from llm4teach.flows.sql_command import add_sql_arguments
 from llm4teach.flows.teacher_command import add_teacher_arguments
+from llm4teach.flows.watch_command import add_watch_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -128,6 +130,22 @@ COMMANDS = (
         ),
     ),
     Command(
+        "watch",
+        "Show a training run's curves in the terminal while it goes on, until it is complete.",
+        ("llm4teach watch", "llm4teach watch teach-20261120-101500-a1b2 --once"),
+        ("workspace",),
+    ),
+    Command(
+        "play",
+        "Watch episodes in the terminal, or play them, with the teacher's advice beside.",
+        (
+            "llm4teach play --agent student --episodes 3",
+            "llm4teach play --agent human --teacher recorded/vicuna-33b",
+            "llm4teach play --task LavaDoorKey --agent teacher --seed 7 --delay 0.1",
+        ),
+        _STAGE,
+    ),
+    Command(
         "report",
         "Write a run's report, an HTML file, and print where it lies.",
         ("llm4teach report", "llm4teach report teach-20261120-101500-a1b2"),
@@ -241,6 +259,8 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     compare.add_argument("--format", choices=kinds, default="markdown", help="(default: markdown)")
     compare.add_argument("--quiet", action="store_true", help="print nothing but the result")
     add_experiment_arguments(parsers["experiment"])
+    add_watch_arguments(parsers["watch"])
+    add_play_arguments(parsers["play"])
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )

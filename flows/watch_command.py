@@ -1,0 +1,105 @@
+"""The command `llm4teach watch`: a run's curves, live in the terminal, until it is complete."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from llm4teach.flows.arguments import Parser
+from llm4teach.flows.config import Settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from llm4teach.flows.watch import Snapshot
+
+EVERY_S = 2.0
+_ROWS_AROUND = 3  # lines that are not the curves'
+
+
+def add_watch_arguments(parser: Parser) -> None:
+    """Add the arguments that are no settings."""
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="run to watch (default: the newest of the workspace)"
+    )
+    parser.add_argument("--once", action="store_true", help="show it as it is now, and end")
+
+
+def run_watch_command(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Show the run until it is complete."""
+    from llm4teach.datasets.workspace import DatasetError, Workspace
+    from llm4teach.flows.watch import snapshot
+
+    workspace = Workspace(settings.workspace)
+    run_id = arguments.run or next(reversed(workspace.run_ids()), None)
+    if run_id is None:
+        raise DatasetError(f"there are no runs in {workspace.root}; start with `llm4teach teach`")
+    folder = workspace.existing_run(run_id)
+    if sys.stdout.isatty():
+        _on_screen(run_id, lambda: snapshot(folder), arguments.once)
+        return
+    before = ""
+    while True:
+        now = snapshot(folder)
+        if now.line != before:
+            print(f"{run_id}: {now.line}", flush=True)
+            before = now.line
+        if now.complete or arguments.once:
+            print(f"{run_id}: {_state(now)}")
+            return
+        time.sleep(EVERY_S)
+
+
+def _state(now: Snapshot) -> str:
+    return "complete" if now.complete else "not complete"
+
+
+def _on_screen(run_id: str, read, once: bool) -> None:  # type: ignore[no-untyped-def]
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            now = read()
+            live.update(_page(run_id, now, console.width, console.height), refresh=True)
+            if now.complete or once:
+                return
+            time.sleep(EVERY_S)
+
+
+def _page(run_id: str, now: Snapshot, width: int, height: int) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    head = Text(f"{run_id}: {_state(now)}", "bold")
+    foot = Text(now.line, "dim")
+    return Group(head, Text.from_ansi(curves_text(now, width, height - _ROWS_AROUND)), foot)
+
+
+def curves_text(now: Snapshot, width: int, height: int) -> str:
+    """Draw the curves, two beside each other, into so many columns and lines of a terminal."""
+    import plotext
+
+    from llm4teach.flows.watch import CURVES
+
+    shown = [(name, now.curves[name]) for name in CURVES if now.curves.get(name)]
+    if not shown:
+        return ""
+    plotext.clear_figure()
+    plotext.theme("clear")
+    columns = 1 if len(shown) == 1 or width < 80 else 2
+    rows = -(-len(shown) // columns)
+    plotext.subplots(rows, columns)
+    for i, (name, (steps, values)) in enumerate(shown):
+        plot = plotext.subplot(i // columns + 1, i % columns + 1)
+        plot.plotsize(width // columns, max(8, min(height // rows, 16)))
+        plot.title(CURVES[name])
+        percent = name == "success_rate"
+        plot.plot(steps, [100 * v for v in values] if percent else values, marker="braille")
+        if percent:
+            plot.ylim(0, 100)
+    text: str = plotext.build()
+    return text
