@@ -132,7 +132,7 @@ def film_strip(film: Film, max_frames: int = 10) -> bytes:
     return _encoded(sheet, "PNG", optimize=True)
 
 
-def sprite_sheet(film: Film, max_bytes: int = 600_000, max_pixels: int = 9_000_000) -> SpriteSheet:
+def sprite_sheet(film: Film, max_bytes: int = 600_000, max_pixels: int = 10_000_000) -> SpriteSheet:
     """Return all frames in one PNG, smaller ones if they would not fit.
 
     ``max_pixels`` is for the sake of phones, which hold the picture unpacked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llm4teach.flows.arguments import Parser
@@ -12,6 +13,7 @@ from llm4teach.flows.config import Settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from llm4teach.flows.watch import Snapshot
 
@@ -56,7 +58,7 @@ def _state(now: Snapshot) -> str:
     return "complete" if now.complete else "not complete"
 
 
-def _on_screen(run_id: str, read, once: bool) -> None:  # type: ignore[no-untyped-def]
+def _on_screen(run_id: str, read: Callable[[], Snapshot], once: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -64,42 +66,43 @@ def _on_screen(run_id: str, read, once: bool) -> None:  # type: ignore[no-untype
     with Live(console=console, auto_refresh=False) as live:
         while True:
             now = read()
-            live.update(_page(run_id, now, console.width, console.height), refresh=True)
+            live.update(page(run_id, now, console.width, console.height), refresh=True)
             if now.complete or once:
                 return
             time.sleep(EVERY_S)
 
 
-def _page(run_id: str, now: Snapshot, width: int, height: int) -> RenderableType:
+def page(run_id: str, now: Snapshot, width: int, height: int) -> RenderableType:
+    """Return the curves, two beside each other where there is room, for a terminal of this size."""
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
-
-    head = Text(f"{run_id}: {_state(now)}", "bold")
-    foot = Text(now.line, "dim")
-    return Group(head, Text.from_ansi(curves_text(now, width, height - _ROWS_AROUND)), foot)
-
-
-def curves_text(now: Snapshot, width: int, height: int) -> str:
-    """Draw the curves, two beside each other, into so many columns and lines of a terminal."""
-    import plotext
 
     from llm4teach.flows.watch import CURVES
 
-    shown = [(name, now.curves[name]) for name in CURVES if now.curves.get(name)]
-    if not shown:
-        return ""
+    shown = [name for name in CURVES if now.curves.get(name)]
+    columns = 1 if len(shown) == 1 or width < 80 else 2
+    rows = max(1, -(-len(shown) // columns))
+    high = max(7, min((height - _ROWS_AROUND) // rows, 16))
+    charts = [_chart(name, *now.curves[name], width // columns - 1, high) for name in shown]
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for start in range(0, len(charts), columns):
+        grid.add_row(*charts[start : start + columns])
+    return Group(Text(f"{run_id}: {_state(now)}", "bold"), grid, Text(now.line, "dim"))
+
+
+def _chart(name: str, steps: list[float], values: list[float], width: int, height: int) -> Text:
+    import plotext
+    from rich.text import Text
+
+    from llm4teach.flows.watch import CURVES
+
     plotext.clear_figure()
     plotext.theme("clear")
-    columns = 1 if len(shown) == 1 or width < 80 else 2
-    rows = -(-len(shown) // columns)
-    plotext.subplots(rows, columns)
-    for i, (name, (steps, values)) in enumerate(shown):
-        plot = plotext.subplot(i // columns + 1, i % columns + 1)
-        plot.plotsize(width // columns, max(8, min(height // rows, 16)))
-        plot.title(CURVES[name])
-        percent = name == "success_rate"
-        plot.plot(steps, [100 * v for v in values] if percent else values, marker="braille")
-        if percent:
-            plot.ylim(0, 100)
-    text: str = plotext.build()
-    return text
+    plotext.plotsize(width, height)
+    plotext.title(CURVES[name])
+    percent = name == "success_rate"
+    plotext.plot(steps, [100 * v for v in values] if percent else values, marker="braille")
+    if percent:
+        plotext.ylim(0, 100)
+    return Text.from_ansi(plotext.build())

@@ -75,9 +75,9 @@ def test_the_sheet_holds_every_frame_in_its_place() -> None:
 def test_a_long_film_gets_smaller_until_it_fits() -> None:
     film = replay(TASK, 5, [0, 1] * 75)  # up to the time limit
     assert film.outcome == "time limit"
-    large, small = sprite_sheet(film), sprite_sheet(film, max_bytes=40_000)
-    assert len(large.png) <= 600_000 and len(small.png) <= 40_000 and small.width < large.width
-    assert large.columns * large.rows * large.width * large.height <= 9_000_000
+    large, small = sprite_sheet(film), sprite_sheet(film, max_bytes=20_000)
+    assert len(large.png) <= 600_000 and len(small.png) <= 20_000 and small.width < large.width
+    assert large.columns * large.rows * large.width * large.height <= 10_000_000
     with pytest.raises(FilmError, match="do not fit into 100 bytes"):
         sprite_sheet(film, max_bytes=100)
 

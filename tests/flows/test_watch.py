@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.cli import main
-from llm4teach.flows.watch import Snapshot, snapshot
-from llm4teach.flows.watch_command import curves_text
+from llm4teach.flows.watch import CURVES, Snapshot, snapshot
+from llm4teach.flows.watch_command import page
 
 RUN = "finetune-20261121-120000-ab12"
 
@@ -55,9 +57,13 @@ def test_curves_fit_into_the_terminal(tmp_path: Path) -> None:
     for step in range(500, 4000, 500):
         log(run, step)
     for width in (60, 100):
-        drawn = curves_text(snapshot(run.folder), width, 40)
-        assert all(word in drawn for word in ("kl_coef", "env steps a second", "success"))
-    assert curves_text(Snapshot(False, "collect", 10, {}), 80, 40) == ""
+        console = Console(width=width, file=io.StringIO())
+        console.print(page(RUN, snapshot(run.folder), width, 40))
+        drawn = console.file.getvalue()  # type: ignore[attr-defined]
+        assert all(title in drawn for title in CURVES.values())
+        assert max(len(line) for line in drawn.splitlines()) <= width
+        assert len(drawn.splitlines()) <= 40 and "finetune 3,500 env steps" in drawn
+    console.print(page(RUN, Snapshot(False, "collect", 10, {}), 80, 40))
 
 
 def test_without_a_terminal_it_tells_lines_and_ends_with_the_run(tmp_path: Path) -> None:
