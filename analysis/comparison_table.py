@@ -13,6 +13,7 @@ from llm4teach.analysis.comparison import (
 )
 from llm4teach.analysis.statistics import Improvement, Interval
 
+NAME = "comparison"  # of the files that findings are written to, less their endings
 _HEADINGS = (
     "method",
     *("sampled: median", "IQM [95%]", "worst seed"),
@@ -28,6 +29,7 @@ Rows = list[tuple[str, ...]]
 def findings_markdown(findings: Findings) -> str:
     """Return everything: the question, a table a task with its notes, command and date."""
     parts = [f"# {findings.name}", findings.question] if findings.question else []
+    parts += [f"![success by arm of {findings.name}]({NAME}.svg)"]
     for comparison in findings.comparisons:
         parts += [comparison_markdown(comparison)]
     if found := overall(findings):

@@ -75,7 +75,7 @@ def play_episode(
         QuitError: ``choose`` raised it.
         TeacherError: the teacher had to be asked and cannot answer.
     """
-    env = task.make_env()
+    env: Any = task.make_env()
     observation, _ = env.reset(seed=seed)
     total, steps, terminated, truncated = 0.0, 0, False, False
     with Live(console=console, auto_refresh=False, transient=False) as live:
@@ -130,7 +130,8 @@ def frame(task: Task, moment: Moment, title: str) -> RenderableType:
     if moment.plans:
         beside.append("\n")
     sides = [("teacher", moment.advised, "yellow"), ("player", moment.own, "blue")]
-    known = [(name, probs, style) for name, probs, style in sides if _any(probs)]
+    known = [(name, probs, style) for name, probs, style in sides if probs is not None]
+    known = [side for side in known if side[1].any()]
     for action, name in enumerate(task.action_names):
         for i, (who, probs, style) in enumerate(known):
             beside.append(f"{name if i == 0 else '':<10}{who:<8}")
@@ -139,7 +140,3 @@ def frame(task: Task, moment: Moment, title: str) -> RenderableType:
             beside.append(f" {probs[action]:>4.0%}\n")
     columns = Columns([draw_map(moment.observation), beside], padding=(0, 3))
     return Group(Text(title, "bold underline"), columns)
-
-
-def _any(probs: Probs | None) -> bool:
-    return probs is not None and bool(probs.any())

@@ -10,7 +10,7 @@ from llm4teach.analysis import comparison as results
 from llm4teach.analysis.comparison import Comparison, Findings, MethodResult, TeacherResult
 from llm4teach.analysis.comparison_figure import write_findings_figure
 from llm4teach.analysis.comparison_page import write_findings_page
-from llm4teach.analysis.comparison_table import findings_markdown
+from llm4teach.analysis.comparison_table import NAME, findings_markdown
 from llm4teach.datasets.parts import replacing, write_json
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
@@ -19,7 +19,6 @@ from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell, teacher_of
 from llm4teach.flows.config import Settings
 
-NAME = "comparison"  # of the files, less their endings
 Key = tuple[str, str, int]  # task, label of the arm, seed
 Grid = Mapping[Key, Cell]
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from llm4teach.flows.arguments import Parser
 from llm4teach.flows.config import Settings
@@ -92,7 +93,7 @@ def page(run_id: str, now: Snapshot, width: int, height: int) -> RenderableType:
 
 
 def _chart(name: str, steps: list[float], values: list[float], width: int, height: int) -> Text:
-    import plotext
+    plotext: Any = import_module("plotext")  # which has no types
     from rich.text import Text
 
     from llm4teach.flows.watch import CURVES

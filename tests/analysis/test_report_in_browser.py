@@ -104,9 +104,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of an experiment on two tasks."""
-    from test_comparison import findings
-
     from llm4teach.analysis.comparison_page import write_findings_page
+
+    from .test_comparison import findings
 
     path = tmp_path_factory.mktemp("compared") / "comparison.html"
     write_findings_page(findings("levels"), path)
