@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +67,5 @@ def experiment(
     place = results_folder(Workspace(resolved.workspace), name, [str(kept)])
     write_findings(findings, place)
     if output:
-        shutil.copytree(place, output, dirs_exist_ok=True)
+        write_findings(findings, Path(output))
     return {"folder": str(place), "table": (place / "comparison.md").read_text(encoding="utf-8")}
