@@ -33,7 +33,7 @@ _DECAY: _Section = {
 
 
 def _base(steps: int, teacher: str = "recorded/vicuna-33b") -> dict[str, Any]:
-    """Everything that stored results depend on, so that no default can change them."""
+    """Settings spelled out, so that a new default does not make stored results another thing's."""
     finetune = {"steps": steps, **_ROLLOUTS, **_DECAY, "kl_off": 0.4}
     return {"teacher": {"teacher": teacher}, **_PLAYED, **_OFFLINE, "finetune": finetune}
 
