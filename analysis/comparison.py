@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm4teach.analysis.statistics import (
+    Improvement,
     Interval,
     bootstrap_iqm_interval,
+    bootstrap_mean_interval,
     interquartile_mean,
     median,
+    probability_of_improvement,
     wilson_interval,
 )
 from llm4teach.datasets import schema
@@ -18,6 +21,7 @@ from llm4teach.datasets.parts import read_parquet, read_parts
 from llm4teach.datasets.runs import ADVICE, EVALUATION, METRICS, read_manifest
 from llm4teach.datasets.workspace import Workspace
 
+MODES = ("sampled", "greedy")
 THRESHOLDS = (0.5, 0.8, 0.95)  # success rates
 Curve = dict[int, float]  # success rate on validation episodes by env steps, offline ones included
 
@@ -33,6 +37,7 @@ class SeedResult:
     curve: Curve
     env_steps: int
     tokens: dict[str, int]  # that the advice on each state cost, by state_key
+    token_curve: Curve  # tokens spent so far, by env steps
     train_cpu_s: float
     validation_cpu_s: float
 
@@ -64,23 +69,33 @@ class MethodResult:
 
     label: str
     runs: list[str]
+    episodes: int  # held-out, of each seed and mode
     sampled: Spread
     greedy: Spread
     steps_to: list[StepsTo]
     curve_steps: list[int]
     curve: list[Spread]
+    token_curve: list[float]  # tokens spent by then, median over the seeds; empty if not counted
     env_steps: float
     questions: int  # distinct states, those of all seeds together
     tokens: int
     train_cpu_s: float
     validation_cpu_s: float
+    teacher: str | None = None  # label of its `TeacherResult`
+    improvement: Improvement | None = None  # over the baseline, sampled
+    shifted: dict[str, Spread] = field(default_factory=dict)  # sampled, by variant of the task
 
 
 @dataclass(frozen=True)
 class TeacherResult:
-    """The teacher's own policy, with Wilson's intervals (95%) over the episodes."""
+    """A teacher's own policy.
 
-    run: str
+    The intervals (95%) are Wilson's over the episodes; where each seed had another teacher, the
+    bootstrap's of the mean over these.
+    """
+
+    label: str
+    runs: list[str]
     episodes: int
     sampled: float
     sampled_interval: Interval
@@ -88,21 +103,53 @@ class TeacherResult:
     greedy_interval: Interval
     questions: int
     tokens: int
+    shifted: dict[str, tuple[float, Interval]] = field(default_factory=dict)  # sampled, by variant
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods that had the same budget, and the teacher."""
+    """Methods that had the same budget on one task, and their teachers."""
 
     task: str
-    teacher: str  # backend and model
-    teacher_id: str
-    prompt_version: str
     seeds: list[int]
     budget: int  # env steps
     offline_steps: int  # of these, those of a method that pretrains
     methods: list[MethodResult]
-    reference: TeacherResult
+    teachers: list[TeacherResult]
+    baseline: str  # label of the method that the others are compared with
+
+    def teacher_of(self, method: MethodResult) -> TeacherResult | None:
+        """Return the teacher of a method, if it has one."""
+        return next((t for t in self.teachers if t.label == method.teacher), None)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """An experiment's outcome: one comparison a task, and the arms over all of these."""
+
+    name: str
+    question: str
+    figure: str  # what it shows: "curves", "levels" or "shifts"
+    command: str  # that makes it again
+    date: str  # when the last of its runs was complete, UTC
+    comparisons: list[Comparison]
+    overall: dict[str, Improvement]  # over the baseline on all tasks; empty for one task
+
+
+def overall_improvements(comparisons: Sequence[Comparison]) -> dict[str, Improvement]:
+    """Return each method's probability of improvement over the baseline, averaged over tasks."""
+    if len(comparisons) < 2:
+        return {}
+    scores: dict[str, list[list[float]]] = {}
+    for comparison in comparisons:
+        for method in comparison.methods:
+            scores.setdefault(method.label, []).append(method.sampled.per_seed)
+    baseline = scores[comparisons[0].baseline]
+    return {
+        label: probability_of_improvement(found, baseline)
+        for label, found in scores.items()
+        if label != comparisons[0].baseline
+    }
 
 
 def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
@@ -118,14 +165,18 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
     for e in read_parquet(folder / EVALUATION, schema.EVALUATIONS).to_pylist():
         won.setdefault(e["mode"], []).append(e["success"])
     metrics = read_parquet(folder / METRICS, schema.METRICS).to_pylist()
-    wanted = ("validate", "success_rate")
     advice = read_parts(folder / ADVICE, schema.ADVICE).to_pylist()
+    curves: dict[str, Curve] = {"success_rate": {}, "tokens": {}}
+    for m in metrics:
+        if m["stage"] == "validate" and m["name"] in curves:
+            curves[m["name"]][m["step"]] = m["value"]
     return SeedResult(
         run_id=run_id,
         seed=manifest["config"]["seed"],
         success={mode: sum(wins) / len(wins) for mode, wins in won.items()},
         episodes=len(won["sampled"]),
-        curve={m["step"]: m["value"] for m in metrics if (m["stage"], m["name"]) == wanted},
+        curve=curves["success_rate"],
+        token_curve=curves["tokens"],
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
         tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
         train_cpu_s=results.get("train_cpu_s", 0.0),
@@ -140,11 +191,15 @@ def method_result(label: str, seeds: Sequence[SeedResult]) -> MethodResult:
     return MethodResult(
         label=label,
         runs=[seed.run_id for seed in seeds],
+        episodes=min(seed.episodes for seed in seeds),
         sampled=spread([seed.success["sampled"] for seed in seeds]),
         greedy=spread([seed.success["greedy"] for seed in seeds]),
         steps_to=[steps_to(level, [seed.curve for seed in seeds]) for level in THRESHOLDS],
         curve_steps=common,
         curve=[spread([seed.curve[step] for seed in seeds]) for step in common],
+        token_curve=[median([seed.token_curve[step] for seed in seeds]) for step in common]
+        if all(set(common) <= set(seed.token_curve) for seed in seeds)
+        else [],
         env_steps=median([seed.env_steps for seed in seeds]),
         questions=len(tokens),
         tokens=sum(tokens.values()),
@@ -153,19 +208,43 @@ def method_result(label: str, seeds: Sequence[SeedResult]) -> MethodResult:
     )
 
 
-def teacher_result(played: SeedResult) -> TeacherResult:
-    """Sum up the run in which the teacher itself played."""
-    n, rates = played.episodes, played.success
+def teacher_result(label: str, played: Sequence[SeedResult]) -> TeacherResult:
+    """Sum up the runs in which a teacher itself played, one run for each teacher if several."""
+    tokens = {key: count for one in played for key, count in one.tokens.items()}
+    sampled, greedy = (rate([one.success[m] for one in played], played) for m in MODES)
     return TeacherResult(
-        run=played.run_id,
-        episodes=n,
-        sampled=rates["sampled"],
-        sampled_interval=wilson_interval(round(n * rates["sampled"]), n),
-        greedy=rates["greedy"],
-        greedy_interval=wilson_interval(round(n * rates["greedy"]), n),
-        questions=len(played.tokens),
-        tokens=sum(played.tokens.values()),
+        label=label,
+        runs=[one.run_id for one in played],
+        episodes=sum(one.episodes for one in played),
+        sampled=sampled[0],
+        sampled_interval=sampled[1],
+        greedy=greedy[0],
+        greedy_interval=greedy[1],
+        questions=len(tokens),
+        tokens=sum(tokens.values()),
     )
+
+
+def rate(rates: Sequence[float], played: Sequence[SeedResult]) -> tuple[float, Interval]:
+    """Return a teacher's success rate with its interval; see `TeacherResult`."""
+    if len(rates) > 1:
+        return sum(rates) / len(rates), bootstrap_mean_interval(rates, resamples=2_000)
+    n = played[0].episodes
+    return rates[0], wilson_interval(round(n * rates[0]), n)
+
+
+def with_improvements(methods: Sequence[MethodResult], baseline: str) -> list[MethodResult]:
+    """Return the methods, each but the baseline with its probability of improvement over it."""
+    scores = {method.label: method.sampled.per_seed for method in methods}
+    return [
+        method
+        if method.label == baseline or baseline not in scores
+        else replace(
+            method,
+            improvement=probability_of_improvement([scores[method.label]], [scores[baseline]]),
+        )
+        for method in methods
+    ]
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -1,37 +1,110 @@
-"""A comparison as a Markdown table, with a word on how its numbers were counted."""
+"""Findings as Markdown tables, with a word on how their numbers were counted."""
 
 from __future__ import annotations
 
-from llm4teach.analysis.comparison import THRESHOLDS, Comparison, MethodResult, Spread, StepsTo
-from llm4teach.analysis.statistics import Interval
+from llm4teach.analysis.comparison import (
+    THRESHOLDS,
+    Comparison,
+    Findings,
+    MethodResult,
+    Spread,
+    StepsTo,
+    TeacherResult,
+)
+from llm4teach.analysis.statistics import Improvement, Interval
 
+NAME = "comparison"  # of the files that findings are written to, less their endings
 _HEADINGS = (
     "method",
     *("sampled: median", "IQM [95%]", "worst seed"),
     *("greedy: median", "IQM [95%]", "worst seed"),
+    "P(better)",
     *(f"steps to {level:.0%}" for level in THRESHOLDS),
     *("env steps", "LLM questions", "LLM tokens", "CPU s"),
 )
+_OWN = "its teacher's own policy"
+Rows = list[tuple[str, ...]]
+
+
+def findings_markdown(findings: Findings) -> str:
+    """Return everything: the question, a table a task with its notes, command and date."""
+    parts = [f"# {findings.name}", findings.question] if findings.question else []
+    parts += [f"![success by arm of {findings.name}]({NAME}.svg)"]
+    for comparison in findings.comparisons:
+        parts += [comparison_markdown(comparison)]
+    if found := overall(findings):
+        parts += [found]
+    parts += [f"{findings.date}:", f"```bash\n{findings.command}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def overall(findings: Findings) -> str:
+    """Return who is better over all tasks in one sentence; nothing if there is only one task."""
+    if not findings.overall:
+        return ""
+    better = [f"{name} {_better(found)}" for name, found in findings.overall.items()]
+    baseline = findings.comparisons[0].baseline
+    return f"P(better) than {baseline} over all tasks: {'; '.join(better)}."
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """Return the table and its notes."""
-    rows = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1)]
-    rows += [_teacher_row(comparison), *(_row(m, comparison) for m in comparison.methods)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", _notes(comparison)]) + "\n"
+    """Return one task's tables and notes."""
+    tables = [_markdown(comparison_rows(comparison))]
+    if shifted := shifted_rows(comparison):
+        tables += [_markdown(shifted)]
+    return "\n\n".join([*tables, notes(comparison)])
 
 
-def _teacher_row(comparison: Comparison) -> tuple[str, ...]:
-    teacher = comparison.reference
-    cells = [comparison.teacher + ", its own policy"]
+def comparison_rows(comparison: Comparison) -> Rows:
+    """Return the main table: headings, a row for the teacher if all have the same, the methods."""
+    several = len(comparison.teachers) > 1
+    rows = [_row(method, comparison) for method in comparison.methods]
+    if several:
+        rows = [
+            (row[0], _teacher_level(comparison.teacher_of(method)), *row[1:])
+            for row, method in zip(rows, comparison.methods, strict=True)
+        ]
+        return [(_HEADINGS[0], _OWN, *_HEADINGS[1:]), *rows]
+    return [_HEADINGS, *(_teacher_row(teacher) for teacher in comparison.teachers), *rows]
+
+
+def shifted_rows(comparison: Comparison) -> Rows:
+    """Return the table of the task's variants: sampled success, IQM [95%]; empty without any."""
+    variants = list(comparison.methods[0].shifted) if comparison.methods else []
+    if not variants:
+        return []
+    rows: Rows = [("sampled, IQM [95%]", comparison.task, *variants)]
+    for teacher in comparison.teachers:
+        own = (teacher.sampled, teacher.sampled_interval)
+        cells = [own, *(teacher.shifted[name] for name in variants)]
+        rows += [
+            (f"{teacher.label}, its own policy", *(f"{r:.1%} {_interval(i)}" for r, i in cells))
+        ]
+    for method in comparison.methods:
+        levels = [method.sampled, *(method.shifted[name] for name in variants)]
+        rows += [(method.label, *(_spread(level)[1] for level in levels))]
+    return rows
+
+
+def _markdown(rows: Rows) -> str:
+    ruled = [rows[0], ("---",) + ("---:",) * (len(rows[0]) - 1), *rows[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
+
+
+def _teacher_row(teacher: TeacherResult) -> tuple[str, ...]:
+    cells = [teacher.label + ", its own policy"]
     for rate, interval in (
         (teacher.sampled, teacher.sampled_interval),
         (teacher.greedy, teacher.greedy_interval),
     ):
         cells += [f"{rate:.1%}", _interval(interval), ""]
-    cells += [""] * len(THRESHOLDS) + ["", f"{teacher.questions:,}", f"{teacher.tokens:,}", ""]
+    cells += [""] * (1 + len(THRESHOLDS))
+    cells += ["", f"{teacher.questions:,}", f"{teacher.tokens:,}", ""]
     return tuple(cells)
+
+
+def _teacher_level(teacher: TeacherResult | None) -> str:
+    return f"{teacher.sampled:.1%} {_interval(teacher.sampled_interval)}" if teacher else ""
 
 
 def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
@@ -40,6 +113,7 @@ def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
         method.label,
         *_spread(method.sampled),
         *_spread(method.greedy),
+        _better(method.improvement) if method.improvement else "",
         *(_steps(steps, n) for steps in method.steps_to),
         f"{method.env_steps:,.0f}",
         f"{method.questions:,}",
@@ -57,18 +131,28 @@ def _interval(interval: Interval) -> str:
     return f"[{interval.low:.1%}, {interval.high:.1%}]"
 
 
+def _better(improvement: Improvement) -> str:
+    low, high = improvement.interval
+    return f"{improvement.probability:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def _steps(steps: StepsTo, seeds: int) -> str:
     return f"– ({steps.reached}/{seeds})" if steps.median is None else f"{steps.median:,.0f}"
 
 
-def _notes(comparison: Comparison) -> str:
-    n, teacher = len(comparison.seeds), comparison.reference
+def notes(comparison: Comparison) -> str:
+    """How the numbers were counted."""
+    n = len(comparison.seeds)
     seeds = "1 seed" if n == 1 else f"{n} seeds"
+    episodes = comparison.methods[0].episodes if comparison.methods else 0
     return (
-        f"{comparison.task}, {seeds}, at most {comparison.budget:,} env steps for each, the "
+        f"{comparison.task}, {seeds} from {comparison.seeds[0]} on, at most "
+        f"{comparison.budget:,} env steps for each, the "
         f"{comparison.offline_steps:,} offline ones of a method that pretrains included. Success: "
-        f"{teacher.episodes} held-out episodes a seed and mode; the interval is the bootstrap's of "
-        "the interquartile mean over seeds (the teacher's: Wilson's over its episodes). Steps to a "
+        f"{episodes} held-out episodes a seed and mode; the interval is the bootstrap's of "
+        "the interquartile mean over seeds (a teacher's: Wilson's over its episodes, or where each "
+        "seed had another one the bootstrap's of the mean). P(better): that a seed does better "
+        f"than one of “{comparison.baseline}”, sampled, with its bootstrap interval. Steps to a "
         "success rate: the first point of the learning curve at or above it (other episodes, "
         "sampled), median over seeds; – where a seed never got there, with how many did. LLM "
         "questions and tokens: what the method would have cost in an empty workspace, every "

@@ -30,6 +30,12 @@ class _Stage(NamedTuple):
 
 
 _STAGES = {
+    "validate": _Stage(
+        "On episodes that nothing learns from",
+        "env steps",
+        {"success_rate": "Success rate on validation episodes"},
+        frozenset({"success_rate"}),
+    ),
     "finetune": _Stage(
         "Fine-tuning with PPO and the KL term",
         "env steps",
@@ -98,13 +104,26 @@ def _figures(
             pairs = list(zip(successes, episodes, strict=True))
             values = [k / n for k, n in pairs]
             band = [wilson_interval(k, n) for k, n in pairs]
-            if name == "finetune":
+            if name in ("finetune", "validate"):
                 reference = teacher_success
         if steps:
             percent = metric in stage.percent
             figures.append(
                 curve_figure(title, steps, values, stage.x_label, band, percent, reference)
             )
+            if metric == "success_rate" and any(series.get("tokens", ((), ()))[1]):
+                spent = dict(zip(*series["tokens"], strict=True))
+                figures.append(
+                    curve_figure(
+                        f"{title}, by tokens",
+                        [spent[step] for step in steps],
+                        values,
+                        "LLM tokens",
+                        band,
+                        percent,
+                        reference,
+                    )
+                )
     return figures
 
 

@@ -57,6 +57,13 @@ def draw_svg(
 
     ``salt`` keeps the ids of several figures on one page apart.
     """
+    return draw_figure(width, height, salt, alt, lambda figure: draw(figure.add_subplot()))
+
+
+def draw_figure(
+    width: float, height: float, salt: str, alt: str, draw: Callable[[Any], None]
+) -> Markup:
+    """Let ``draw`` fill a whole figure, as `draw_svg` does for one with a single pair of axes."""
     import matplotlib  # 0.5 s, so only where a figure is drawn
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -65,7 +72,7 @@ def draw_svg(
     with matplotlib.rc_context({**style(INK, FAINT, LINE), "svg.hashsalt": salt}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        draw(figure)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     head, _, body = stream.getvalue().partition("<svg")[2].partition(">")
@@ -78,6 +85,18 @@ def draw_svg(
         '<svg xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'{viewbox[0] if viewbox else ""} role="img" aria-label="{escape(alt)}">{body}'
     )
+
+
+def standalone(svg: Markup) -> str:
+    """Return a figure as a file of its own, on paper that follows the reader's light or dark."""
+    head, _, body = str(svg).partition(">")
+    light = "--ink:#1f2328;--faint:#57606a;--line:#d8dee4;--paper:#ffffff"
+    dark = "--ink:#e6edf3;--faint:#9198a1;--line:#3d444d;--paper:#0d1117"
+    theme = (
+        f"svg{{{light};font-family:system-ui,sans-serif;background:var(--paper)}}"
+        f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}"
+    )
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{theme}</style>{body}\n'
 
 
 def lines_of_percent(axes: Any, names: Sequence[str]) -> None:

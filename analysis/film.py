@@ -1,4 +1,4 @@
-"""An episode in pictures: played again from its seed and actions, as a film strip or animation."""
+"""An episode in pictures: played again from its seed and actions, as a film strip or sheet."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ FOG = np.array([96, 104, 122], np.float32)  # RGB
 FOG_SHARE = 0.72  # what lies under the fog stays just visible: the viewer may know it
 PAPER, INK, FAINT = (250, 250, 248), (32, 36, 44), (110, 116, 128)  # RGB, of a strip
 TILE, GAP, LINE, PER_ROW = 320, 20, 27, 5  # pixels, pixels, pixels, frames
+PER_SHEET_ROW = 10  # frames
 
 
 class FilmError(ValueError):
@@ -38,6 +39,17 @@ class Film:
     def steps(self) -> int:
         """How many actions were played."""
         return len(self.frames) - 1
+
+
+@dataclass(frozen=True)
+class SpriteSheet:
+    """A film's frames side by side in one picture, row by row."""
+
+    png: bytes
+    columns: int
+    rows: int
+    width: int  # pixels, of one frame
+    height: int
 
 
 def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str] = ()) -> Film:
@@ -120,26 +132,28 @@ def film_strip(film: Film, max_frames: int = 10) -> bytes:
     return _encoded(sheet, "PNG", optimize=True)
 
 
-def animation(film: Film, max_bytes: int = 300_000, frame_ms: int = 140) -> bytes:
-    """Return an endless GIF of the episode, made smaller and then shorter until it fits.
+def sprite_sheet(film: Film, max_bytes: int = 600_000, max_pixels: int = 10_000_000) -> SpriteSheet:
+    """Return all frames in one PNG, smaller ones if they would not fit.
+
+    ``max_pixels`` is for the sake of phones, which hold the picture unpacked.
 
     Raises:
         FilmError: it does not fit even at its smallest.
     """
-    for pixels, stride in ((320, 1), (240, 1), (160, 1), (160, 2), (120, 3), (96, 5)):
-        chosen = [*range(0, film.steps, stride), film.steps]
-        images = [_scaled(film.frames[i], pixels).quantize(64) for i in chosen]
-        content = _encoded(
-            images[0],
-            "GIF",
-            save_all=True,
-            append_images=images[1:],
-            duration=[frame_ms * stride] * (len(images) - 1) + [1_500],  # ms; linger at the end
-            loop=0,
-        )
+    columns = min(PER_SHEET_ROW, len(film.frames))
+    rows = -(-len(film.frames) // columns)
+    for pixels in (320, 240, 160, 120, 80):
+        if columns * rows * pixels**2 > max_pixels:
+            continue
+        frames = [_scaled(frame, pixels) for frame in film.frames]
+        width, height = frames[0].size
+        sheet = Image.new("RGB", (columns * width, rows * height), PAPER)
+        for i, frame in enumerate(frames):
+            sheet.paste(frame, (i % columns * width, i // columns * height))
+        content = _encoded(sheet.quantize(64), "PNG", optimize=True)
         if len(content) <= max_bytes:
-            return content
-    raise FilmError(f"an animation of {film.steps} steps does not fit into {max_bytes:,} bytes")
+            return SpriteSheet(content, columns, rows, width, height)
+    raise FilmError(f"{film.steps} steps do not fit into {max_bytes:,} bytes")
 
 
 def _scaled(frame: NDArray[np.uint8], pixels: int) -> Image.Image:

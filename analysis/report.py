@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,19 +13,24 @@ from typing import Any
 
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from llm4teach.analysis import report_content as content
+from llm4teach.analysis.agreement_map import agreement_map
 from llm4teach.analysis.curves import learning_curves
 from llm4teach.analysis.figures import interval_figure
+from llm4teach.analysis.film_view import film_views
 from llm4teach.analysis.summary import success_difference, summary_table
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.parts import read_json, read_parquet, replacing
 from llm4teach.datasets.places import Place
-from llm4teach.datasets.runs import CONFIG, EVALUATION, MANIFEST, METRICS, REPORT
+from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, REPORT
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.registry import get_task
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPT = (_TEMPLATES / "film_player.js").read_text(encoding="utf-8")
 _PACKAGES = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
 
@@ -61,6 +68,10 @@ def write_report(
     of_teacher = (row["success_rate"] for row in rows if row["policy"] == "teacher")
     teacher_success = next(of_teacher, None)
     advice = content.advice_view(_advice(workspace, results))
+    compared = _table(folder / AGREEMENT, schema.AGREEMENT).to_pylist()
+    agreement, states = agreement_map(compared, _action_names(task) if compared else [])
+    films = film_views(results, task, advice)
+    moving = any(not film.problem for film in films)
     page = (
         page_environment()
         .get_template("report.html")
@@ -83,7 +94,11 @@ def write_report(
             advice_left_out=max(0, len(advice) - content.MAX_ADVICE),
             chapters=learning_curves(metrics, teacher_success),
             teacher_success=teacher_success,
-            films=content.film_views(results, task),
+            agreement=agreement,
+            states=states,
+            films=films,
+            script=Markup(_SCRIPT) if moving else "",  # its own words, not a model's
+            script_hash=_hash(_SCRIPT),
             settings=content.settings(config),
             command=command or content.command(kind, workspace.name, config),
         )
@@ -110,6 +125,15 @@ def page_environment() -> Environment:
 def _percent(share: float) -> str:
     """A tenth of a percent is enough, except where it would turn little into nothing."""
     return f"{100 * share:.1f}%" if share == 0 or share >= 0.001 else f"{100 * share:.1g}%"
+
+
+def _hash(script: str) -> str:
+    """What the page's security policy allows to run, and nothing else."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _action_names(task: str) -> Sequence[str]:
+    return get_task(task).action_names
 
 
 def _table(path: Place, kind: pa.Schema) -> pa.Table:

@@ -1,8 +1,7 @@
-"""What a report says, as plain data: costs, advice, settings, command and films of one run."""
+"""What a report says, as plain data: costs, advice, settings and command of one run."""
 
 from __future__ import annotations
 
-import base64
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -10,10 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from llm4teach.analysis.film import FilmError, animation, film_strip, replay
-from llm4teach.envs.task import TaskError
-
-MAX_FILMS, MAX_ADVICE = 3, 200
+MAX_ADVICE = 200
 _SECRET = re.compile(r"(api_?key|secret|password|passwd|credential|authorization|token)s?$", re.I)
 _COUNTING = re.compile(r"(max|prompt|completion)_?\w*tokens$", re.I)  # amounts, not secrets
 
@@ -24,16 +20,6 @@ class Fact(NamedTuple):
     label: str
     value: str
     note: str = ""
-
-
-class FilmView(NamedTuple):
-    """One episode for the page; ``problem`` says why there are no pictures."""
-
-    title: str
-    animation: str = ""  # data URL
-    strip: str = ""  # data URL
-    alt: str = ""
-    problem: str = ""
 
 
 def costs(results: Mapping[str, Any], metrics: pa.Table) -> list[Fact]:
@@ -80,34 +66,6 @@ def advice_view(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in shown
     ]
-
-
-def film_views(results: Mapping[str, Any], task: str) -> list[FilmView]:
-    """The first few of the run's recorded episodes, played again."""
-    return [_film_view(film, task) for film in (results.get("films") or [])[:MAX_FILMS]]
-
-
-def _film_view(film: Mapping[str, Any], task: str) -> FilmView:
-    policy, seed = film.get("policy", "student"), film.get("seed")
-    title = f"{policy}, seed {seed}"
-    try:
-        replayed = replay(task, film["seed"], film["actions"], film.get("captions") or ())
-        steps = f"{replayed.steps} step{'' if replayed.steps == 1 else 's'}"
-        ends = f"{replayed.outcome} after {steps}"
-        return FilmView(
-            f"{title}: {ends}, return {replayed.total_return:.2f}",
-            _data_url("gif", animation(replayed)),
-            _data_url("png", film_strip(replayed)),
-            f"{task} played by the {policy} with seed {seed}: {ends}",
-        )
-    except KeyError as error:
-        return FilmView(title, problem=f"its record lacks {error}")
-    except (FilmError, TaskError) as error:
-        return FilmView(title, problem=str(error))
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -11,9 +11,12 @@ from typing import Any
 from llm4teach.flows.arguments import given_settings
 from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.experiment_command import command_line, run_experiment_command
+from llm4teach.flows.play_command import run_play_command
 from llm4teach.flows.service_commands import SERVICE_COMMANDS, run_service_command
 from llm4teach.flows.sql_command import run_sql_command
 from llm4teach.flows.teacher_command import run_teacher_command
+from llm4teach.flows.watch_command import run_watch_command
 
 _FLOWS = {
     "teach": "teach",
@@ -37,13 +40,16 @@ def run(arguments: argparse.Namespace) -> None:
         return
     others = {
         "compare": _compare,
+        "experiment": run_experiment_command,
         "export": _export,
         "models": _models,
+        "play": run_play_command,
         "report": _report,
         "sql": run_sql_command,
         "compact": run_compact_command,
         "tasks": _tasks,
         "teacher": run_teacher_command,
+        "watch": run_watch_command,
         "teachers": _teachers,
         "prompts": _prompts,
     }
@@ -101,12 +107,13 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
 
     from llm4teach.flows.compare import compare
 
-    _, folder = compare(settings, arguments.seeds, arguments.jobs, arguments.methods)
+    seeds, jobs = arguments.seeds, arguments.jobs
+    _, folder = compare(settings, seeds, jobs, arguments.methods, command_line())
     if arguments.format == "json":
         print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
     else:
         print((folder / "comparison.md").read_text(encoding="utf-8"))
-        print(f"files: {folder}/comparison.md, .json, .png, .svg")
+        print(f"files: {folder}/comparison.md, .json, .png, .svg, .html")
 
 
 def _export(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -14,10 +15,9 @@ from multiprocessing.connection import Connection
 from llm4teach.datasets.places import Place
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.cell_training import run_cell
-from llm4teach.flows.cells import Cell, find_cell, stored_cells
+from llm4teach.flows.cells import Cell, find_cell, stored_cells, teacher_of
 from llm4teach.flows.progress import silenced, stage
 from llm4teach.flows.quiet import prepare_environment
-from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 _TOLD = {"DatasetError", "TeacherError", "TaskError"}  # errors whose message says it all
 
@@ -26,28 +26,29 @@ class CellError(RuntimeError):
     """A cell failed; the message says which, and why."""
 
 
-def run_cells(
-    title: str, wanted: Sequence[Cell], teacher: TeacherInfo, workspace: Workspace, jobs: int
-) -> list[str]:
+def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: int) -> list[str]:
     """Run the cells that are not complete in the workspace, and return each one's run.
 
     Args:
         title: of the progress that is shown.
-        wanted: all of this workspace.
-        teacher: that the cells' settings describe.
+        wanted: all of this workspace; the same one may be wanted several times.
         workspace: where they are and go.
         jobs: processes to train in; 1 is this one.
 
     Raises:
+        TeacherError, TaskError: a cell's teacher or task does not exist.
         CellError: a cell failed. What is complete stays, what is not is taken up the next time.
     """
     stored = stored_cells(workspace)
-    found = [find_cell(cell, teacher, stored) for cell in wanted]
-    run_ids = [run.run_id if run and run.complete else None for run in found]
-    to_do = [i for i, run_id in enumerate(run_ids) if run_id is None]
-    with stage(title, len(wanted), "cells") as shown:
-        shown.at(len(wanted) - len(to_do))
-        shown.summary = f"{len(wanted)} cells, {len(wanted) - len(to_do)} of them known"
+    identities = [cell.identity(teacher_of(cell.settings)) for cell in wanted]
+    keys = [json.dumps(identity, sort_keys=True) for identity in identities]
+    cells = {key: i for i, key in reversed(list(enumerate(keys)))}  # where each stands first
+    found = {i: find_cell(wanted[i], identities[i], stored) for i in cells.values()}
+    run_ids = {i: run.run_id for i, run in found.items() if run and run.complete}
+    to_do = sorted(set(found) - set(run_ids))
+    with stage(title, len(cells), "cells") as shown:
+        shown.at(len(cells) - len(to_do))
+        shown.summary = f"{len(cells)} cells, {len(cells) - len(to_do)} of them known"
 
         def on_done(i: int, run_id: str) -> None:
             run_ids[i] = run_id
@@ -61,7 +62,7 @@ def run_cells(
                     on_done(i, _run(cell, run_id))
         else:
             _run_in_processes(work, min(jobs, len(work)), workspace, on_done)
-    return [run_id for run_id in run_ids if run_id is not None]
+    return [run_ids[cells[key]] for key in keys]
 
 
 def _run(cell: Cell, run_id: str | None) -> str:
@@ -70,7 +71,7 @@ def _run(cell: Cell, run_id: str | None) -> str:
     except Exception as error:
         names = {kind.__name__ for kind in type(error).__mro__}
         kind = "" if names & _TOLD else f"{type(error).__name__}: "
-        where = f"{cell.method.name}, seed {cell.settings.seed}"
+        where = f"{cell.method.name} on {cell.settings.task}, seed {cell.settings.seed}"
         raise CellError(f"{where}: {kind}{error}") from error
 
 

@@ -18,7 +18,7 @@ from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows import collecting, labelling, online_stages, stages
-from llm4teach.flows.cells import KIND, TEACHER, Cell
+from llm4teach.flows.cells import TEACHER, TRANSFER, Cell
 from llm4teach.flows.learning_curve import STAGE, LearningCurve
 from llm4teach.flows.stages import Context
 from llm4teach.flows.students import PRETRAINED, new_student, stored_student
@@ -43,6 +43,10 @@ def run_cell(cell: Cell, run_id: str | None = None) -> str:
             return run_id
         if cell.method == TEACHER:
             online_stages.evaluate_teacher(ctx, cell.settings.evaluate)
+        elif cell.method == TRANSFER:
+            assert cell.student is not None
+            ctx.run.note(evaluated_run=cell.student)
+            online_stages.evaluate_students(ctx, cell.settings.evaluate, cell.student, ["student"])
         else:
             _train(ctx, cell)
             own = ctx.run.run_id
@@ -55,6 +59,8 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
     given = cell.settings
     workspace = Workspace(given.workspace)
     sections = {"method": cell.method.name, **cell.sections()}
+    if cell.student:
+        sections["student"] = cell.student
     place = (given.workspace, given.task, given.teacher, given.seed)
     with ExitStack() as stack:
         if run_id is not None:
@@ -62,7 +68,7 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
             if (workspace.run(run_id) / MANIFEST).exists():
                 yield None
                 return
-        ctx = stack.enter_context(stages.opened(KIND, *place, resume=run_id, **sections))
+        ctx = stack.enter_context(stages.opened(cell.kind, *place, resume=run_id, **sections))
         if run_id is None:
             stack.enter_context(_mine(workspace, ctx.run.run_id))
         shared = SharedTeacher(ctx.teacher, ctx.store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,10 +11,13 @@ from pydantic import BaseModel
 from llm4teach.datasets.parts import read_json
 from llm4teach.datasets.runs import CONFIG, MANIFEST, PROGRESS
 from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.envs.registry import get_task
 from llm4teach.flows.config import Settings
+from llm4teach.flows.teachers import open_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
-KIND = "compare"  # of the runs
+TRAINING, PLAYING = "compare", "evaluate"  # kinds of runs
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,12 @@ class Method:
     @property
     def asks(self) -> bool:
         """Whether a teacher has any part in it."""
-        return self.pretrains or self.guided or not self.finetunes
+        return self.pretrains or self.guided or self.name == "teacher"
+
+    @property
+    def trains(self) -> bool:
+        """Whether it makes a student."""
+        return self.pretrains or self.finetunes
 
 
 PPO = Method("ppo", finetunes=True)
@@ -36,6 +45,7 @@ PRETRAIN = Method("pretrain", pretrains=True)
 PPO_KL = Method("ppo-kl", finetunes=True, guided=True)
 TEACH = Method("teach", pretrains=True, finetunes=True, guided=True)
 TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
+TRANSFER = Method("transfer")  # trains nothing: a stored student plays another task
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,12 @@ class Cell:
 
     method: Method
     settings: Settings
+    student: str | None = None  # the run whose student plays, of TRANSFER
+
+    @property
+    def kind(self) -> str:
+        """Kind of its run; only tasks that are trained on can have a training run."""
+        return TRAINING if self.method.trains else PLAYING
 
     @property
     def budget(self) -> int:
@@ -64,7 +80,7 @@ class Cell:
             steps = given.finetune.steps + (0 if method.pretrains else given.collect.steps)
             weight = given.finetune.kl_coef if method.guided else 0.0
             used["finetune"] = given.finetune.model_copy(update={"steps": steps, "kl_coef": weight})
-        if method.pretrains or method.finetunes:
+        if method.trains:
             used["validation"] = given.validation
         return used
 
@@ -76,8 +92,26 @@ class Cell:
         }
         if self.method.asks:
             found["teacher"] = [teacher.teacher_id, teacher.prompt_version]
+        if self.student:
+            found["student"] = self.student
         task, seed = self.settings.task, self.settings.seed
         return {"task": task, "seed": seed, "method": self.method.name, **found}
+
+
+def teacher_of(settings: Settings) -> TeacherInfo:
+    """Return who the teacher is that the settings describe.
+
+    Raises:
+        TeacherError, TaskError: there is no such teacher or task.
+    """
+    return _teacher_of(settings.teacher, get_task(settings.task).family)
+
+
+@cache
+def _teacher_of(config: TeacherConfig, family: str) -> TeacherInfo:
+    teacher = open_teacher(config, family)
+    teacher.close()
+    return teacher.info
 
 
 @dataclass(frozen=True)
@@ -96,7 +130,7 @@ def stored_cells(workspace: Workspace) -> list[StoredCell]:
         folder = workspace.run(run_id)
         try:
             started = read_json(folder / CONFIG)
-            if started["kind"] != KIND:
+            if started["kind"] not in (TRAINING, PLAYING) or "method" not in started["config"]:
                 continue
             identity = {name: _outcome_of(value) for name, value in started["config"].items()}
             results = read_json(folder / PROGRESS)
@@ -114,10 +148,12 @@ def _outcome_of(section: Any) -> Any:
     return {name: value for name, value in section.items() if name != "workers"}
 
 
-def find_cell(cell: Cell, teacher: TeacherInfo, stored: list[StoredCell]) -> StoredCell | None:
-    """Return the run of this very cell: a complete one if there is any, else the newest."""
-    wanted = cell.identity(teacher)
-    same = [run for run in stored if _without_teacher(run.identity, cell.method) == wanted]
+def find_cell(cell: Cell, identity: dict[str, Any], stored: list[StoredCell]) -> StoredCell | None:
+    """Return the run of this very cell: a complete one if there is any, else the newest.
+
+    ``identity`` is the cell's own.
+    """
+    same = [run for run in stored if _without_teacher(run.identity, cell.method) == identity]
     return next((run for run in same if run.complete), same[-1] if same else None)
 
 

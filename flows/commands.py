@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from llm4teach.flows.arguments import Command, Parser, positive
 from llm4teach.flows.compact_command import add_compact_arguments
+from llm4teach.flows.experiment_command import add_experiment_arguments
+from llm4teach.flows.play_command import add_play_arguments
 from llm4teach.flows.sql_command import add_sql_arguments
 from llm4teach.flows.teacher_command import add_teacher_arguments
+from llm4teach.flows.watch_command import add_watch_arguments
 
 _STAGE = ("task", "workspace", "seed", "teacher")
 COMMANDS = (
@@ -109,6 +112,42 @@ COMMANDS = (
             "llm4teach compare --seeds 3 --format json > comparison.json",
         ),
         (*_STAGE, "collect", "pretrain", "finetune", "evaluate", "validation"),
+    ),
+    Command(
+        "experiment",
+        "Answer one of the paper's questions: trained by seeds and arms, one figure, one table.",
+        (
+            "llm4teach experiment --list",
+            "llm4teach experiment ablation",
+            "llm4teach experiment schedules --task LavaDoorKey --seeds 5 --budget 100000 --jobs 2",
+            "llm4teach experiment teacher-noise --task SimpleDoorKey ColoredDoorKey",
+        ),
+        (
+            "workspace",
+            "seed",
+            "teacher",
+            "collect",
+            "pretrain",
+            "finetune",
+            "evaluate",
+            "validation",
+        ),
+    ),
+    Command(
+        "watch",
+        "Show a training run's curves in the terminal while it goes on, until it is complete.",
+        ("llm4teach watch", "llm4teach watch teach-20261120-101500-a1b2 --once"),
+        ("workspace",),
+    ),
+    Command(
+        "play",
+        "Watch episodes in the terminal, or play them, with the teacher's advice beside.",
+        (
+            "llm4teach play --agent student --episodes 3",
+            "llm4teach play --agent human --teacher recorded/vicuna-33b",
+            "llm4teach play --task LavaDoorKey --agent teacher --seed 7 --delay 0.1",
+        ),
+        _STAGE,
     ),
     Command(
         "report",
@@ -228,6 +267,9 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     )
     compare.add_argument("--format", choices=kinds, default="markdown", help="(default: markdown)")
     compare.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    add_experiment_arguments(parsers["experiment"])
+    add_watch_arguments(parsers["watch"])
+    add_play_arguments(parsers["play"])
     parsers["report"].add_argument(
         "run", nargs="?", metavar="RUN", help="run to report (default: the newest)"
     )

@@ -57,12 +57,15 @@ class Settings(BaseModel):
     scale: ScaleConfig = ScaleConfig()
 
 
-def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+def load_settings(
+    flags: Mapping[str, Any], file: Path | None = None, defaults: Mapping[str, Any] | None = None
+) -> Settings:
     """Resolve the settings.
 
     Args:
         flags: the fields given on the command line, nested as in the model.
         file: TOML; without it, `DEFAULT_FILE` if there is one in the current folder.
+        defaults: what is taken instead of the models' own defaults.
 
     Raises:
         ConfigError: a source is missing or broken, or a value is not allowed; the message says
@@ -73,7 +76,8 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
     stored = _read_toml(file) if file else {}
     environment = _read_environment()
     try:
-        return Settings.model_validate(_merge(_merge(stored, environment), flags))
+        given = merge(merge(stored, environment), flags)
+        return Settings.model_validate(merge(defaults or {}, given))
     except ValidationError as error:
         sources = {"flags": flags, "environment": environment, str(file): stored}
         problems = [_explain(dict(problem), sources) for problem in error.errors()]
@@ -120,11 +124,12 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings: those of ``high``, and of ``low`` where there are none."""
     merged = dict(low)
     for key, value in high.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            value = _merge(merged[key], value)
+            value = merge(merged[key], value)
         merged[key] = value
     return merged
 

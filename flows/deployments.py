@@ -79,6 +79,11 @@ DEPLOYMENTS = (
         "Plays held-out episodes with the champion again, and says when it has become worse.",
         ("llm4teach", "student"),
     ),
+    Deployment(
+        "experiment",
+        "Trains and compares the arms of a named experiment; ends in a figure and a table.",
+        ("llm4teach",),
+    ),
 )
 
 
@@ -88,6 +93,11 @@ def parameters_of(deployment: Deployment, settings: Settings) -> dict[str, Any]:
     Sections as they are by default are left out, so that the form shows the defaults as such.
     """
     accepted = inspect.signature(deployment.flow().fn).parameters
+    place = settings.workspace
+    if "://" not in place:  # wherever a worker was started
+        place = str(Path(place).expanduser().resolve())
+    if "workspace" not in accepted:  # an experiment has settings of its own
+        return {"name": "ablation", "settings": {"workspace": place}}
     found: dict[str, Any] = {}
     for name in Settings.model_fields:
         if name not in accepted:
@@ -100,9 +110,7 @@ def parameters_of(deployment: Deployment, settings: Settings) -> dict[str, Any]:
             found[name] = value
     if "relabel_above" in accepted:
         found["relabel_above"] = settings.service.relabel_above
-    if "://" not in settings.workspace:  # wherever a worker was started
-        found["workspace"] = str(Path(settings.workspace).expanduser().resolve())
-    return found
+    return found | {"workspace": place}
 
 
 def schedule_of(name: str, config: ServiceConfig) -> dict[str, Any]:

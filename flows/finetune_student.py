@@ -45,7 +45,7 @@ def finetune_student(
         settings = resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         finetune = settings["finetune"]
-    sections = {"label": label, "live": live, "finetune": finetune}
+    sections: dict[str, Any] = {"label": label, "live": live, "finetune": finetune}
     with stages.opened(
         "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, **sections
     ) as ctx:

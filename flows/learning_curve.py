@@ -62,6 +62,8 @@ class LearningCurve:
         length = sum(e["length"] for e in played) / len(played)
         self._lengths[step] = length
         seconds = time.process_time() - began
+        spent = self._ctx.store.table(["prompt_tokens", "completion_tokens"])
+        tokens = sum(sum(filter(None, column)) for column in spent.to_pydict().values())
         self._ctx.run.log(
             STAGE,
             step,
@@ -69,6 +71,7 @@ class LearningCurve:
                 "success_rate": sum(e["success"] for e in played) / len(played),
                 "episodes": len(played),
                 "episode_length": length,
+                "tokens": tokens,
                 "cpu_s": seconds,
             },
         )

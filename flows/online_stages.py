@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from llm4teach.analysis.report import write_report
@@ -23,6 +22,7 @@ from llm4teach.flows.students import PRETRAINED, RESUME, store_student, stored_s
 from llm4teach.student.agreement import agreement_rows
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig, Mode
 from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.filming import filmed
 from llm4teach.student.finetune import Finetuner
 from llm4teach.student.network import Student, n_bytes
 from llm4teach.student.policies import (
@@ -58,6 +58,8 @@ def finetune(
     if state.exists():
         tuner.restore(state)
         ctx.run.forget_after("finetune", tuner.update * tuner.steps_per_update)
+    before = ctx.run.results
+    offline_tokens = before.get("prompt_tokens", 0) + before.get("completion_tokens", 0)
     began, begun_at = time.monotonic(), tuner.update * tuner.steps_per_update
 
     with (
@@ -69,9 +71,11 @@ def finetune(
 
         def log(step: int, values: Mapping[str, float]) -> None:
             nonlocal began
-            asked = teacher.questions.asked
+            live = teacher.questions
+            asked = live.asked
+            tokens = offline_tokens + live.prompt_tokens + live.completion_tokens
             speed = (step - begun_at) / (time.monotonic() - began)
-            values = {**values, "live_questions": asked, "steps_per_s": speed}
+            values = {**values, "live_questions": asked, "tokens": tokens, "steps_per_s": speed}
             ctx.run.log("finetune", step, values)
             for name, value in values.items():
                 board.add_scalar(name, value, step)
@@ -126,9 +130,11 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     episodes = play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     _compare_choices(ctx, from_run, teacher, episodes)
+    student = stored_student(ctx.workspace, ctx.task, from_run)
+    pupil = student_policy(student)
     ctx.run.note(
-        films=[film(ctx, episode, teacher) for episode in shown],
-        student_bytes=n_bytes(stored_student(ctx.workspace, ctx.task, from_run)),
+        films=[filmed(ctx.task, episode, pupil, teacher) for episode in shown],
+        student_bytes=n_bytes(student),
         evaluated_run=from_run,
     )
     reports = [source.questions for source in asked]
@@ -194,21 +200,6 @@ def play(
     stored = [{k: v for k, v in row.items() if k != "actions"} for row in rows]
     ctx.run.write_evaluation(stored)
     return rows
-
-
-def film(ctx: Context, episode: Mapping[str, Any], teacher: AdviceSource) -> dict[str, Any]:
-    """What the report needs to show an episode: its actions, each beside the teacher's choice."""
-    env = ctx.task.make_env()
-    observation, _ = env.reset(seed=episode["seed"])
-    names = ctx.task.action_names
-    captions = []
-    for action in episode["actions"]:
-        probs = teacher.teacher_probs(np.asarray(observation)[None])[0]  # (n_actions,)
-        advice = names[int(probs.argmax())] if probs.any() else "no advice"
-        captions.append(f"{names[action]} (teacher: {advice})")
-        observation, *_ = env.step(action)
-    kept = {name: episode[name] for name in ("seed", "actions", "success")}
-    return {**kept, "policy": "student", "captions": captions}
 
 
 def report(ctx: Context) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
 
 EPISODES = 10_000_000  # ids a shard
-_RETRIES = {"retries": 2, "retry_delay_seconds": 1}
 
 
 def share_of(amount: int, shard: int, shards: int) -> int:
@@ -31,7 +30,7 @@ def share_of(amount: int, shard: int, shards: int) -> int:
     return amount * (shard + 1) // shards - amount * shard // shards
 
 
-@task(**_RETRIES)
+@task(retries=2, retry_delay_seconds=1)
 def collect_shard(place: Mapping[str, Any], steps: int, shard: int) -> CollectReport:
     """Collect a shard's share of ``steps`` with seeds of its own; nothing if it has them already.
 
@@ -75,7 +74,7 @@ def _report(stored: Trajectories) -> CollectReport:
     return CollectReport(len(stored), int((terminated | ended).sum()), successes)
 
 
-@task(**_RETRIES)
+@task(retries=2, retry_delay_seconds=1)
 def label_shard(place: Mapping[str, Any], shard: int) -> str:
     """Label the states of a shard, by their keys, in a run of its own; return its id.
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles
 
+KLScheduleName = Literal["plateau", "constant", "linear", "stepwise", "cosine", "return-ratio"]
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,8 +64,16 @@ class FinetuneConfig(_Settings):
     entropy_coef: float = Field(0.005, ge=0, description="weight of the entropy bonus")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
     kl_coef: float = Field(1.0, ge=0, description="weight of KL(teacher || student) at the start")
-    kl_plateau: float = Field(0.1, ge=0, description="weight it falls to, linearly")
-    kl_decay: float = Field(0.3, ge=0, le=1, description="share of the steps spent falling")
+    kl_schedule: KLScheduleName = Field(
+        "plateau", description="how the weight falls: to a plateau, or as named, until kl_off"
+    )
+    kl_plateau: float = Field(0.1, ge=0, description="plateau: weight it falls to, linearly")
+    kl_decay: float = Field(
+        0.3, ge=0, le=1, description="plateau: share of the steps spent falling"
+    )
+    kl_target_return: float = Field(
+        0.8, gt=0, description="return-ratio: recent return at which the weight is 0"
+    )
     kl_off: float = Field(0.4, ge=0, le=1, description="share of the steps after which it is 0")
     checkpoint_every: int = Field(5, ge=1, description="updates between checkpoints")
 

@@ -24,6 +24,7 @@ from llm4teach.student.policies import AdviceSource
 from llm4teach.student.ppo import Batch, student_loss
 from llm4teach.student.rollout import EpisodeStats, collect_rollout
 
+_RECENT = 100  # episodes, about, whose mean return an adaptive schedule goes by
 Log = Callable[[int, Mapping[str, float]], None]  # env steps so far, measurements
 
 
@@ -57,6 +58,7 @@ class Finetuner:
         seeds = training_seeds(seed, "finetune")
         self.envs = EpisodeVector(task, config.n_envs, seeds, config.workers)
         self.running_returns = torch.zeros(config.n_envs)
+        self.recent_return = 0.0  # running mean over about `_RECENT` episodes
 
     @property
     def steps_per_update(self) -> int:
@@ -77,7 +79,7 @@ class Finetuner:
         config = self.config
         while self.update < self.n_updates:
             step = self.update * self.steps_per_update
-            kl_coef = self.kl_coef(step) if self.teacher is not None else 0.0
+            kl_coef = self.kl_coef(step, self.recent_return) if self.teacher is not None else 0.0
             remaining = 1 - self.update / self.n_updates
             for group in self.optimizer.param_groups:
                 group["lr"] = config.learning_rate * remaining
@@ -90,6 +92,8 @@ class Finetuner:
                 self.generator,
                 self.running_returns,
             )
+            for episode_return in episodes.returns:
+                self.recent_return += (episode_return - self.recent_return) / _RECENT
             losses = self._improve(batch, kl_coef)
 
             self.update += 1
@@ -133,6 +137,7 @@ class Finetuner:
             "update": self.update,
             "seed": self.seed,
             "config": self.config.model_dump(exclude={"workers"}),
+            "recent_return": self.recent_return,
             "episodes_started": self.envs.episodes_started,
             "episodes": self.envs.state(),
         }
@@ -155,7 +160,7 @@ class Finetuner:
         restore_optimizer(self.optimizer, tensors)
         self.generator.set_state(tensors["generator"])
         self.running_returns = tensors["running_returns"]
-        self.update = meta["update"]
+        self.update, self.recent_return = meta["update"], meta["recent_return"]
         seeds = training_seeds(self.seed, "finetune", start=meta["episodes_started"])
         self.envs.restore(meta["episodes"], seeds, meta["episodes_started"])
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.embedded_weights import DEFAULT_MODEL, MODELS, find_weights
 from llm4teach.teacher_labeling.faulty import Fault, FaultyTeacher
+from llm4teach.teacher_labeling.hard_labels import HardTeacher
 from llm4teach.teacher_labeling.methods import PLAN_LOGPROBS
 from llm4teach.teacher_labeling.recorded_backend import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError
@@ -38,6 +39,8 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
             cannot be made here.
     """
     teacher = _make_teacher(config, family, api_key)
+    if config.hard:
+        teacher = HardTeacher(teacher)
     if config.fault == "none":
         return teacher
     fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)

@@ -23,6 +23,7 @@ class TeacherConfig(BaseModel):
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
     )
 
+    hard: bool = Field(False, description="keep only the likeliest plan of any teacher's advice")
     fault: Literal["none", "random", "wrong", "constant", "stale"] = Field(
         "none",
         description="corrupt a share of any teacher's advice: a random admissible plan, the one it "

@@ -17,6 +17,7 @@ from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe, ground_plan
 from llm4teach.student.agreement import agreement_rows
+from llm4teach.student.filming import filmed
 from llm4teach.student.outcome_rows import write_outcomes
 from llm4teach.student.outcomes import Outcome
 from llm4teach.student.policies import uniform_policy
@@ -173,13 +174,12 @@ def teach_results(films: list[Episode]) -> dict[str, Any]:
         "teacher_s": 8.75,
         "student_bytes": 41_232,
         "films": [
-            {
-                "seed": e.seed,
-                "actions": e.actions,
-                "policy": "student",
-                "success": e.terminated,
-                "captions": e.captions,
-            }
+            filmed(
+                get_task(TASK),
+                {"seed": e.seed, "actions": e.actions, "success": e.terminated},
+                uniform_policy(7),
+                _Explorer(),
+            )
             for e in films
         ],
     }
@@ -210,6 +210,7 @@ def log_metrics(run: Run) -> None:
                 "explained_variance": 0.2 + 0.6 * share,
                 "advice_rate": 0.98,
                 "live_questions": float(update == 2),
+                "tokens": 5_000.0 + 400 * (update >= 2),
                 "steps_per_s": 700 + 50 * rng.random(),
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,19 +12,37 @@ from matplotlib.image import imread
 
 from llm4teach.analysis.comparison import (
     Comparison,
+    Findings,
     SeedResult,
     TeacherResult,
     method_result,
+    overall_improvements,
     spread,
     steps_to,
+    teacher_result,
+    with_improvements,
 )
-from llm4teach.analysis.comparison_figure import write_comparison_figure
-from llm4teach.analysis.comparison_table import comparison_markdown
-from llm4teach.analysis.statistics import Interval
+from llm4teach.analysis.comparison_figure import page_figures, write_findings_figure
+from llm4teach.analysis.comparison_page import write_findings_page
+from llm4teach.analysis.comparison_table import (
+    comparison_markdown,
+    comparison_rows,
+    findings_markdown,
+)
+from llm4teach.analysis.statistics import Interval, wilson_interval
+
+TEACHER = "recorded/vicuna-33b"
 
 
 def seed_result(seed: int, sampled: float, curve: dict[int, float], **more: object) -> SeedResult:
-    defaults = {"env_steps": 400, "tokens": {}, "train_cpu_s": 9.0, "validation_cpu_s": 1.0}
+    spent = dict.fromkeys(curve, 1234)
+    defaults = {
+        "env_steps": 400,
+        "tokens": {},
+        "token_curve": spent,
+        "train_cpu_s": 9.0,
+        "validation_cpu_s": 1.0,
+    }
     success = {"sampled": sampled, "greedy": sampled / 2}
     return SeedResult(f"run-{seed}", seed, success, 100, curve, **{**defaults, **more})  # type: ignore[arg-type]
 
@@ -68,25 +87,34 @@ def comparison() -> Comparison:
     interval = Interval(0.2, 0.4)
     return Comparison(
         task="SimpleDoorKey",
-        teacher="recorded/vicuna-33b",
-        teacher_id="recorded/vicuna-33b@1",
-        prompt_version="",
         seeds=[0, 1],
         budget=400,
         offline_steps=100,
-        methods=[
-            method_result("plain PPO", poor),
-            method_result("pretraining only", offline),
-            method_result("whole method", good),
-        ],
-        reference=TeacherResult("run-t", 100, 0.3, interval, 0.25, interval, 6, 1234),
+        methods=with_improvements(
+            [
+                method_result("plain PPO", poor),
+                replace(method_result("pretraining only", offline), teacher=TEACHER),
+                replace(method_result("whole method", good), teacher=TEACHER),
+            ],
+            "plain PPO",
+        ),
+        teachers=[TeacherResult(TEACHER, ["run-t"], 100, 0.3, interval, 0.25, interval, 6, 1234)],
+        baseline="plain PPO",
+    )
+
+
+def findings(figure: str = "curves") -> Findings:
+    comparisons = [comparison(), replace(comparison(), task="LavaDoorKey")]
+    overall = overall_improvements(comparisons)
+    return Findings(
+        "ablation", "What helps?", figure, "llm4teach experiment", "2026", comparisons, overall
     )
 
 
 def test_the_table() -> None:
     lines = comparison_markdown(comparison()).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:6]]
-    assert {len(row) for row in cells} == {14} and lines[6] == ""
+    assert {len(row) for row in cells} == {15} and lines[6] == ""
     rows = {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:5]}
     plain, offline = rows["plain PPO"], rows["pretraining only"]
     assert plain["sampled: median"] == "10.0%"
@@ -95,12 +123,55 @@ def test_the_table() -> None:
     assert (offline["env steps"], offline["CPU s"]) == ("100", "9")
     assert cells[2][:3] == ["recorded/vicuna-33b, its own policy", "30.0%", "[20.0%, 40.0%]"]
     assert cells[2][-3:-1] == ["6", "1,234"]
-    assert "2 seeds, at most 400 env steps" in lines[7] and "100 offline ones" in lines[7]
+    assert (plain["P(better)"], offline["P(better)"]) == ("", "1.00 [1.00, 1.00]")
+    assert "2 seeds from 0 on, at most 400 env steps" in lines[7] and "100 offline ones" in lines[7]
+
+
+def several_teachers() -> Comparison:
+    """Each method but the first taught by another one, of which the last differs by seed."""
+    base, interval = comparison(), Interval(0.0, 1.0)
+    plain, offline, whole = base.methods
+    own = [
+        TeacherResult("weak", ["a"], 100, 0.2, interval, 0.2, interval, 1, 1),
+        teacher_result("strong", [seed_result(n, 0.6 + 0.2 * n, {}) for n in (0, 1)]),
+    ]
+    methods = [plain, replace(offline, teacher="weak"), replace(whole, teacher="strong")]
+    shifted = [
+        replace(method, shifted={"SimpleDoorKey-sizes": method.sampled}) for method in methods
+    ]
+    teachers = [replace(t, shifted={"SimpleDoorKey-sizes": (0.5, interval)}) for t in own]
+    return replace(base, methods=shifted, teachers=teachers)
+
+
+def test_a_teacher_for_each_seed_has_their_mean() -> None:
+    one, two = (seed_result(n, rate, {}) for n, rate in ((0, 0.6), (1, 0.8)))
+    alone = teacher_result("t", [one])
+    assert (alone.sampled, alone.sampled_interval) == (0.6, wilson_interval(60, 100))
+    both = teacher_result("t", [one, two])
+    assert both.sampled == pytest.approx(0.7) and both.episodes == 200
+    assert both.sampled_interval == pytest.approx((0.6, 0.8))
+
+
+def test_where_teachers_differ_each_stands_beside_its_student() -> None:
+    headings, plain, offline, whole = comparison_rows(several_teachers())
+    assert headings[1] == "its teacher's own policy" and plain[1] == ""
+    assert offline[1].startswith("20.0%") and whole[1].startswith("70.0%")
+    words = comparison_markdown(several_teachers())
+    assert "| sampled, IQM [95%] | SimpleDoorKey | SimpleDoorKey-sizes |" in words
+    assert "| weak, its own policy | 20.0% [0.0%, 100.0%] | 50.0% [0.0%, 100.0%] |" in words
+
+
+def test_several_tasks_are_summed_up() -> None:
+    found = findings()
+    assert found.overall["whole method"].probability == 1
+    words = findings_markdown(found)
+    assert words.count("| method |") == 2 and "over all tasks: pretraining only 1.00" in words
+    assert words.startswith("# ablation") and "llm4teach experiment" in words
 
 
 def test_the_figure(tmp_path: Path) -> None:
     png, svg = tmp_path / "c.png", tmp_path / "c.svg"
-    write_comparison_figure(comparison(), png, svg)
+    write_findings_figure(findings(), svg, png)
     pixels = imread(png)  # (height, width, RGBA)
     assert pixels.shape[0] > 600 and pixels.shape[1] > 1000
     for colour in ("#CC79A7", "#E69F00", "#009E73"):
@@ -108,9 +179,33 @@ def test_the_figure(tmp_path: Path) -> None:
         close = np.abs(pixels[..., :3] - rgb).max(-1) < 0.02
         assert close.sum() > 200, f"a line in {colour}"
     words = "".join(ElementTree.parse(svg).getroot().itertext())
-    for word in ("plain PPO", "pretraining only", "whole method", "offline phase", "env steps"):
+    for word in ("plain PPO", "pretraining only", "whole method", "env steps", "LavaDoorKey"):
         assert word in words
+    content = svg.read_text()
+    assert "prefers-color-scheme:dark" in content
+    assert "var(--ink)" in content and 'role="img"' in content
     once = svg.read_bytes()
-    write_comparison_figure(comparison(), png, svg)
+    write_findings_figure(findings(), svg, png)
     assert svg.read_bytes() == once
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.png", "c.svg"]
+
+
+@pytest.mark.parametrize("figure", ["curves", "levels", "shifts"])
+def test_every_kind_of_figure(tmp_path: Path, figure: str) -> None:
+    found = replace(findings(figure), comparisons=[several_teachers()], overall={})
+    write_findings_figure(found, tmp_path / "c.svg", tmp_path / "c.png")
+    drawn = page_figures(found, several_teachers())
+    assert len(drawn) == {"curves": 3, "levels": 4, "shifts": 4}[figure], "tokens were counted"
+    for svg in drawn:
+        ElementTree.fromstring(str(svg))
+        assert "whole method 97.0% (97.0% to 97.0%)" in svg, "the text alternative tells the levels"
+
+
+def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+    write_findings_page(findings(), tmp_path / "c.html")
+    page = (tmp_path / "c.html").read_text()
+    assert page.count("<table>") == 2 and page.count("<svg") == 6
+    assert 'href="#LavaDoorKey"' in page and 'id="LavaDoorKey"' in page
+    assert "What helps?" in page and "default-src 'none'" in page
+    assert "://" not in page.replace("http://www.w3.org/", ""), "no address anywhere"
+    assert [p.name for p in tmp_path.iterdir()] == ["c.html"]

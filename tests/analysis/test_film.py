@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llm4teach.analysis.film import FOG, FilmError, animation, film_strip, replay
+from llm4teach.analysis.film import FOG, FilmError, film_strip, replay, sprite_sheet
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import TaskError
 
@@ -48,7 +48,7 @@ def test_without_captions_the_actions_are_named() -> None:
 def test_an_episode_without_steps() -> None:
     film = replay(TASK, 1, [])
     assert Image.open(BytesIO(film_strip(film))).width > 100
-    assert Image.open(BytesIO(animation(film))).width > 100
+    assert sprite_sheet(film).columns == 1
 
 
 def test_the_strip_is_a_png_of_ten_frames_that_grows_with_its_captions() -> None:
@@ -60,16 +60,26 @@ def test_the_strip_is_a_png_of_ten_frames_that_grows_with_its_captions() -> None
     assert short.height < tall.height
 
 
-def test_the_animation_moves_and_keeps_its_size() -> None:
+def test_the_sheet_holds_every_frame_in_its_place() -> None:
+    film = replay(TASK, 5, [0, 1] * 7)
+    sheet = sprite_sheet(film)
+    image = np.asarray(Image.open(BytesIO(sheet.png)).convert("RGB")).astype(int)
+    assert (sheet.columns, sheet.rows) == (10, 2)
+    assert image.shape == (2 * sheet.height, 10 * sheet.width, 3)
+    for i, frame in enumerate(film.frames):
+        top, left = i // 10 * sheet.height, i % 10 * sheet.width
+        shown = image[top : top + sheet.height, left : left + sheet.width]
+        assert np.abs(shown - frame).mean() < 8, "but for the palette's rounding"
+
+
+def test_a_long_film_gets_smaller_until_it_fits() -> None:
     film = replay(TASK, 5, [0, 1] * 75)  # up to the time limit
     assert film.outcome == "time limit"
-    content = animation(film)
-    image = Image.open(BytesIO(content))
-    assert image.format == "GIF" and image.n_frames > 50 and len(content) <= 300_000
-    small = animation(film, max_bytes=60_000)
-    assert len(small) <= 60_000
-    with pytest.raises(FilmError, match="does not fit into 100 bytes"):
-        animation(film, max_bytes=100)
+    large, small = sprite_sheet(film), sprite_sheet(film, max_bytes=20_000)
+    assert len(large.png) <= 600_000 and len(small.png) <= 20_000 and small.width < large.width
+    assert large.columns * large.rows * large.width * large.height <= 10_000_000
+    with pytest.raises(FilmError, match="do not fit into 100 bytes"):
+        sprite_sheet(film, max_bytes=100)
 
 
 def test_actions_that_cannot_be_the_episode() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -39,6 +41,7 @@ HEADINGS = [
     "What it took",
     "What the teacher said",
     "Learning",
+    "Student and teacher, state by state",
     "Episodes",
     "Configuration",
     "How to reproduce",
@@ -57,7 +60,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -67,7 +70,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes nothing"
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
@@ -92,11 +95,18 @@ def test_the_page_is_whole_and_well_formed(report: Path) -> None:
 def test_the_page_stands_alone(report: Path) -> None:
     content = report.read_text()
     page = Page(content)
-    assert not page.attributes("script")
+    kinds = [attributes.get("type") for attributes in page.attributes("script")]
+    assert kinds == ["application/json"] * 2 + [None], "two films, and what plays them"
+    [script] = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in content, "nothing else may run"
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href"):
             address = attributes.get(name) or "#"
             assert address.startswith(("data:", "#")), (tag, address[:80])
+            if (tag, name) == ("a", "href"):
+                assert address[1:] in ids, f"a link to {address} leads nowhere"
     assert not re.search(r"url\((?!#)", content)
     assert "default-src 'none'" in content
     assert "prefers-color-scheme: dark" in content and "@media print" in content
@@ -107,9 +117,12 @@ def test_the_page_stands_alone(report: Path) -> None:
 def test_every_figure_has_a_text(report: Path) -> None:
     page = Page(report.read_text())
     images, drawings = page.attributes("img"), page.attributes("svg")
-    assert len(images) == 4  # two episodes, each as an animation and as a strip
-    assert all(image["alt"] and TASK in image["alt"] for image in images)
-    assert len(drawings) == 1 + 12 + 2 + 1  # intervals, fine-tuning, distillation, collecting
+    assert len(images) == 4  # two episodes, each as a sheet of frames and as a strip
+    told = [image["alt"] for image in images if image["alt"]]
+    told += [div["aria-label"] for div in page.attributes("div") if div.get("role") == "img"]
+    assert len(told) == 4 and all(TASK in words for words in told if words)
+    # intervals, fine-tuning, the same by tokens, distillation, collecting, map of agreement
+    assert len(drawings) == 1 + 12 + 1 + 2 + 1 + 1
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -166,8 +179,16 @@ def test_words_of_the_model_cannot_become_markup(workspace: Workspace) -> None:
         "films": [{"seed": 1, "actions": [99], "policy": evil}],
     }
     page = Page(write_report(workspace, RUN, results).read_text())
-    assert not page.attributes("script")
+    assert not page.attributes("script"), "no film can be played"
     assert page.open == [] and page.text.count("<script>") >= 4
+
+
+def test_words_of_the_model_cannot_leave_the_films_data(workspace: Workspace) -> None:
+    results = write_teach_run(workspace, finish=False)
+    evil = "</script><script>alert(1)</script>"
+    film = results["films"][0] | {"state_texts": [evil] * 9}
+    page = Page(write_report(workspace, RUN, results | {"films": [film]}).read_text())
+    assert len(page.attributes("script")) == 2 and page.open == []
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,29 @@ class Browser:
 
     def evaluate(self, expression: str) -> Any:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return answer["result"]["value"]
+        return answer["result"].get("value")
+
+    def complaints(self) -> list[dict[str, Any]]:
+        kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+        return [event for event in self.events if event["method"] in kinds]
+
+    def screen(self, width: int, scheme: str) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", media="screen", features=[feature])
+
+    def press(self, key: str) -> None:
+        codes = {"Enter": 13, "ArrowRight": 39, "End": 35}
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **common, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def close(self) -> None:
         self.socket.close()
@@ -79,46 +101,113 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser.close()
 
 
-def test_nothing_is_fetched_and_nothing_complains(browser: Browser, report: Path) -> None:
-    browser.open(report)
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of an experiment on two tasks."""
+    from llm4teach.analysis.comparison_page import write_findings_page
+
+    from .test_comparison import findings
+
+    path = tmp_path_factory.mktemp("compared") / "comparison.html"
+    write_findings_page(findings("levels"), path)
+    return path
+
+
+@pytest.fixture(params=["report", "compared"])
+def page(request: pytest.FixtureRequest) -> Path:
+    """Every kind of page."""
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+def test_nothing_is_fetched_and_nothing_complains(browser: Browser, page: Path) -> None:
+    browser.open(page)
     requests = [
         event["params"]["request"]["url"]
         for event in browser.events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    outside = [url for url in requests if not url.startswith(("data:", report.as_uri()))]
+    outside = [url for url in requests if not url.startswith(("data:", page.as_uri()))]
     assert requests and outside == []
-    complaints = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
-    assert [event for event in browser.events if event["method"] in complaints] == []
+    assert browser.complaints() == []
 
 
-def test_every_picture_is_there(browser: Browser, report: Path) -> None:
-    browser.open(report)
+def test_every_picture_is_there(browser: Browser, page: Path) -> None:
+    browser.open(page)
     assert browser.evaluate("document.compatMode") == "CSS1Compat"
     sizes = browser.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
-    assert len(sizes) == 4 and all(size > 0 for size in sizes)
+    assert len(sizes) == (4 if page.name == "report.html" else 0) and all(s > 0 for s in sizes)
     boxes = "[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().height)"
-    assert all(height > 50 for height in browser.evaluate(boxes))
+    heights = browser.evaluate(boxes)
+    assert len(heights) > 5 and all(height > 50 for height in heights)
 
 
-@pytest.mark.parametrize("width", [360, 1100])
+def test_links_lead_somewhere(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    links = browser.evaluate("[...document.links].map(l => l.getAttribute('href'))")
+    assert links
+    for link in links:
+        browser.evaluate(f"document.querySelector('a[href=\"{link}\"]').click()")
+        top = f"document.querySelector('{link}').getBoundingClientRect().top"
+        assert browser.evaluate("location.hash") == link
+        assert browser.evaluate(f"{top} < innerHeight"), f"{link} is not shown"
+
+
+@pytest.mark.parametrize("width", [360, 390, 1100])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_the_screen_and_follows_the_scheme(
-    browser: Browser, report: Path, width: int, scheme: str
+    browser: Browser, page: Path, width: int, scheme: str
 ) -> None:
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=800,
-        deviceScaleFactor=1,
-        mobile=width < 500,
-    )
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.call("Emulation.setEmulatedMedia", media="screen", features=[feature])
-    browser.open(report)
+    browser.screen(width, scheme)
+    browser.open(page)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     style = "getComputedStyle(document.body)"
     colours = browser.evaluate(f"[{style}.color, {style}.backgroundColor]")
     ink, paper = (sum(map(int, c.strip("rgb()").split(","))) for c in colours)
     assert (ink < paper) == (scheme == "light")
     assert abs(ink - paper) > 400
+
+
+def test_a_film_is_stepped_through_with_the_keyboard(browser: Browser, report: Path) -> None:
+    browser.screen(390, "light")
+    browser.open(report)
+    film = "document.querySelector('[data-film]')"
+
+    def shown(part: str) -> str:
+        words: str = browser.evaluate(f"{film}.querySelector('[data-part={part}]').textContent")
+        return words
+
+    def place() -> list[str]:
+        where = f"{film}.querySelector('[data-part=sheet]').style"
+        found: list[str] = browser.evaluate(f"[{where}.left, {where}.top]")
+        return found
+
+    assert shown("step").startswith("Step 0 of ") and place() == ["0%", "0%"]
+    assert shown("state").startswith("Agent sees") and "Teacher: " in shown("plans")
+    assert "14%" in shown("choices"), "the student is as likely to do one thing as another"
+    browser.evaluate(f"{film}.querySelector('[data-part=slider]').focus()")
+    for _ in range(3):
+        browser.press("ArrowRight")
+    assert shown("step").startswith("Step 3 of ") and place() == ["-300%", "0%"]
+    browser.evaluate(f"{film}.querySelector('[data-part=back]').focus()")
+    browser.press("Enter")
+    assert shown("step").startswith("Step 2 of ")
+    browser.evaluate(f"{film}.querySelector('[data-part=slider]').focus()")
+    browser.press("End")
+    assert shown("step").endswith(": success") and shown("plans") == ""
+    browser.evaluate(f"{film}.querySelector('[data-part=play]').focus()")
+    browser.press("Enter")
+    assert shown("play") == "Pause" and shown("step").startswith("Step 0 of ")
+    deadline = time.monotonic() + 30
+    while shown("step").startswith("Step 0 of "):
+        assert time.monotonic() < deadline, "it does not play"
+        time.sleep(0.1)
+    assert browser.complaints() == []
+
+
+def test_in_print_a_strip_stands_for_the_film(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    hidden = "[...document.querySelectorAll('.still, .player')].map(e => e.offsetHeight > 0)"
+    assert browser.evaluate(hidden) == [True, False] * 2
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate(hidden) == [False, True] * 2

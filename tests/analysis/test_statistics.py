@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm4teach.analysis.statistics import (
@@ -10,6 +10,7 @@ from llm4teach.analysis.statistics import (
     bootstrap_mean_interval,
     interquartile_mean,
     median,
+    probability_of_improvement,
     wilson_interval,
 )
 
@@ -107,3 +108,38 @@ def test_iqm_and_median_by_hand() -> None:
     assert interquartile_mean([1, 9]) == 5.0  # too few to cut
     assert median([5, 1, 100]) == 5
     assert median([1, 2, 3, 100]) == 2.5
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    """Of the pairs of (3, 1) and (2, 1, 0): 3 beats all three, 1 beats 0 and ties with 1."""
+    found = probability_of_improvement([[3, 1]], [[2, 1, 0]])
+    assert found.probability == pytest.approx((3 + 1.5) / 6)
+    assert 0 <= found.interval.low < found.probability < found.interval.high <= 1
+    two = probability_of_improvement([[3, 1], [0.0]], [[2, 1, 0], [1.0, 0.0]])
+    assert two.probability == pytest.approx((4.5 / 6 + 0.25) / 2), "tasks count alike"
+
+
+def test_probability_of_improvement_at_its_ends() -> None:
+    assert probability_of_improvement([[2, 3]], [[0, 1]]) == (1, (1, 1))
+    assert probability_of_improvement([[0, 1]], [[2, 3]]) == (0, (0, 0))
+    assert probability_of_improvement([[1, 1]], [[1, 1]]).probability == 0.5
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    st.lists(st.integers(0, 5), min_size=1, max_size=6),
+)
+@settings(max_examples=30, deadline=None)
+def test_probability_of_improvement_is_antisymmetric(a: list[int], b: list[int]) -> None:
+    ours = probability_of_improvement([a], [b], resamples=100)
+    theirs = probability_of_improvement([b], [a], resamples=100)
+    assert ours.probability + theirs.probability == pytest.approx(1)
+    slow = [1.0 if x > y else 0.5 if x == y else 0.0 for x in a for y in b]
+    assert ours.probability == pytest.approx(sum(slow) / len(slow))
+
+
+def test_probability_of_improvement_needs_the_same_tasks() -> None:
+    with pytest.raises(ValueError, match="1 and on 2 tasks"):
+        probability_of_improvement([[1]], [[1], [1]])
+    with pytest.raises(ValueError, match="at least one value"):
+        probability_of_improvement([[]], [[1]])

@@ -57,11 +57,12 @@ def compare(workspace: Path, *more: str) -> subprocess.CompletedProcess[str]:
 def result(workspace: Path) -> dict[str, Any]:
     """The stored comparison, less what differs from one time to the next."""
     (path,) = workspace.glob("comparisons/*/comparison.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    for row in (*found["methods"], found["reference"]):
-        for name in ("run", "runs", "train_cpu_s", "validation_cpu_s"):
+    (found,) = json.loads(path.read_text())["comparisons"]
+    for row in (*found["methods"], *found["teachers"]):
+        for name in ("runs", "train_cpu_s", "validation_cpu_s"):
             row.pop(name, None)
-    return found
+    comparison: dict[str, Any] = found
+    return comparison
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +70,28 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A workspace in which one comparison ran, and what it printed."""
     workspace = tmp_path_factory.mktemp("compared")
     done = compare(workspace)
-    assert done.stderr.count("\n") == 1 and f"{CELLS} cells, 0 of them known" in done.stderr
+    teachers, students = done.stderr.splitlines()
+    assert "1 cells, 0 of them known" in teachers
+    assert f"{CELLS - 1} cells, 0 of them known" in students
     return workspace, done.stdout
 
 
 def test_files_and_figures(compared: tuple[Path, str]) -> None:
     workspace, printed = compared
     (folder,) = (workspace / "comparisons").iterdir()
-    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".md", ".png", ".svg"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".html", ".json", ".md", ".png", ".svg"]
     assert (folder / "comparison.md").read_text() in printed and str(folder) in printed
-    found = json.loads((folder / "comparison.json").read_text())
+    everything = json.loads((folder / "comparison.json").read_text())
+    assert str(workspace) not in everything["command"] and "--seeds 2" in everything["command"]
+    (found,) = everything["comparisons"]
     plain, offline, unprepared, whole = found["methods"]
     assert [m["env_steps"] for m in found["methods"]] == [1536, 512, 1536, 1536]
     assert plain["questions"] == 0 and offline["questions"] == whole["questions"] == 6
     assert 0 < unprepared["questions"] <= 6
-    assert found["reference"]["sampled"] == 1.0
+    assert [teacher["sampled"] for teacher in found["teachers"]] == [1.0]
+    taught = {method["teacher"] for method in (offline, unprepared, whole)}
+    assert taught == {found["teachers"][0]["label"]} and plain["teacher"] is None
+    assert plain["improvement"] is None and len(whole["improvement"]) == 2
     for method in (plain, unprepared, whole):
         assert [s for s in method["curve_steps"] if not 0 < s <= 512] == [0, 1024, 1536]
         assert len(method["runs"]) == len(method["sampled"]["per_seed"]) == 2
@@ -118,7 +126,7 @@ def test_repeated_it_trains_nothing_and_prints_json(compared: tuple[Path, str]) 
     before = {path: path.stat().st_mtime_ns for path in (workspace / "runs").rglob("*")}
     done = compare(workspace, "--format", "json", "--quiet")
     assert done.stderr == ""
-    assert [m["label"] for m in json.loads(done.stdout)["methods"]] == [
+    assert [m["label"] for m in json.loads(done.stdout)["comparisons"][0]["methods"]] == [
         "plain PPO",
         "pretraining only",
         "PPO + KL, no pretraining",
@@ -177,7 +185,7 @@ def test_interrupted_twice_it_ends_with_the_same_figures(
     assert known < CELLS
 
     done = compare(tmp_path)
-    assert f"{CELLS} cells, {known} of them known" in done.stderr
+    assert f"{CELLS - 1} cells, {known - 1} of them known" in done.stderr
     begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
     assert complete() == CELLS == len(begun), "taken up, not begun again"
     assert result(tmp_path) == result(compared[0])
@@ -223,7 +231,7 @@ def stored(cell: Cell, run_id: str, complete: bool = True, **changes: Any) -> St
 
 def test_a_cell_is_found_by_what_its_outcome_depends_on() -> None:
     cell = Cell(TEACH, Settings())
-    assert find_cell(cell, INFO, [stored(cell, "a")]) is not None
+    assert find_cell(cell, cell.identity(INFO), [stored(cell, "a")]) is not None
     for changes in (
         {"task": "Other"},
         {"seed": 1},
@@ -231,15 +239,15 @@ def test_a_cell_is_found_by_what_its_outcome_depends_on() -> None:
         {"teacher": [INFO.teacher_id, "another prompt"]},
         {"finetune": {**Settings().finetune.model_dump(), "clip": 0.3}},
     ):
-        assert find_cell(cell, INFO, [stored(cell, "a", **changes)]) is None
+        assert find_cell(cell, cell.identity(INFO), [stored(cell, "a", **changes)]) is None
     runs = [stored(cell, "old"), stored(cell, "new", complete=False)]
-    found = find_cell(cell, INFO, runs)
+    found = find_cell(cell, cell.identity(INFO), runs)
     assert found is not None and found.run_id == "old", "a complete one before an unfinished one"
 
 
 def test_a_cell_does_not_depend_on_settings_it_does_not_use() -> None:
     plain = Cell(PPO, Settings())
-    found = find_cell(plain, INFO, [stored(plain, "a", teacher=["another", ""])])
+    found = find_cell(plain, plain.identity(INFO), [stored(plain, "a", teacher=["another", ""])])
     assert found is not None, "plain PPO has no teacher"
     longer = load_settings({"finetune": {"steps": 9_000}})
     assert Cell(PRETRAIN, longer).identity(INFO) == Cell(PRETRAIN, Settings()).identity(INFO)

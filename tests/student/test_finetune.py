@@ -85,9 +85,15 @@ def test_the_teacher_is_left_alone_once_the_schedule_is_off() -> None:
     assert [rate for _, rate in seen] == [1.0] * 8 + [0.0] * 8
 
 
-@pytest.mark.parametrize("kl_coef", [0.0, 0.5])
-def test_stopped_and_resumed_it_ends_the_same(tmp_path: Path, kl_coef: float) -> None:
-    config = CONFIG.model_copy(update={"kl_coef": kl_coef, "checkpoint_every": 3})
+@pytest.mark.parametrize(
+    ("kl_coef", "schedule"), [(0.0, "plateau"), (0.5, "plateau"), (0.5, "return-ratio")]
+)
+def test_stopped_and_resumed_it_ends_the_same(
+    tmp_path: Path, kl_coef: float, schedule: str
+) -> None:
+    config = CONFIG.model_copy(
+        update={"kl_coef": kl_coef, "kl_schedule": schedule, "kl_off": 1.0, "checkpoint_every": 3}
+    )
     logs: list[list[dict[str, float]]] = [[], []]
 
     whole = Finetuner(TASK, student(), RightTeacher(), config, seed=1)

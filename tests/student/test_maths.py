@@ -1,6 +1,7 @@
 """The maths, worked out by hand: GAE, returns, KL, the schedule, PPO's loss."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from llm4teach.student.config import FinetuneConfig
+from llm4teach.student.config import FinetuneConfig, KLScheduleName
 from llm4teach.student.gae import generalised_advantages, returns_to_go
-from llm4teach.student.kl_schedules import LinearToPlateauThenOff, schedule_of
+from llm4teach.student.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
 from llm4teach.student.network import Output
 from llm4teach.student.policies import sample
 from llm4teach.student.ppo import Batch, kl_from_teacher, soft_cross_entropy, student_loss
@@ -100,11 +101,54 @@ def test_the_schedule_by_hand() -> None:
     assert at_once_off(0) == 0
 
 
-@given(st.floats(0, 2), st.floats(0, 2), st.floats(0, 1), st.floats(0, 1))
-def test_the_schedule_never_rises(start: float, plateau: float, decay: float, off: float) -> None:
-    config = FinetuneConfig(kl_coef=start, kl_plateau=plateau, kl_decay=decay, kl_off=off)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plateau", [1.0, 0.6, 0.2, 0.2, 0.0]),
+        ("constant", [1.0, 1.0, 1.0, 1.0, 0.0]),
+        ("linear", [1.0, 0.875, 0.75, 0.125, 0.0]),
+        ("stepwise", [1.0, 1.0, 0.75, 0.25, 0.0]),
+        ("cosine", [1.0, (1 + math.cos(math.pi / 8)) / 2, (1 + math.sqrt(0.5)) / 2, 0.0381, 0.0]),
+        ("return-ratio", [0.75, 0.75, 0.75, 0.75, 0.0]),
+    ],
+)
+def test_every_schedule_by_hand(name: KLScheduleName, expected: list[float]) -> None:
+    """1,000 env steps, off after 800; the student's recent return is a quarter of the target."""
+    config = FinetuneConfig(
+        steps=1000,
+        kl_schedule=name,
+        kl_coef=1.0,
+        kl_plateau=0.2,
+        kl_decay=0.2,
+        kl_off=0.8,
+        kl_target_return=0.8,
+    )
+    schedule = schedule_of(config)
+    got = [schedule(step, 0.2) for step in (0, 100, 200, 700, 800)]
+    assert got == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_return_ratio_follows_the_student_both_ways() -> None:
+    schedule = ReturnRatio(start=2.0, target=0.8, off_step=100)
+    assert [schedule(1, r) for r in (0.0, 0.8, 1.0, 0.6, -1.0)] == pytest.approx([2, 0, 0, 0.5, 2])
+
+
+@given(
+    st.floats(0, 2),
+    st.floats(0, 2),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from(get_args(KLScheduleName)),
+)
+def test_the_schedule_never_rises(
+    start: float, plateau: float, decay: float, off: float, name: KLScheduleName
+) -> None:
+    config = FinetuneConfig(
+        kl_coef=start, kl_plateau=plateau, kl_decay=decay, kl_off=off, kl_schedule=name
+    )
     values = [schedule_of(config)(step) for step in range(0, config.steps + 1, 256)]
     assert values == sorted(values, reverse=True)
+    assert min(values) >= 0 and max(values) <= start
 
 
 def batch(n: int = 64, seed: int = 0) -> tuple[torch.Tensor, Batch]:

@@ -13,6 +13,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.faulty import Fault, FaultyTeacher
+from llm4teach.teacher_labeling.hard_labels import HardTeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
 
 OPTIONS = tuple(
@@ -121,3 +122,20 @@ def test_it_is_another_teacher_and_says_how() -> None:
             TeacherConfig(teacher="recorded/vicuna-33b", fault="constant", fault_plan="fly home"),
             "SimpleDoorKey",
         )
+
+
+def test_a_hard_teacher_keeps_the_likeliest_plan_alone() -> None:
+    hard = HardTeacher(Sure(unknown=[STATES[0].key]))
+    plain, found = told(Sure(), STATES[:9]), told(hard, STATES[:9])
+    assert found[STATES[0].key].status is AdviceStatus.NO_ADVICE
+    for state in STATES[1:9]:
+        assert found[state.key].plans == ((OPTIONS[1], 1.0),)
+        assert found[state.key].replies == plain[state.key].replies
+    assert hard.info.backend == f"hard-{children.INFO.backend}"
+    assert hard.info.teacher_id != children.INFO.teacher_id
+
+
+def test_hard_comes_before_a_fault() -> None:
+    config = TeacherConfig(teacher="recorded/vicuna-33b", hard=True, fault="random")
+    info = make_teacher(config, "SimpleDoorKey").info
+    assert info.backend == "faulty-hard-recorded" and "argmax,random=0.3" in info.settings

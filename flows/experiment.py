@@ -1,0 +1,71 @@
+"""Flow experiment: one of the named experiments, from its arms to a figure and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.flows.compare import results_folder
+from llm4teach.flows.config import ConfigError, load_settings, merge
+from llm4teach.flows.experiments import find_experiment
+from llm4teach.flows.run_experiment import run_experiment, write_findings
+
+LEAST_ONLINE = 1_024  # env steps that a budget must leave for fine-tuning
+
+
+@flow(name="experiment")
+def experiment(
+    name: str,
+    settings: dict[str, Any] | None = None,
+    tasks: list[str] | None = None,
+    seeds: int | None = None,
+    budget: int | None = None,
+    jobs: int = 1,
+    output: str | None = None,
+    command: str = "",
+    config: str | None = None,
+) -> dict[str, Any]:
+    """Run what is not in the workspace yet, and write figure, table and page.
+
+    Args:
+        name: of the experiment.
+        settings: those that are not to be the experiment's own, nested by section.
+        tasks: to run on; the experiment's own by default.
+        seeds: how many; likewise.
+        budget: env steps of each student, offline ones included; likewise.
+        jobs: processes to train in.
+        output: folder for one more copy of the results.
+        command: to state as how to make them again.
+        config: TOML file of settings.
+
+    Returns:
+        ``folder`` of the results and their ``table`` in Markdown.
+    """
+    chosen = find_experiment(name)
+    resolved = load_settings(
+        settings or {}, Path(config) if config else None, defaults=chosen.settings
+    )
+    if budget is not None:
+        online = budget - resolved.collect.steps
+        if online < LEAST_ONLINE:
+            raise ConfigError(
+                f"--budget is {budget}: it must exceed the {resolved.collect.steps} offline env "
+                f"steps (--collect.steps) by {LEAST_ONLINE} at least"
+            )
+        resolved = resolved.model_copy(
+            update={"finetune": resolved.finetune.model_copy(update={"steps": online})}
+        )
+    on = tasks or list(chosen.tasks)
+    findings = run_experiment(
+        chosen, resolved, on, seeds or chosen.seeds, jobs, command or f"llm4teach experiment {name}"
+    )
+    given = merge({"tasks": on, "seeds": findings.comparisons[0].seeds}, resolved.model_dump())
+    kept = {k: v for k, v in given.items() if k not in ("workspace", "task")}
+    place = results_folder(Workspace(resolved.workspace), name, [str(kept)])
+    write_findings(findings, place)
+    if output:
+        write_findings(findings, Path(output))
+    return {"folder": str(place), "table": (place / "comparison.md").read_text(encoding="utf-8")}
