@@ -49,7 +49,7 @@ def test_a_named_file_replaces_the_default_one(folder: Path) -> None:
         ("seed = 'x'", "c.toml: seed is 'x': Input should be a valid integer"),
         ("[finetune]\nstps = 1", "c.toml: finetune.stps is unknown; did you mean steps?"),
         ("[finetun]\nsteps = 1", "c.toml: finetun is unknown; did you mean finetune?"),
-        ("[finetune]\nzzz = 1", "known are: steps, n_envs, rollout_length"),
+        ("[finetune]\nzzz = 1", "known are: steps, n_envs, workers, rollout_length"),
         ("finetune = 3", "c.toml: finetune is 3: Input should be a valid dictionary"),
         ("[finetune]\nclip = 0", "c.toml: finetune.clip is 0: Input should be greater than 0"),
         ("[teacher]\napi_key = 'x'", "c.toml: teacher.api_key is unknown"),
