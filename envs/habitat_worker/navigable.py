@@ -1,0 +1,209 @@
+"""Where a robot can go, how far it is, and the coarser map that its planners know."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from llm4teach.envs.habitat_worker.boxes import Array, Boxes
+from llm4teach.envs.habitat_worker.layout import REACH_M
+
+FINE_M, COARSE_M = 0.25, 0.5  # sides of a cell
+_ARM_M = REACH_M - 0.05
+_GAP_M = 0.1
+_SIDES = ((1, 0), (0, 1), (-1, 0), (0, -1))
+# Steps to the 16 nearest directions: along these a path is at most 2.7% longer than a straight one.
+_STEPS = [(i, j) for i in range(-2, 3) for j in range(-2, 3) if np.gcd(i, j) == 1]
+
+
+class NavigableArea:
+    """A fine grid of the places where the robot's disc fits, with distances to the goal.
+
+    The goal is to stand where the arm reaches the object.
+    """
+
+    def __init__(self, boxes: Boxes, width: float, depth: float, radius: float) -> None:
+        self._centres, self._shape = _grid(width, depth, FINE_M)
+        self.free = (boxes.clearance(*self._centres.T) >= radius).reshape(self._shape)
+        self._boxes, self._radius = boxes, radius
+
+    def connect(self, x: float, y: float) -> bool:
+        """Measure all distances to where (x, y) can be reached; whether most of it is connected."""
+        away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
+        start = np.where(self.free & (away <= _ARM_M), 0.0, np.inf)
+        self.to_goal = _relax(self.free, start)  # (nx, ny), metres; inf where there is no way
+        reached = np.isfinite(self.to_goal)
+        return bool(reached.sum() > 0.9 * self.free.sum())
+
+    def is_navigable(self, x: float, y: float) -> bool:
+        """Whether the robot can stand here."""
+        return self._boxes.is_free(x, y, self._radius)
+
+    def distance_to_goal(self, x: float, y: float) -> float:
+        """Length of the shortest way to the goal in metres; inf if there is none."""
+        nx, ny = self._shape
+        i, j = int(x / FINE_M), int(y / FINE_M)
+        around = [
+            (a, b)
+            for a in (i - 1, i, i + 1)
+            for b in (j - 1, j, j + 1)
+            if 0 <= a < nx and 0 <= b < ny and self.to_goal[a, b] < np.inf
+        ]
+        best = np.inf
+        for a, b in around:
+            gap = np.hypot((a + 0.5) * FINE_M - x, (b + 0.5) * FINE_M - y)
+            best = min(best, self.to_goal[a, b] + gap)
+        here = (i, j) in around and self.to_goal[i, j] == 0
+        return 0.0 if here else float(best)
+
+    def shortest_path(self, x: float, y: float) -> list[tuple[float, float]]:
+        """Cell by cell from here to the goal, empty if there is no way."""
+        i, j = int(x / FINE_M), int(y / FINE_M)
+        path: list[tuple[float, float]] = []
+        while np.isfinite(self.to_goal[i, j]):
+            path.append(((i + 0.5) * FINE_M, (j + 0.5) * FINE_M))
+            if self.to_goal[i, j] == 0:
+                return path
+            i, j = min(
+                ((i + a, j + b) for a, b in _STEPS if self._holds(i + a, j + b)),
+                key=lambda c: self.to_goal[c] + FINE_M * np.hypot(c[0] - i, c[1] - j),
+            )
+        return []
+
+    def _holds(self, i: int, j: int) -> bool:
+        return 0 <= i < self._shape[0] and 0 <= j < self._shape[1]
+
+    def starts(self, least: float) -> Array:
+        """Free places at least ``least`` metres of way from the goal, float (N, 2)."""
+        far = np.isfinite(self.to_goal) & (self.to_goal >= least)
+        found: Array = self._centres[far.ravel()]
+        return found
+
+
+class RouteMap:
+    """The planners' map: half-metre cells, judged by their middles, and ways in four directions.
+
+    That is cheap and a little wrong, as such maps are: ways have corners where none are needed, and
+    half-way between two middles there only has to be a gap of `_GAP_M`, too narrow for the robot.
+    """
+
+    def __init__(self, boxes: Boxes, width: float, depth: float, radius: float) -> None:
+        self._centres, self._shape = _grid(width, depth, COARSE_M)
+        x, y = self._centres.T
+        self._free = (boxes.clearance(x, y) >= radius).reshape(self._shape)
+        half = COARSE_M / 2
+        self._open = {  # whether one can go on from each cell in this direction, (nx, ny)
+            (i, j): (boxes.clearance(x + i * half, y + j * half) >= _GAP_M).reshape(self._shape)
+            for i, j in _SIDES
+        }
+
+    def nearest_free(self, x: float, y: float) -> tuple[float, float]:
+        """Middle of the nearest free cell."""
+        away = np.hypot(*(self._centres - (x, y)).T)
+        away[~self._free.ravel()] = np.inf
+        found = self._centres[int(away.argmin())]
+        return float(found[0]), float(found[1])
+
+    def connect(self, x: float, y: float, middles: Array) -> bool:
+        """Measure the ways to where (x, y) can be reached, and to each of ``middles``, (M, 2).
+
+        Returns:
+            Whether all of them lead to each other.
+        """
+        away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
+        goals = [self.cell(*self._centres[n]) for n in np.flatnonzero(
+            (self._free & (away <= _ARM_M)).ravel())]
+        self.to_goal = self._search(goals)  # (nx, ny) cells; -1 where there is no way
+        self.to_middle = [self._search([self.cell(*middle)]) for middle in middles]
+        return all(
+            field[self.cell(*middle)] >= 0
+            for field in (self.to_goal, *self.to_middle)
+            for middle in middles
+        )
+
+    def cell(self, x: float, y: float) -> tuple[int, int]:
+        """The cell of a place, or the nearest inside."""
+        return (
+            min(max(int(x / COARSE_M), 0), self._shape[0] - 1),
+            min(max(int(y / COARSE_M), 0), self._shape[1] - 1),
+        )
+
+    def next_place(self, field: Array, x: float, y: float) -> tuple[float, float] | None:
+        """Middle of the next cell on the way that a field leads, None where it ends.
+
+        From a cell that is not free, or has no way, it leads to a neighbour that has one.
+        """
+        i, j = self.cell(x, y)
+        here = int(field[i, j])
+        if here == 0:
+            return None
+        best, place = (here if here > 0 else 1 << 30), None
+        for a, b in self._neighbours(i, j):
+            if 0 <= field[a, b] < best:
+                best, place = field[a, b], (a, b)
+        if place is None:
+            return None
+        return (place[0] + 0.5) * COARSE_M, (place[1] + 0.5) * COARSE_M
+
+    def _neighbours(self, i: int, j: int) -> list[tuple[int, int]]:
+        nx, ny = self._shape
+        return [
+            (i + a, j + b)
+            for a, b in _SIDES
+            if 0 <= i + a < nx and 0 <= j + b < ny and self._open[a, b][i, j]
+        ]
+
+    def _search(self, goals: list[tuple[int, int]]) -> Array:
+        """Breadth first from the goals: steps from each cell, int (nx, ny), -1 without a way."""
+        steps = np.full(self._shape, -1)
+        queue = deque(goals)
+        for goal in goals:
+            steps[goal] = 0
+        while queue:
+            cell = queue.popleft()
+            for near in self._neighbours(*cell):
+                if steps[near] < 0 and self._free[near]:
+                    steps[near] = steps[cell] + 1
+                    queue.append(near)
+        return steps
+
+
+def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, int]]:
+    """Middles of the cells, float (nx * ny, 2), and the grid's shape."""
+    shape = round(width / side), round(depth / side)
+    i, j = np.indices(shape)
+    return (np.stack([i.ravel(), j.ravel()], 1) + 0.5) * side, shape
+
+
+def _relax(free: Array, distances: Array) -> Array:
+    """Shortest ways over free cells in steps of `_STEPS`, from where ``distances`` is 0; metres.
+
+    A step of two cells needs both cells beside it free, so that no corner is cut.
+    """
+    nx, ny = free.shape
+    padded = np.full((nx + 4, ny + 4), np.inf)
+    passable = np.zeros((nx + 4, ny + 4), bool)
+    passable[2:-2, 2:-2] = free
+    padded[2:-2, 2:-2] = distances
+
+    def shifted(array: Array, i: int, j: int) -> Array:
+        return array[2 + i : 2 + i + nx, 2 + j : 2 + j + ny]
+
+    costs = []
+    for i, j in _STEPS:
+        beside = {(int(np.sign(i)), 0), (0, int(np.sign(j)))}
+        if abs(i) + abs(j) == 3:
+            beside = {(i - int(np.sign(i)) * (abs(i) == 2), j - int(np.sign(j)) * (abs(j) == 2)),
+                      (int(np.sign(i)) if abs(i) == 2 else 0, int(np.sign(j)) if abs(j) == 2 else 0)}
+        ok = free.copy()
+        for a, b in beside:
+            ok &= shifted(passable, a, b)
+        costs.append((i, j, np.where(ok, FINE_M * np.hypot(i, j), np.inf)))
+    middle = padded[2:-2, 2:-2]
+    while True:
+        before = middle.copy()
+        for i, j, cost in costs:
+            np.minimum(middle, shifted(padded, i, j) + cost, out=middle)
+        if np.array_equal(before, middle):
+            return before
