@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from llm4teach.analysis.statistics import (
@@ -30,6 +31,7 @@ class SeedResult:
     seed: int
     success: dict[str, float]  # on held-out episodes, by mode
     episodes: int  # of each mode
+    means: dict[str, float]  # over the sampled episodes: their lengths, and what else was measured
     curve: Curve
     env_steps: int
     tokens: dict[str, int]  # that the advice on each state cost, by state_key
@@ -74,6 +76,7 @@ class MethodResult:
     tokens: int
     train_cpu_s: float
     validation_cpu_s: float
+    means: dict[str, float]  # of a sampled episode, see `SeedResult.means`
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class TeacherResult:
     greedy_interval: Interval
     questions: int
     tokens: int
+    means: dict[str, float]  # of a sampled episode
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,12 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
     manifest = read_manifest(folder)
     results: Mapping[str, Any] = manifest["results"]
     won: dict[str, list[bool]] = {}
+    measured: dict[str, list[float]] = {}
     for e in read_parquet(folder / EVALUATION, schema.EVALUATIONS).to_pylist():
         won.setdefault(e["mode"], []).append(e["success"])
+        if e["mode"] == "sampled":
+            for name, value in (("length", e["length"]), *(e.get("measures") or ())):
+                measured.setdefault(name, []).append(value)
     metrics = read_parquet(folder / METRICS, schema.METRICS).to_pylist()
     wanted = ("validate", "success_rate")
     advice = read_parts(folder / ADVICE, schema.ADVICE).to_pylist()
@@ -125,6 +133,7 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         seed=manifest["config"]["seed"],
         success={mode: sum(wins) / len(wins) for mode, wins in won.items()},
         episodes=len(won["sampled"]),
+        means={name: fmean(values) for name, values in measured.items()},
         curve={m["step"]: m["value"] for m in metrics if (m["stage"], m["name"]) == wanted},
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
         tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
@@ -150,6 +159,7 @@ def method_result(label: str, seeds: Sequence[SeedResult]) -> MethodResult:
         tokens=sum(tokens.values()),
         train_cpu_s=median([seed.train_cpu_s for seed in seeds]),
         validation_cpu_s=median([seed.validation_cpu_s for seed in seeds]),
+        means={name: median([seed.means[name] for seed in seeds]) for name in seeds[0].means},
     )
 
 
@@ -165,6 +175,7 @@ def teacher_result(played: SeedResult) -> TeacherResult:
         greedy_interval=wilson_interval(round(n * rates["greedy"]), n),
         questions=len(played.tokens),
         tokens=sum(played.tokens.values()),
+        means=played.means,
     )
 
 

@@ -19,7 +19,20 @@ def comparison_markdown(comparison: Comparison) -> str:
     rows = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1)]
     rows += [_teacher_row(comparison), *(_row(m, comparison) for m in comparison.methods)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", _notes(comparison)]) + "\n"
+    return "\n".join([*lines, "", _notes(comparison), *_means(comparison)]) + "\n"
+
+
+def _means(comparison: Comparison) -> list[str]:
+    """A second table where the environment measures more than success."""
+    rows = [(comparison.teacher + ", its own policy", comparison.reference.means)]
+    rows += [(method.label, method.means) for method in comparison.methods]
+    names = list(rows[0][1])
+    if names == ["length"]:
+        return []
+    lines = [("method", *names), ("---",) + ("---:",) * len(names)]
+    lines += [(label, *(f"{means[name]:.4g}" for name in names)) for label, means in rows]
+    told = "Means of the sampled held-out episodes, medians over seeds; length in env steps."
+    return ["", *("| " + " | ".join(line) + " |" for line in lines), "", told]
 
 
 def _teacher_row(comparison: Comparison) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def main() -> int:
     except ImportError as error:
         from llm4teach.envs.habitat_worker.protocol import FAILED, Message, pack
 
-        writing.write(pack(Message(FAILED, {"error": "%s" % error})))
+        writing.write(pack(Message(FAILED, {"error": f"{error}"})))
         writing.flush()
         return 1
     return serve(reading, writing, make_env, facts())

@@ -15,6 +15,7 @@ ROBOT_RADIUS_M = 0.18
 _WALL_M, _WALL_HEIGHT_M, _DOOR_M = 0.1, 2.5, 1.0
 _TABLE_HEIGHT_M = 0.75
 _ATTEMPTS = 200
+_OUTWARDS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Apartment:
 
 def scene_name(seed: int) -> str:
     """The apartment of the episode with this seed; held-out seeds have apartments of their own."""
-    return "apartment-%04d" % (seed % SCENES + (SCENES if seed >= HELD_OUT_START else 0))
+    number = seed % SCENES + (SCENES if seed >= HELD_OUT_START else 0)
+    return f"apartment-{number:04d}"
 
 
 @lru_cache(maxsize=2 * SCENES)
@@ -61,7 +63,7 @@ def apartment(name: str) -> Apartment:
         made = _generate(name, np.random.default_rng((number, attempt)))
         if made is not None:
             return made
-    raise RuntimeError("no apartment can be made for %r" % name)
+    raise RuntimeError(f"no apartment can be made for {name!r}")
 
 
 def _generate(name: str, rng: np.random.Generator) -> Apartment | None:
@@ -135,8 +137,8 @@ def _place(
             continue
         x, y = rng.uniform(x0, x1 - w), rng.uniform(y0, y1 - d)
         box = np.array([x, y, x + w, y + d])
-        grown = box + (-0.45, -0.45, 0.45, 0.45)
-        near_door = any(_inside(door, box + (-0.6, -0.6, 0.6, 0.6)) for door in doors)
+        grown = box + 0.45 * _OUTWARDS
+        near_door = any(_inside(door, box + 0.6 * _OUTWARDS) for door in doors)
         if not near_door and not any(_overlap(grown, other) for other in others):
             return box
     return None

@@ -86,20 +86,18 @@ def _register() -> None:
     for action in ACTIONS:
         store.store(
             group="habitat/task/actions",
-            package="habitat.task.actions.%s" % action,
-            name="kinematic_%s" % action,
+            package=f"habitat.task.actions.{action}",
+            name=f"kinematic_{action}",
             node=KinematicActionConfig,
         )
     sensors: dict[str, Any] = {"flags": FlagsSensorConfig, "targets": TargetsSensorConfig}
     for name, node in sensors.items():
         group = "habitat/task/lab_sensors"
-        package = "habitat.task.lab_sensors.%s" % name
-        store.store(group=group, package=package, name="nav_pick_%s" % name, node=node)
+        package = f"habitat.task.lab_sensors.{name}"
+        store.store(group=group, package=package, name=f"nav_pick_{name}", node=node)
     sensors = {"ranges": RangeSensorConfig, "depth": KinematicDepthSensorConfig}
     for name, node in sensors.items():
-        store.store(
-            group="habitat/simulator/sim_sensors", name="kinematic_%s" % name, node=node
-        )
+        store.store(group="habitat/simulator/sim_sensors", name=f"kinematic_{name}", node=node)
     measures = {
         "success": "NavPickSuccess",
         "path_length": "PathLength",
@@ -109,8 +107,8 @@ def _register() -> None:
     for name, kind in measures.items():
         store.store(
             group="habitat/task/measurements",
-            package="habitat.task.measurements.%s" % name,
-            name="nav_pick_%s" % name,
+            package=f"habitat.task.measurements.{name}",
+            name=f"nav_pick_{name}",
             node=_measure(kind),
         )
 
@@ -123,7 +121,7 @@ def kinematic_config(depth: bool = False, overrides: tuple[str, ...] = ()) -> An
         overrides: in hydra's form, such as ``habitat.environment.max_episode_steps=100``.
     """
     camera = "+habitat/simulator/sim_sensors@habitat.simulator.agents.main_agent.sim_sensors.depth"
-    more = ["%s=kinematic_depth" % camera] if depth else []
+    more = [f"{camera}=kinematic_depth"] if depth else []
     return get_config(str(CONFIG), [*more, *overrides])
 
 

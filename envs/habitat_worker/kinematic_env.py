@@ -45,6 +45,10 @@ class KinematicEnv:
         values["collisions"] = values["collisions"]["count"]
         return [float(value) for value in values.values()]
 
+    def render(self) -> Array:
+        """The world from above, uint8 (height, width, 3)."""
+        return self.env.render("rgb")
+
     def close(self) -> None:
         """Free what it holds."""
         self.env.close()

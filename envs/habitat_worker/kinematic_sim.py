@@ -20,6 +20,7 @@ from habitat.core.simulator import (
 from llm4teach.envs.habitat_worker.apartment import apartment
 from llm4teach.envs.habitat_worker.boxes import Array
 from llm4teach.envs.habitat_worker.depth_camera import depth_image
+from llm4teach.envs.habitat_worker.drawing import draw
 from llm4teach.envs.habitat_worker.layout import (
     ACTIONS,
     DEPTH_COLUMNS,
@@ -49,7 +50,7 @@ class RangeSensor(Sensor):
     def _get_sensor_type(self, *args: Any, **kwargs: Any) -> SensorTypes:
         return SensorTypes.TENSOR
 
-    def _get_observation_space(self, *args: Any, **kwargs: Any) -> spaces.Space:
+    def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
         return spaces.Box(0.0, MAX_RANGE_M, (RANGES,), np.float64)
 
     def get_observation(self, world: World, *args: Any, **kwargs: Any) -> Array:
@@ -61,7 +62,7 @@ class RangeSensor(Sensor):
 class KinematicDepthSensor(DepthSensor):
     """A depth image, float64 (DEPTH_ROWS - 1, DEPTH_COLUMNS), in metres."""
 
-    def _get_observation_space(self, *args: Any, **kwargs: Any) -> spaces.Space:
+    def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
         return spaces.Box(0.0, MAX_DEPTH_M, (DEPTH_ROWS - 1, DEPTH_COLUMNS), np.float64)
 
     def get_observation(self, world: World, *args: Any, **kwargs: Any) -> Array:
@@ -95,7 +96,7 @@ class KinematicSim(Simulator):
         return self._suite
 
     @property
-    def action_space(self) -> spaces.Space:
+    def action_space(self) -> Any:
         """One number for each of `layout.ACTIONS`."""
         return spaces.Discrete(len(ACTIONS))
 
@@ -123,7 +124,7 @@ class KinematicSim(Simulator):
         elif action == "grip":
             self.world.grip()
         elif action is not None:
-            raise ValueError("%r is none of the robot's actions %s" % (action, ACTIONS))
+            raise ValueError(f"{action!r} is none of the robot's actions {ACTIONS}")
         return self._suite.get_observations(self.world)
 
     def step_physics(self, seconds: float) -> None:
@@ -165,6 +166,10 @@ class KinematicSim(Simulator):
         """A place where the robot can stand, drawn with numpy's global generator."""
         places = self.world.scene.area.starts(0.0)
         return position_of(*places[np.random.randint(len(places))])
+
+    def render(self, mode: str = "rgb") -> Array:
+        """The world from above, uint8 (height, width, 3)."""
+        return draw(self.world)
 
     @property
     def up_vector(self) -> Array:

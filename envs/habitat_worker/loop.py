@@ -21,13 +21,25 @@ class WorkerEnv(Protocol):
 
     observation_shape: tuple[int, ...]
 
-    def reset(self, seed: int, out: Array) -> None: ...
+    def reset(self, seed: int, out: Array) -> None:
+        """Start the episode of this seed; write its first observation into ``out``."""
+        ...
 
-    def step(self, action: int, out: Array) -> tuple[float, bool, bool]: ...
+    def step(self, action: int, out: Array) -> tuple[float, bool, bool]:
+        """Act; write the observation; return reward, terminated and truncated."""
+        ...
 
-    def measures(self) -> list[float]: ...
+    def measures(self) -> list[float]:
+        """The values of `layout.MEASURES` so far."""
+        ...
 
-    def close(self) -> None: ...
+    def render(self) -> Array:
+        """The world from above, uint8 (height, width, 3)."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
 
 
 Make = Callable[[dict[str, Any]], WorkerEnv]  # from the JSON of a MAKE message
@@ -48,7 +60,7 @@ class EnvBatch:
             ProtocolError: these are too many.
         """
         if not 0 < n_envs <= protocol.MAX_ENVS:
-            raise ProtocolError("%d environments; at most %d" % (n_envs, protocol.MAX_ENVS))
+            raise ProtocolError(f"{n_envs} environments; at most {protocol.MAX_ENVS}")
         if settings != self._settings:
             self.close()
             self._settings = settings
@@ -67,7 +79,7 @@ class EnvBatch:
         """Act in environments whose episodes are running."""
         outcome = self._outcome(len(numbers))
         if len(actions) and not 0 <= actions.min() <= actions.max() < len(ACTIONS):
-            raise ProtocolError("actions %s" % actions.tolist())
+            raise ProtocolError(f"actions {actions.tolist()}")
         for i, (n, action) in enumerate(zip(numbers.tolist(), actions.tolist())):
             found = self.envs[n].step(action, outcome.observations[i])
             outcome.rewards[i], outcome.terminated[i], outcome.truncated[i] = found
@@ -113,7 +125,7 @@ def serve(reading: BinaryIO, writing: BinaryIO, make: Make, facts: dict[str, Any
             answer = _answer(batch, message)
         except Exception as error:
             last = traceback.format_exc(limit=-3)
-            told = {"error": "%s: %s" % (type(error).__name__, error), "traceback": last[-8000:]}
+            told = {"error": f"{type(error).__name__}: {error}", "traceback": last[-8000:]}
             answer = Message(protocol.FAILED, told)
         _send(writing, answer)
 
@@ -124,8 +136,11 @@ def _answer(batch: EnvBatch, message: Message) -> Message:
         batch.prepare(int(settings.pop("n_envs")), settings)
         shape = list(batch.envs[0].observation_shape)
         return Message(protocol.DONE, {"observation_shape": shape, "measures": list(MEASURES)})
+    if message.kind == protocol.RENDER:
+        image = batch.envs[protocol.unpack_request(message.payload, len(batch.envs))[0][0]].render()
+        return Message(protocol.DONE, {"shape": list(image.shape)}, image.tobytes())
     if message.kind not in (protocol.RESET, protocol.STEP):
-        raise ProtocolError("no answer to a message of kind %d" % message.kind)
+        raise ProtocolError(f"no answer to a message of kind {message.kind}")
     numbers, values = protocol.unpack_request(message.payload, len(batch.envs))
     act = batch.reset if message.kind == protocol.RESET else batch.step
     return Message(protocol.DONE, payload=protocol.pack_outcome(act(numbers, values)))

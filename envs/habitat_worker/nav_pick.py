@@ -21,7 +21,7 @@ from llm4teach.envs.habitat_worker.layout import (
 from llm4teach.envs.habitat_worker.world import TARGET
 
 TASK = "NavPick-v0"
-# Success is worth 1, less for the time it took; touching things costs, but never as much as success.
+# Success is worth 1, less for the time it took; touching things costs less than that in all.
 TIME_COST, COLLISION_COST, MOST_COLLISION_COST = 0.5, 0.02, 0.4
 
 
@@ -62,7 +62,7 @@ class FlagsSensor(_WorldSensor):
     def _get_uuid(self, *args: Any, **kwargs: Any) -> str:
         return "flags"
 
-    def _get_observation_space(self, *args: Any, **kwargs: Any) -> spaces.Space:
+    def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
         return spaces.MultiBinary(len(FLAGS))
 
     def get_observation(self, *args: Any, **kwargs: Any) -> tuple[bool, ...]:
@@ -77,7 +77,7 @@ class TargetsSensor(_WorldSensor):
     def _get_uuid(self, *args: Any, **kwargs: Any) -> str:
         return "targets"
 
-    def _get_observation_space(self, *args: Any, **kwargs: Any) -> spaces.Space:
+    def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
         return spaces.Box(-1.0, np.inf, (len(TARGETS), TARGET_BYTES), np.float64)
 
     def get_observation(self, *args: Any, **kwargs: Any) -> Array:
@@ -129,6 +129,8 @@ class PickHeld(NavPickSuccess):
 @registry.register_measure(name="NavPickDistanceToGoal")
 class NavPickDistanceToGoal(DistanceToGoal):
     """Habitat's distance to the goal, in metres, asked for anew only after a move."""
+
+    _previous_position: Any
 
     def update_metric(self, episode: Any, *args: Any, **kwargs: Any) -> None:
         """Ask the simulator for the length of the shortest way."""

@@ -112,8 +112,10 @@ class RouteMap:
             Whether all of them lead to each other.
         """
         away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
-        goals = [self.cell(*self._centres[n]) for n in np.flatnonzero(
-            (self._free & (away <= _ARM_M)).ravel())]
+        goals = [
+            self.cell(*self._centres[n])
+            for n in np.flatnonzero((self._free & (away <= _ARM_M)).ravel())
+        ]
         self.to_goal = self._search(goals)  # (nx, ny) cells; -1 where there is no way
         self.to_middle = [self._search([self.cell(*middle)]) for middle in middles]
         return all(
@@ -192,10 +194,12 @@ def _relax(free: Array, distances: Array) -> Array:
 
     costs = []
     for i, j in _STEPS:
-        beside = {(int(np.sign(i)), 0), (0, int(np.sign(j)))}
-        if abs(i) + abs(j) == 3:
-            beside = {(i - int(np.sign(i)) * (abs(i) == 2), j - int(np.sign(j)) * (abs(j) == 2)),
-                      (int(np.sign(i)) if abs(i) == 2 else 0, int(np.sign(j)) if abs(j) == 2 else 0)}
+        # The two cells that a slanting step passes: (1, 0) and (0, 1) of (1, 1), and (1, 0) and
+        # (1, 1) of (2, 1).
+        near = int(np.sign(i)), int(np.sign(j))
+        beside = (
+            {(near[0], 0), (0, near[1])} if abs(i) == abs(j) else {near, (int(i / 2), int(j / 2))}
+        )
         ok = free.copy()
         for a, b in beside:
             ok &= shifted(passable, a, b)

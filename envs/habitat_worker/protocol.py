@@ -22,8 +22,8 @@ MAX_JSON, MAX_PAYLOAD = 1 << 16, 1 << 26  # bytes
 MAX_ENVS = 4096  # of one worker
 _HEADER = struct.Struct("<4sHHII")
 
-HELLO, MAKE, RESET, STEP, CLOSE, DONE, FAILED = range(1, 8)
-KINDS = ("", "HELLO", "MAKE", "RESET", "STEP", "CLOSE", "DONE", "FAILED")
+KINDS = ("HELLO", "MAKE", "RESET", "STEP", "RENDER", "CLOSE", "DONE", "FAILED")
+HELLO, MAKE, RESET, STEP, RENDER, CLOSE, DONE, FAILED = range(1, len(KINDS) + 1)
 
 
 class ProtocolError(RuntimeError):
@@ -34,7 +34,7 @@ class Message(NamedTuple):
     """One message."""
 
     kind: int
-    json: dict[str, Any] = {}
+    json: dict[str, Any] = {}  # noqa: RUF012  never written to
     payload: bytes = b""
 
 
@@ -57,8 +57,8 @@ def pack(message: Message) -> bytes:
     text = json.dumps(message.json, allow_nan=False).encode() if message.json else b""
     if len(text) > MAX_JSON or len(message.payload) > MAX_PAYLOAD:
         raise ProtocolError(
-            "a message of %d and %d bytes is too large (at most %d and %d)"
-            % (len(text), len(message.payload), MAX_JSON, MAX_PAYLOAD)
+            f"a message of {len(text)} and {len(message.payload)} bytes is too large (at most "
+            f"{MAX_JSON} and {MAX_PAYLOAD})"
         )
     header = _HEADER.pack(MAGIC, VERSION, message.kind, len(text), len(message.payload))
     return header + text + message.payload
@@ -77,21 +77,19 @@ def read_message(read: Callable[[int], bytes]) -> Message | None:
     if not header:
         return None
     if len(header) < _HEADER.size or header[:4] != MAGIC:
-        raise ProtocolError("expected a message, got %r" % header[:16])
+        raise ProtocolError(f"expected a message, got {header[:16]!r}")
     _, version, kind, text_size, payload_size = _HEADER.unpack(header)
     if version != VERSION:
-        raise ProtocolError("a message of version %d; this side speaks %d" % (version, VERSION))
-    if not 0 < kind < len(KINDS) or text_size > MAX_JSON or payload_size > MAX_PAYLOAD:
-        raise ProtocolError(
-            "a message of kind %d with %d and %d bytes" % (kind, text_size, payload_size)
-        )
+        raise ProtocolError(f"a message of version {version}; this side speaks {VERSION}")
+    if not 0 < kind <= len(KINDS) or text_size > MAX_JSON or payload_size > MAX_PAYLOAD:
+        raise ProtocolError(f"a message of kind {kind} with {text_size} and {payload_size} bytes")
     text, payload = read(text_size), read(payload_size)
     if len(text) < text_size or len(payload) < payload_size:
         raise ProtocolError("a message that ends too early")
     try:
         content = json.loads(text) if text else {}
     except ValueError as error:
-        raise ProtocolError("a message without JSON: %s" % error) from None
+        raise ProtocolError(f"a message without JSON: {error}") from None
     if not isinstance(content, dict):
         raise ProtocolError("a message whose JSON is no object")
     return Message(kind, content, payload)
@@ -110,11 +108,11 @@ def unpack_request(payload: bytes, n_envs: int) -> tuple[Array, Array]:
     """
     count, rest = divmod(len(payload), 12)
     if rest:
-        raise ProtocolError("a request of %d bytes" % len(payload))
+        raise ProtocolError(f"a request of {len(payload)} bytes")
     envs = np.frombuffer(payload, "<i4", count)
     values = np.frombuffer(payload, "<i8", count, 4 * count)
-    if count and not (0 <= envs.min() and envs.max() < n_envs):
-        raise ProtocolError("environments %s of %d" % (envs.tolist(), n_envs))
+    if count and (envs.min() < 0 or envs.max() >= n_envs):
+        raise ProtocolError(f"environments {envs.tolist()} of {n_envs}")
     return envs, values
 
 
@@ -139,7 +137,7 @@ def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures:
     """
     pixels = int(np.prod(shape))
     if len(payload) != count * (8 + 8 * measures + 2 + pixels):
-        raise ProtocolError("an answer of %d bytes for %d environments" % (len(payload), count))
+        raise ProtocolError(f"an answer of {len(payload)} bytes for {count} environments")
     at = 0
 
     def take(kind: str, *size: int) -> Array:

@@ -41,4 +41,4 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
         from llm4teach.envs.habitat_worker.rearrange_env import RearrangeEnv
 
         return RearrangeEnv(settings.get("data_path") or "data", depth)
-    raise ValueError("unknown simulator %r; there are kinematic and rearrange" % simulator)
+    raise ValueError(f"unknown simulator {simulator!r}; there are kinematic and rearrange")

@@ -74,7 +74,8 @@ class World:
         if self.arm_out and self.holds != NOTHING:
             self.holds = NOTHING
         elif self.arm_out:
-            near = [(self._away(t), n) for n, t in enumerate(self.scene.things) if self._in_reach(t)]
+            things = enumerate(self.scene.things)
+            near = [(self._away(thing), n) for n, thing in things if self._in_reach(thing)]
             self.holds = min(near)[1] if near else NOTHING
 
     # ---- what it knows and senses
