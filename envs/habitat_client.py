@@ -168,14 +168,14 @@ class HabitatWorker:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def close(self) -> None:
-        """End it, however it is."""
+    def close(self, patience_s: float = _END_S) -> None:
+        """End it, however it is; one that works gets some seconds to end by itself."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()  # which the worker takes for the end
         try:
-            self._process.wait(_END_S if self.n_envs else 0.1)
+            self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -129,7 +129,7 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
                 yield rows, outcome
 
     def _replace(self, number: int, error: Exception) -> None:
-        self._workers[number].close()
+        self._workers[number].close(patience_s=0.0)
         mine = self._rows[number]
         self._lost[mine] = self._running[mine]
         self._running[mine] = False

@@ -14,15 +14,13 @@ from habitat.tasks.nav.nav import DistanceToGoal
 from llm4teach.envs.habitat_worker.boxes import Array
 from llm4teach.envs.habitat_worker.layout import (
     FLAGS,
-    MAX_STEPS,
     TARGET_BYTES,
     TARGETS,
 )
+from llm4teach.envs.habitat_worker.reward import nav_pick_reward
 from llm4teach.envs.habitat_worker.world import TARGET
 
 TASK = "NavPick-v0"
-# Success is worth 1, less for the time it took; touching things costs less than that in all.
-TIME_COST, COLLISION_COST, MOST_COLLISION_COST = 0.5, 0.02, 0.4
 
 
 @registry.register_task(name=TASK)
@@ -161,7 +159,7 @@ class PathLength(_Measure):
 
 @registry.register_measure(name="NavPickReward")
 class NavPickReward(_Measure):
-    """The reward of the last step: see the costs above; an episode's sum is positive on success."""
+    """The reward of the last step: see `reward`."""
 
     uuid = "nav_pick_reward"
 
@@ -173,9 +171,6 @@ class NavPickReward(_Measure):
         """Look at what the step led to."""
         world = self._sim.world
         self._steps += 1
-        before = self._touched
-        if world.blocked:
-            self._touched = min(before + COLLISION_COST, MOST_COLLISION_COST)
-        self._metric = before - self._touched
-        if world.holds == TARGET:
-            self._metric += 1 - TIME_COST * self._steps / MAX_STEPS
+        self._metric, self._touched = nav_pick_reward(
+            world.blocked, world.holds == TARGET, self._steps, self._touched
+        )
