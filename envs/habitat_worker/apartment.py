@@ -15,7 +15,6 @@ ROBOT_RADIUS_M = 0.18
 _WALL_M, _WALL_HEIGHT_M, _DOOR_M = 0.1, 2.5, 1.0
 _TABLE_HEIGHT_M = 0.75
 _ATTEMPTS = 200
-_OUTWARDS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -131,25 +130,19 @@ def _place(
 ) -> Array | None:
     """A box in a room that leaves doorways free and stands apart from others, or None."""
     x0, y0, x1, y1 = inside
+    away = [(door[0], door[1], door[0], door[1]) for door in doors]
+    kept = np.array([(*other,) for other in others] + away)  # (others + doors, 4)
+    margins = np.array([0.45] * len(others) + [0.6] * len(doors))
     for _ in range(20):
         w, d = size if rng.random() < 0.5 else size[::-1]
         if x1 - x0 <= w or y1 - y0 <= d:
             continue
         x, y = rng.uniform(x0, x1 - w), rng.uniform(y0, y1 - d)
-        box = np.array([x, y, x + w, y + d])
-        grown = box + 0.45 * _OUTWARDS
-        near_door = any(_inside(door, box + 0.6 * _OUTWARDS) for door in doors)
-        if not near_door and not any(_overlap(grown, other) for other in others):
-            return box
+        beside_x = (x - margins >= kept[:, 2]) | (x + w + margins <= kept[:, 0])
+        beside_y = (y - margins >= kept[:, 3]) | (y + d + margins <= kept[:, 1])
+        if (beside_x | beside_y).all():
+            return np.array([x, y, x + w, y + d])
     return None
-
-
-def _inside(point: Array, box: Array) -> bool:
-    return bool(box[0] < point[0] < box[2] and box[1] < point[1] < box[3])
-
-
-def _overlap(a: Array, b: Array) -> bool:
-    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
 
 
 def _things(boxes: Boxes, table: int, walls: int, rng: np.random.Generator) -> tuple[Thing, ...]:

@@ -41,19 +41,18 @@ class Boxes:
         """Whether a disc touches no box."""
         return bool(self._squared(x, y).min() >= radius * radius)
 
-    def push_out(self, x: float, y: float, radius: float) -> tuple[float, float, bool] | None:
+    def push_out(self, x: float, y: float, radius: float) -> tuple[float, float] | None:
         """Move a disc out of the boxes that it touches, each time straight away from the nearest.
 
         Returns:
-            Where it ends and whether it touched any; None if it is stuck between boxes, or its
-            middle is in one.
+            Where it ends; None if it is stuck between boxes, or its middle is in one.
         """
-        for touches in range(_TOUCHES):
+        for _ in range(_TOUCHES):
             squared = self._squared(x, y)  # (B,)
             n = int(squared.argmin())
             distance = math.sqrt(squared[n])
             if distance >= radius:
-                return x, y, touches > 0
+                return x, y
             if distance == 0:
                 return None
             push = (radius + 1e-9) / distance

@@ -37,4 +37,4 @@ MAX_STEPS = 200  # of an episode
 MEASURES = ("success", "collisions", "spl", "distance_to_goal", "path_length", "pick_held")
 
 HELD_OUT_START = 1 << 30  # episodes with seeds from here on are in apartments nobody trained in
-SCENES = 256  # apartments of either kind
+SCENES = 128  # apartments of either kind

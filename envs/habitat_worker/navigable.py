@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -32,7 +33,8 @@ class NavigableArea:
         """Measure all distances to where (x, y) can be reached; whether most of it is connected."""
         away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
         start = np.where(self.free & (away <= _ARM_M), 0.0, np.inf)
-        self.to_goal = _relax(self.free, start)  # (nx, ny), metres; inf where there is no way
+        self._costs = _step_costs(self.free)
+        self.to_goal = _relax(start, self._costs)  # (nx, ny), metres; inf where there is no way
         reached = np.isfinite(self.to_goal)
         return bool(reached.sum() > 0.9 * self.free.sum())
 
@@ -41,7 +43,7 @@ class NavigableArea:
         return self._boxes.is_free(x, y, self._radius)
 
     def distance_to_goal(self, x: float, y: float) -> float:
-        """Length of the shortest way to the goal in metres; inf if there is none."""
+        """Length of the shortest way to the goal in metres, from cell to cell."""
         nx, ny = self._shape
         i, j = int(x / FINE_M), int(y / FINE_M)
         around = [
@@ -54,8 +56,12 @@ class NavigableArea:
         for a, b in around:
             gap = np.hypot((a + 0.5) * FINE_M - x, (b + 0.5) * FINE_M - y)
             best = min(best, self.to_goal[a, b] + gap)
-        here = (i, j) in around and self.to_goal[i, j] == 0
-        return 0.0 if here else float(best)
+        if (i, j) in around and self.to_goal[i, j] == 0:
+            return 0.0
+        if best == np.inf:  # a corner that no cell's middle lies in
+            away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
+            best = (self.to_goal + away).min()
+        return float(best)
 
     def shortest_path(self, x: float, y: float) -> list[tuple[float, float]]:
         """Cell by cell from here to the goal, empty if there is no way."""
@@ -65,14 +71,13 @@ class NavigableArea:
             path.append(((i + 0.5) * FINE_M, (j + 0.5) * FINE_M))
             if self.to_goal[i, j] == 0:
                 return path
+            steps = [(i + a, j + b) for a, b in _STEPS if self._costs[a, b][i, j] < np.inf]
+            here = i, j
             i, j = min(
-                ((i + a, j + b) for a, b in _STEPS if self._holds(i + a, j + b)),
-                key=lambda c: self.to_goal[c] + FINE_M * np.hypot(c[0] - i, c[1] - j),
+                steps,
+                key=lambda c: self.to_goal[c] + FINE_M * math.dist(c, here),
             )
         return []
-
-    def _holds(self, i: int, j: int) -> bool:
-        return 0 <= i < self._shape[0] and 0 <= j < self._shape[1]
 
     def starts(self, least: float) -> Array:
         """Free places at least ``least`` metres of way from the goal, float (N, 2)."""
@@ -93,10 +98,15 @@ class RouteMap:
         x, y = self._centres.T
         self._free = (boxes.clearance(x, y) >= radius).reshape(self._shape)
         half = COARSE_M / 2
-        self._open = {  # whether one can go on from each cell in this direction, (nx, ny)
-            (i, j): (boxes.clearance(x + i * half, y + j * half) >= _GAP_M).reshape(self._shape)
-            for i, j in _SIDES
-        }
+        ways = [
+            (boxes.clearance(x + i * half, y + j * half) >= _GAP_M).tolist() for i, j in _SIDES
+        ]  # whether one can go on from each cell in each direction
+        nx, ny = self._shape
+        self._near: list[list[int]] = [[] for _ in range(nx * ny)]  # by flat cell: flat cells
+        for n in range(nx * ny):
+            for (i, j), is_open in zip(_SIDES, ways):
+                if is_open[n] and 0 <= n // ny + i < nx and 0 <= n % ny + j < ny:
+                    self._near[n].append(n + i * ny + j)
 
     def nearest_free(self, x: float, y: float) -> tuple[float, float]:
         """Middle of the nearest free cell."""
@@ -112,12 +122,10 @@ class RouteMap:
             Whether all of them lead to each other.
         """
         away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
-        goals = [
-            self.cell(*self._centres[n])
-            for n in np.flatnonzero((self._free & (away <= _ARM_M)).ravel())
-        ]
+        goals = np.flatnonzero((self._free & (away <= _ARM_M)).ravel()).tolist()
         self.to_goal = self._search(goals)  # (nx, ny) cells; -1 where there is no way
-        self.to_middle = [self._search([self.cell(*middle)]) for middle in middles]
+        ends = [self.cell(*middle) for middle in middles]
+        self.to_middle = [self._search([i * self._shape[1] + j]) for i, j in ends]
         return all(
             field[self.cell(*middle)] >= 0
             for field in (self.to_goal, *self.to_middle)
@@ -140,35 +148,30 @@ class RouteMap:
         here = int(field[i, j])
         if here == 0:
             return None
-        best, place = (here if here > 0 else 1 << 30), None
-        for a, b in self._neighbours(i, j):
-            if 0 <= field[a, b] < best:
-                best, place = field[a, b], (a, b)
-        if place is None:
+        best, place = (here if here > 0 else 1 << 30), -1
+        ny = self._shape[1]
+        for n in self._near[i * ny + j]:
+            steps = field[n // ny, n % ny]
+            if 0 <= steps < best:
+                best, place = steps, n
+        if place < 0:
             return None
-        return (place[0] + 0.5) * COARSE_M, (place[1] + 0.5) * COARSE_M
+        return (place // ny + 0.5) * COARSE_M, (place % ny + 0.5) * COARSE_M
 
-    def _neighbours(self, i: int, j: int) -> list[tuple[int, int]]:
-        nx, ny = self._shape
-        return [
-            (i + a, j + b)
-            for a, b in _SIDES
-            if 0 <= i + a < nx and 0 <= j + b < ny and self._open[a, b][i, j]
-        ]
-
-    def _search(self, goals: list[tuple[int, int]]) -> Array:
+    def _search(self, goals: list[int]) -> Array:
         """Breadth first from the goals: steps from each cell, int (nx, ny), -1 without a way."""
-        steps = np.full(self._shape, -1)
+        free = self._free.ravel().tolist()
+        steps = [-1] * len(free)
         queue = deque(goals)
         for goal in goals:
             steps[goal] = 0
         while queue:
             cell = queue.popleft()
-            for near in self._neighbours(*cell):
-                if steps[near] < 0 and self._free[near]:
+            for near in self._near[cell]:
+                if steps[near] < 0 and free[near]:
                     steps[near] = steps[cell] + 1
                     queue.append(near)
-        return steps
+        return np.array(steps).reshape(self._shape)
 
 
 def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, int]]:
@@ -178,36 +181,38 @@ def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, in
     return (np.stack([i.ravel(), j.ravel()], 1) + 0.5) * side, shape
 
 
-def _relax(free: Array, distances: Array) -> Array:
-    """Shortest ways over free cells in steps of `_STEPS`, from where ``distances`` is 0; metres.
+def _step_costs(free: Array) -> dict[tuple[int, int], Array]:
+    """Metres of a step in each of `_STEPS` from each cell, (nx, ny); inf where it is not free.
 
-    A step of two cells needs both cells beside it free, so that no corner is cut.
+    The two cells that a slanting step passes have to be free as well, so that no corner is cut:
+    (1, 0) and (0, 1) on the way to (1, 1), and (1, 0) and (1, 1) on the way to (2, 1).
     """
-    nx, ny = free.shape
-    padded = np.full((nx + 4, ny + 4), np.inf)
-    passable = np.zeros((nx + 4, ny + 4), bool)
-    passable[2:-2, 2:-2] = free
-    padded[2:-2, 2:-2] = distances
-
-    def shifted(array: Array, i: int, j: int) -> Array:
-        return array[2 + i : 2 + i + nx, 2 + j : 2 + j + ny]
-
-    costs = []
+    costs = {}
+    padded = np.pad(free, 2)
     for i, j in _STEPS:
-        # The two cells that a slanting step passes: (1, 0) and (0, 1) of (1, 1), and (1, 0) and
-        # (1, 1) of (2, 1).
         near = int(np.sign(i)), int(np.sign(j))
-        beside = (
-            {(near[0], 0), (0, near[1])} if abs(i) == abs(j) else {near, (int(i / 2), int(j / 2))}
-        )
-        ok = free.copy()
-        for a, b in beside:
-            ok &= shifted(passable, a, b)
-        costs.append((i, j, np.where(ok, FINE_M * np.hypot(i, j), np.inf)))
+        diagonal = abs(i) == abs(j)
+        passed = {(near[0], 0), (0, near[1])} if diagonal else {near, (int(i / 2), int(j / 2))}
+        passable = free & _shifted(padded, i, j)
+        for a, b in passed:
+            passable = passable & _shifted(padded, a, b)
+        costs[i, j] = np.where(passable, FINE_M * np.hypot(i, j), np.inf)
+    return costs
+
+
+def _relax(distances: Array, costs: dict[tuple[int, int], Array]) -> Array:
+    """Shortest ways from where ``distances`` is 0, float (nx, ny), in metres."""
+    padded = np.pad(distances, 2, constant_values=np.inf)
     middle = padded[2:-2, 2:-2]
     while True:
         before = middle.copy()
-        for i, j, cost in costs:
-            np.minimum(middle, shifted(padded, i, j) + cost, out=middle)
+        for (i, j), cost in costs.items():
+            np.minimum(middle, _shifted(padded, i, j) + cost, out=middle)
         if np.array_equal(before, middle):
             return before
+
+
+def _shifted(padded: Array, i: int, j: int) -> Array:
+    """The neighbours' values in an array with two more cells on each side."""
+    nx, ny = padded.shape[0] - 4, padded.shape[1] - 4
+    return padded[2 + i : 2 + i + nx, 2 + j : 2 + j + ny]

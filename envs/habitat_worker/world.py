@@ -25,6 +25,8 @@ NOTHING, TARGET = -1, 0  # what is held: nothing, or the number of a thing
 FIELD_OF_VIEW = math.radians(110)
 _ROOM_KNOWN_M = 1.2  # a room has been looked at by whoever came so near to its middle
 _RAYS = np.arange(RANGES) * (2 * np.pi / RANGES)
+_SLIDES = 5  # small steps of one that touches something
+_LONGEST_M = FORWARD_M / _SLIDES + 1e-6
 _RAYS_A_TURN = RANGES * TURN_DEGREES // 360
 
 
@@ -45,14 +47,22 @@ class World:
     def forward(self) -> None:
         """Move ahead with the arm in; slide along what is in the way, which is a collision."""
         self.arm_out = False
-        x = self.x + FORWARD_M * math.cos(self.heading)
-        y = self.y + FORWARD_M * math.sin(self.heading)
-        moved = self.scene.boxes.push_out(x, y, ROBOT_RADIUS_M)
-        self.blocked = moved is None or moved[2]
-        if moved is not None:
-            self.x, self.y, _ = moved
-            self._ranges = None
+        dx, dy = FORWARD_M * math.cos(self.heading), FORWARD_M * math.sin(self.heading)
+        self._ranges = None
+        self.blocked = not self.scene.boxes.is_free(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
+        if not self.blocked:
+            self.x, self.y = self.x + dx, self.y + dy
+        else:
+            self._slide(dx / _SLIDES, dy / _SLIDES)
         self._look()
+
+    def _slide(self, dx: float, dy: float) -> None:
+        """Move on in small steps, out of whatever they lead into, as far as that leads on."""
+        for _ in range(_SLIDES):
+            moved = self.scene.boxes.push_out(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
+            if moved is None or math.hypot(moved[0] - self.x, moved[1] - self.y) > _LONGEST_M:
+                return
+            self.x, self.y = moved
 
     def turn(self, sign: int) -> None:
         """Turn on the spot with the arm in; 1 is to the left."""

@@ -127,7 +127,7 @@ def test_one_that_does_not_start_says_why(
 
 def test_without_an_interpreter_it_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PYTHON, "/nowhere/python")
-    with pytest.raises(TaskError, match="/nowhere/python is no file; make one .make habitat-env"):
+    with pytest.raises(TaskError, match=r"/nowhere/python is no file; make one \(make habitat-env"):
         HabitatVectorEnv(TOY, 1)
 
 

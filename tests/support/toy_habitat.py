@@ -1,7 +1,7 @@
 """A habitat worker without habitat-lab: the real loop and protocol around a world that only counts.
 
-``LLM4TEACH_TOY_FAULT`` is ``die``, ``hang`` or ``garbage``, what it does at action 3, or ``version``,
-``silent`` or ``mute`` at its start.
+``LLM4TEACH_TOY_FAULT`` is ``die``, ``hang``, ``garbage`` or ``error``, what it does at action 3, or
+``version``, ``silent`` or ``mute``, at its start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LENGTH = 7  # steps of an episode
 
 
 class CountingEnv:
-    """Says its seed and its steps; ends after `LENGTH` steps, with reward where the seed is even."""
+    """Says its seed and its steps; ends after `LENGTH` steps, well where the seed is even."""
 
     observation_shape = (STATE_BYTES,)
 
