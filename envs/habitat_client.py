@@ -89,8 +89,12 @@ class HabitatWorker:
         """
         if n_envs > self.n_envs:
             content = {**self.settings, "n_envs": n_envs}
-            self.send(Message(protocol.MAKE, content))
-            self.observation_shape = tuple(self.receive(START_S).json["observation_shape"])
+            try:
+                self.send(Message(protocol.MAKE, content))
+                made = self.receive(START_S)
+            except WorkerGoneError as error:
+                raise TaskError(f"the habitat worker makes no environments: {error}") from None
+            self.observation_shape = tuple(made.json["observation_shape"])
             self.n_envs = n_envs
 
     def send(self, message: Message) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import habitat
 from habitat.core.logging import logger
 
@@ -14,6 +16,8 @@ from llm4teach.envs.habitat_worker.layout import ACTIONS, MEASURES
 
 logger.setLevel("WARNING")
 
+_config = lru_cache(kinematic_config)  # composing one takes much longer than making what it says
+
 
 class KinematicEnv:
     """Episodes by seed, actions by number.
@@ -23,7 +27,7 @@ class KinematicEnv:
     """
 
     def __init__(self, depth: bool = False) -> None:
-        self.env = habitat.Env(kinematic_config(depth))
+        self.env = habitat.Env(_config(depth))
         self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
         self._measures = self.env.task.measurements.measures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llm4teach.envs.habitat_worker.layout import MAX_STEPS
 
 # Success is worth 1, less for the time it took; touching things costs less than that in all.
-TIME_COST, COLLISION_COST, MOST_COLLISION_COST = 0.5, 0.02, 0.4
+TIME_COST, COLLISION_COST, MOST_COLLISION_COST = 0.4, 0.05, 0.5
 
 
 def nav_pick_reward(

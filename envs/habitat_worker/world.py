@@ -26,7 +26,7 @@ FIELD_OF_VIEW = math.radians(110)
 _ROOM_KNOWN_M = 1.2  # a room has been looked at by whoever came so near to its middle
 _RAYS = np.arange(RANGES) * (2 * np.pi / RANGES)
 _SLIDES = 5  # small steps of one that touches something
-_LONGEST_M = FORWARD_M / _SLIDES + 1e-6
+_LONGEST_M = 1.1 * FORWARD_M / _SLIDES  # around a corner the way is a little longer
 _RAYS_A_TURN = RANGES * TURN_DEGREES // 360
 
 
