@@ -94,11 +94,13 @@ class Boxes:
 
     def sees(self, x: float, y: float, to_x: float, to_y: float, through: int = -1) -> bool:
         """Whether no box but number ``through`` stands between two points."""
-        angle = math.atan2(to_y - y, to_x - x)
-        distances = self.distances(x, y, directions(np.array([angle])))[0]  # (B,)
+        length = max(math.hypot(to_x - x, to_y - y), 1e-9)
+        ray = np.array([[(to_x - x) / length], [(to_y - y) / length]])
+        ray[np.abs(ray) < 1e-9] = 1e-9
+        found = self.distances(x, y, ray)[0]  # (B,)
         if through >= 0:
-            distances[through] = np.inf
-        return bool(distances.min() >= math.hypot(to_x - x, to_y - y))
+            found[through] = np.inf
+        return bool(found.min() >= length)
 
 
 def directions(angles: Array) -> Array:

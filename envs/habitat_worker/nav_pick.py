@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class PathLength(_Measure):
         """Add the last move."""
         x, y = self._last
         self._last = (self._sim.world.x, self._sim.world.y)
-        self._metric += float(np.hypot(self._last[0] - x, self._last[1] - y))
+        self._metric += math.hypot(self._last[0] - x, self._last[1] - y)
 
 
 @registry.register_measure(name="NavPickReward")

@@ -35,6 +35,7 @@ class NavigableArea:
         start = np.where(self.free & (away <= _ARM_M), 0.0, np.inf)
         self._costs = _step_costs(self.free)
         self.to_goal = _relax(start, self._costs)  # (nx, ny), metres; inf where there is no way
+        self._to_goal = self.to_goal.tolist()
         reached = np.isfinite(self.to_goal)
         return bool(reached.sum() > 0.9 * self.free.sum())
 
@@ -46,22 +47,21 @@ class NavigableArea:
         """Length of the shortest way to the goal in metres, from cell to cell."""
         nx, ny = self._shape
         i, j = int(x / FINE_M), int(y / FINE_M)
-        around = [
-            (a, b)
-            for a in (i - 1, i, i + 1)
-            for b in (j - 1, j, j + 1)
-            if 0 <= a < nx and 0 <= b < ny and self.to_goal[a, b] < np.inf
-        ]
-        best = np.inf
-        for a, b in around:
-            gap = np.hypot((a + 0.5) * FINE_M - x, (b + 0.5) * FINE_M - y)
-            best = min(best, self.to_goal[a, b] + gap)
-        if (i, j) in around and self.to_goal[i, j] == 0:
+        known = self._to_goal  # the same as lists: single numbers are read from them quicker
+        if 0 <= i < nx and 0 <= j < ny and known[i][j] == 0:
             return 0.0
-        if best == np.inf:  # a corner that no cell's middle lies in
+        best = min(
+            (
+                known[a][b] + math.hypot((a + 0.5) * FINE_M - x, (b + 0.5) * FINE_M - y)
+                for a in range(max(i - 1, 0), min(i + 2, nx))
+                for b in range(max(j - 1, 0), min(j + 2, ny))
+            ),
+            default=math.inf,
+        )
+        if best == math.inf:  # a corner that no cell's middle lies in
             away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
-            best = (self.to_goal + away).min()
-        return float(best)
+            best = float((self.to_goal + away).min())
+        return best
 
     def shortest_path(self, x: float, y: float) -> list[tuple[float, float]]:
         """Cell by cell from here to the goal, empty if there is no way."""
@@ -123,43 +123,38 @@ class RouteMap:
         """
         away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
         goals = np.flatnonzero((self._free & (away <= _ARM_M)).ravel()).tolist()
-        self.to_goal = self._search(goals)  # (nx, ny) cells; -1 where there is no way
-        ends = [self.cell(*middle) for middle in middles]
-        self.to_middle = [self._search([i * self._shape[1] + j]) for i, j in ends]
-        return all(
-            field[self.cell(*middle)] >= 0
-            for field in (self.to_goal, *self.to_middle)
-            for middle in middles
-        )
+        ends = [self.flat_cell(*middle) for middle in middles]
+        # Steps from each flat cell; -1 where there is no way.
+        self.to_goal = self._search(goals)
+        self.to_middle = [self._search([end]) for end in ends]
+        return all(field[end] >= 0 for field in (self.to_goal, *self.to_middle) for end in ends)
 
-    def cell(self, x: float, y: float) -> tuple[int, int]:
-        """The cell of a place, or the nearest inside."""
-        return (
-            min(max(int(x / COARSE_M), 0), self._shape[0] - 1),
-            min(max(int(y / COARSE_M), 0), self._shape[1] - 1),
-        )
+    def flat_cell(self, x: float, y: float) -> int:
+        """The cell of a place, or the nearest inside, as a place in the fields."""
+        nx, ny = self._shape
+        i, j = min(max(int(x / COARSE_M), 0), nx - 1), min(max(int(y / COARSE_M), 0), ny - 1)
+        return i * ny + j
 
-    def next_place(self, field: Array, x: float, y: float) -> tuple[float, float] | None:
+    def next_place(self, field: list[int], x: float, y: float) -> tuple[float, float] | None:
         """Middle of the next cell on the way that a field leads, None where it ends.
 
         From a cell that is not free, or has no way, it leads to a neighbour that has one.
         """
-        i, j = self.cell(x, y)
-        here = int(field[i, j])
+        cell = self.flat_cell(x, y)
+        here = field[cell]
         if here == 0:
             return None
         best, place = (here if here > 0 else 1 << 30), -1
-        ny = self._shape[1]
-        for n in self._near[i * ny + j]:
-            steps = field[n // ny, n % ny]
-            if 0 <= steps < best:
-                best, place = steps, n
+        for near in self._near[cell]:
+            if 0 <= field[near] < best:
+                best, place = field[near], near
         if place < 0:
             return None
+        ny = self._shape[1]
         return (place // ny + 0.5) * COARSE_M, (place % ny + 0.5) * COARSE_M
 
-    def _search(self, goals: list[int]) -> Array:
-        """Breadth first from the goals: steps from each cell, int (nx, ny), -1 without a way."""
+    def _search(self, goals: list[int]) -> list[int]:
+        """Breadth first from the goals: steps from each flat cell, -1 without a way."""
         free = self._free.ravel().tolist()
         steps = [-1] * len(free)
         queue = deque(goals)
@@ -171,7 +166,7 @@ class RouteMap:
                 if steps[near] < 0 and free[near]:
                     steps[near] = steps[cell] + 1
                     queue.append(near)
-        return np.array(steps).reshape(self._shape)
+        return steps
 
 
 def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, int]]:

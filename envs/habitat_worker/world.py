@@ -96,8 +96,11 @@ class World:
         if not self.table_seen:
             target = scene.things[TARGET]
             for x, y in (scene.table_middle, (target.x, target.y)):
-                if abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2 and self._distance(x, y) <= 5.0:
-                    self.table_seen |= scene.boxes.sees(self.x, self.y, x, y, scene.table)
+                near = self._distance(x, y) <= 5.0
+                in_view = near and abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2
+                if in_view and scene.boxes.sees(self.x, self.y, x, y, scene.table):
+                    self.table_seen = True
+                    break
         for n, (x, y) in enumerate(scene.room_middles):
             self._known[n] |= self._distance(x, y) < _ROOM_KNOWN_M
         if all(self._known):  # and still no table: look at all of them again
@@ -128,12 +131,13 @@ class World:
         if self.table_seen:
             places[0] = self._table_waypoint()
             places[2], places[3] = self.scene.table_middle, (target.x, target.y)
-        rows = np.zeros((len(TARGETS), 4))
-        for row, place in zip(rows, places):
-            if place is not None:
-                bearing = self.bearing(*place)
-                row[:] = 1.0, math.sin(bearing), math.cos(bearing), self._distance(*place)
-        return rows
+        return np.array([self._target(place) for place in places])
+
+    def _target(self, place: tuple[float, float] | None) -> tuple[float, float, float, float]:
+        if place is None:
+            return 0.0, 0.0, 0.0, 0.0
+        bearing = self.bearing(*place)
+        return 1.0, math.sin(bearing), math.cos(bearing), self._distance(*place)
 
     def _table_waypoint(self) -> tuple[float, float] | None:
         """The next place on the way to the object; None where the arm reaches it."""
@@ -146,7 +150,7 @@ class World:
     def _explore_waypoint(self) -> tuple[float, float] | None:
         """The next place on the way to the room that is gone to next."""
         routes = self.scene.routes
-        cell = routes.cell(self.x, self.y)
+        cell = routes.flat_cell(self.x, self.y)
         if self._exploring < 0 or self._known[self._exploring]:
             ways = [
                 (field[cell] if field[cell] >= 0 else 1 << 30, n)
