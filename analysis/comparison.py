@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -31,12 +31,13 @@ class SeedResult:
     seed: int
     success: dict[str, float]  # on held-out episodes, by mode
     episodes: int  # of each mode
-    means: dict[str, float]  # over the sampled episodes: their lengths, and what else was measured
     curve: Curve
     env_steps: int
     tokens: dict[str, int]  # that the advice on each state cost, by state_key
     train_cpu_s: float
     validation_cpu_s: float
+    # Over the sampled episodes: their lengths, and what else the environment measures.
+    means: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class MethodResult:
     tokens: int
     train_cpu_s: float
     validation_cpu_s: float
-    means: dict[str, float]  # of a sampled episode, see `SeedResult.means`
+    means: dict[str, float] = field(default_factory=dict)  # see `SeedResult.means`
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class TeacherResult:
     greedy_interval: Interval
     questions: int
     tokens: int
-    means: dict[str, float]  # of a sampled episode
+    means: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,12 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         seed=manifest["config"]["seed"],
         success={mode: sum(wins) / len(wins) for mode, wins in won.items()},
         episodes=len(won["sampled"]),
-        means={name: fmean(values) for name, values in measured.items()},
         curve={m["step"]: m["value"] for m in metrics if (m["stage"], m["name"]) == wanted},
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
         tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
         train_cpu_s=results.get("train_cpu_s", 0.0),
         validation_cpu_s=results.get("validation_cpu_s", 0.0),
+        means={name: fmean(values) for name, values in measured.items()},
     )
 
 

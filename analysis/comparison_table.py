@@ -27,7 +27,7 @@ def _means(comparison: Comparison) -> list[str]:
     rows = [(comparison.teacher + ", its own policy", comparison.reference.means)]
     rows += [(method.label, method.means) for method in comparison.methods]
     names = list(rows[0][1])
-    if names == ["length"]:
+    if not set(names) - {"length"}:
         return []
     lines = [("method", *names), ("---",) + ("---:",) * len(names)]
     lines += [(label, *(f"{means[name]:.4g}" for name in names)) for label, means in rows]

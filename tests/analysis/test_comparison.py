@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -96,6 +97,19 @@ def test_the_table() -> None:
     assert cells[2][:3] == ["recorded/vicuna-33b, its own policy", "30.0%", "[20.0%, 40.0%]"]
     assert cells[2][-3:-1] == ["6", "1,234"]
     assert "2 seeds, at most 400 env steps" in lines[7] and "100 offline ones" in lines[7]
+
+
+def test_what_else_was_measured_has_a_table_of_its_own() -> None:
+    means = [{"length": 40.0, "collisions": 1.0}, {"length": 60.0, "collisions": 4.0}]
+    seeds = [seed_result(n, 0.9, {0: 0.0}, means=means[n]) for n in (0, 1)]
+    base = comparison()
+    assert "collisions" not in comparison_markdown(base)
+    reference = replace(base.reference, means={"length": 70.0, "collisions": 3.75})
+    wanted = replace(base, methods=[method_result("m", seeds)], reference=reference)
+    lines = comparison_markdown(wanted).splitlines()
+    at = lines.index("| method | length | collisions |")
+    assert lines[at + 2] == "| recorded/vicuna-33b, its own policy | 70 | 3.75 |"
+    assert lines[at + 3] == "| m | 50 | 2.5 |"
 
 
 def test_the_figure(tmp_path: Path) -> None:
