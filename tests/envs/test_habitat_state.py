@@ -116,9 +116,9 @@ def test_turning_settles_whatever_the_bearing() -> None:
             assert turns <= 6, degrees
 
 
-@pytest.mark.parametrize("name", ["recorded/handwritten-nav-pick"])
+@pytest.mark.parametrize("name", ["handwritten-nav-pick", "smollm2-135m-nav-pick"])
 def test_recorded_advice_is_on_states_of_the_describer(name: str) -> None:
-    teacher = make_teacher(TeacherConfig(teacher=name), TASK.family)
+    teacher = make_teacher(TeacherConfig(teacher=f"recorded/{name}"), TASK.family)
     states = [nav_pick_state(packed) for packed in range(25 * 3 * 2) if packed // 2 % 3 != 2]
     advised = [advice for advice in teacher.advise(states) if advice.plans]
     assert len(advised) >= 30
