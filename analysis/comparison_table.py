@@ -52,7 +52,21 @@ def comparison_markdown(comparison: Comparison) -> str:
     tables = [_markdown(comparison_rows(comparison))]
     if shifted := shifted_rows(comparison):
         tables += [_markdown(shifted)]
+    if measured := measured_rows(comparison):
+        told = "Means of the sampled held-out episodes, medians over seeds; length in env steps."
+        tables += [f"{_markdown(measured)}\n\n{told}"]
     return "\n\n".join([*tables, notes(comparison)])
+
+
+def measured_rows(comparison: Comparison) -> Rows:
+    """Return the table of what the environment measures besides success; empty if nothing."""
+    rows = [(f"{t.label}, its own policy", t.means) for t in comparison.teachers]
+    rows += [(method.label, method.means) for method in comparison.methods]
+    names = list(rows[0][1]) if rows else []
+    if not set(names) - {"length"}:
+        return []
+    told = [(label, *(f"{means[name]:.4g}" for name in names)) for label, means in rows]
+    return [("method", *names), *told]
 
 
 def comparison_rows(comparison: Comparison) -> Rows:

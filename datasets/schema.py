@@ -115,6 +115,12 @@ EVALUATIONS = _table(
         ("success", pa.bool_(), "", "terminated with a positive return"),
         ("return", pa.float64(), "", "undiscounted sum of rewards"),
         ("length", pa.int32(), "env steps", ""),
+        (
+            "measures",
+            pa.map_(pa.string(), pa.float64()),
+            "",
+            "what else the environment says of the episode, by name; habitat's collisions, spl, …",
+        ),
     ],
 )
 

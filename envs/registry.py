@@ -1,14 +1,15 @@
-"""The tasks by name: our own, and any MiniGrid or BabyAI environment by its gymnasium id."""
+"""The tasks by name: our own, Habitat's, and any MiniGrid or BabyAI environment by its id."""
 
 from __future__ import annotations
 
 from llm4teach.envs.grid_task import door_key_task, door_key_task_names
+from llm4teach.envs.habitat_task import habitat_task, habitat_task_names
 from llm4teach.envs.minigrid_task import close_matches, minigrid_ids, minigrid_task
 from llm4teach.envs.task import Task, TaskError
 
 
 def task_names(shifted: bool = False) -> list[str]:
-    """Names of our own tasks, with or without their shifted variants."""
+    """Names of our own grid tasks, with or without their shifted variants."""
     return [name for name in door_key_task_names() if shifted or "-" not in name]
 
 
@@ -21,12 +22,15 @@ def get_task(name: str) -> Task:
     own = door_key_task_names()
     if name in own:
         return door_key_task(name)
+    if name in habitat_task_names():
+        return habitat_task(name)
     if name in minigrid_ids():
         return minigrid_task(name)
-    similar = close_matches(name, [*own, *minigrid_ids()])
+    similar = close_matches(name, [*own, *habitat_task_names(), *minigrid_ids()])
     hint = f"did you mean {' or '.join(similar)}? The tasks" if similar else "the tasks"
     raise TaskError(
-        f"unknown task {name!r}; {hint} are {', '.join(task_names())}, and any MiniGrid or BabyAI "
+        f"unknown task {name!r}; {hint} are {', '.join([*task_names(), *habitat_task_names()])}, "
+        "and any MiniGrid or BabyAI "
         "environment by its gymnasium id, such as MiniGrid-DoorKey-8x8-v0"
     )
 

@@ -45,6 +45,8 @@ class EpisodeVector:
         self.seeds = np.full(n_envs, -1, np.int64)  # of the episodes that are running
         self.active = np.zeros(n_envs, np.bool_)
         self.episodes_started = 0
+        # What the environments say of the episodes that the last step ended, by name, (n_envs,).
+        self.measures: dict[str, NDArray[np.float64]] = {}
         self._steps = np.zeros(n_envs, np.int64)
         self._actions = np.zeros((n_envs, task.max_steps), np.int8)  # the first _steps are valid
         self._rows = np.arange(n_envs)
@@ -93,8 +95,8 @@ class EpisodeVector:
         """Act in every active environment; actions are int (n_envs,)."""
         self._actions[self._rows, self._steps] = actions  # idle ones write into their first column
         self._steps += self.active
-        final, rewards, terminated, truncated, _ = self._envs.step(actions)
-        self.observations = final
+        final, rewards, terminated, truncated, info = self._envs.step(actions)
+        self.observations, self.measures = final, info.get("measures", {})
         ended = terminated | truncated
         if np.count_nonzero(ended):
             self._start(ended)

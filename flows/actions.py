@@ -171,11 +171,12 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
+    from llm4teach.envs.habitat_task import habitat_task_names
     from llm4teach.envs.registry import get_task, task_names
     from llm4teach.flows.output import print_table
 
     rows: list[dict[str, Any]] = []
-    for name in task_names():
+    for name in [*task_names(), *habitat_task_names()]:
         task = get_task(name)
         shape = " x ".join(map(str, task.observation_shape))
         rows.append(
@@ -190,6 +191,7 @@ def _tasks(arguments: argparse.Namespace, settings: Settings) -> None:
     print_table(rows)
     shifted = [name for name in task_names(shifted=True) if name not in task_names()]
     print(f"\nShifted variants, for `llm4teach evaluate` only: {', '.join(shifted)}.")
+    print("Habitat's tasks need an interpreter of their own: make habitat-env (docs/HABITAT.md).")
     print("Also any MiniGrid or BabyAI environment by its gymnasium id: MiniGrid-FourRooms-v0, …")
 
 

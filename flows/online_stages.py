@@ -197,8 +197,8 @@ def play(
             identity = {"run_id": ctx.run.run_id, "task": ctx.task.name}
             rows += [{**identity, "policy": name, "mode": mode, **e} for e in episodes]
         shown.summary = f"{config.episodes} held-out episodes for each of {len(contestants)}"
-    stored = [{k: v for k, v in row.items() if k != "actions"} for row in rows]
-    ctx.run.write_evaluation(stored)
+    stored = [{**row, "measures": list(row["measures"].items())} for row in rows]  # Arrow's maps
+    ctx.run.write_evaluation([{k: v for k, v in row.items() if k != "actions"} for row in stored])
     return rows
 
 

@@ -38,7 +38,7 @@ def evaluate_policy(
 
     Returns:
         ``seed``, ``success`` (terminated with a positive return), ``return``, ``length`` (env
-        steps) and ``actions`` of each episode.
+        steps), ``actions`` and ``measures`` (what else the environment says, by name) of each.
     """
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
     seeds = held_out_seeds(config.episodes) if seeds is None else seeds
@@ -71,6 +71,7 @@ def evaluate_policy(
                     "return": float(returns[i]),
                     "length": len(played[i]),
                     "actions": played[i],
+                    "measures": {name: float(all_[i]) for name, all_ in envs.measures.items()},
                 }
             )
             returns[i], played[i] = 0.0, []

@@ -1,4 +1,4 @@
-"""The student: a small actor-critic that looks at symbolic maps from the agent's own heading."""
+"""The student: a small actor-critic, mostly of maps, seen from the agent's own heading."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from llm4teach.student.encoders import WIDTH, encoder_of
 
 OBJECTS, COLOURS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
 MARK, MARKS = 4, 3  # channel that says what the mission is about: nothing, this now, or later
@@ -26,7 +28,10 @@ class Output(NamedTuple):
 
 
 class Student(nn.Module):
-    """Embedding of the cells, residual 3x3 convolutions, a read-out at the agent's cell.
+    """An encoder that fits the observations, a layer above it, and the heads.
+
+    Vectors and depth images have encoders of their own (`encoders`). Of a map of cells, what
+    follows: embedding of the cells, residual 3x3 convolutions, a read-out at the agent's cell.
 
     The map is first rotated so that the agent faces one way always: what it learns facing east
     holds for all headings. Colours are renumbered, a door's first: what it learns of red and blue
@@ -52,19 +57,28 @@ class Student(nn.Module):
             "blocks": blocks,
             "hidden": hidden,
         }
-        self.large = max(observation_shape[:2]) > LARGE
-        self.embedding = nn.Embedding(OBJECTS + COLOURS + STATES + 1, channels)
-        self.marks = nn.Embedding(MARKS, channels) if observation_shape[2] > MARK else None
-        self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
-        self.far = nn.ModuleList(_Block(channels) for _ in range(2 if self.large else 0))
-        self.trunk = nn.Linear(4 * channels + 2 if self.large else 2 * channels, hidden)
+        self.encoder = encoder_of(tuple(observation_shape))
+        if self.encoder is None:
+            self._build_map(observation_shape, channels, blocks)
+            features = 4 * channels + 2 if self.large else 2 * channels
+        else:
+            features = WIDTH
+        self.trunk = nn.Linear(features, hidden)
         self.policy = nn.Linear(hidden, n_actions)
         self.value = nn.Linear(hidden, 1)
-        nn.init.normal_(self.embedding.weight, std=0.5)
+        if self.encoder is None:
+            nn.init.normal_(self.embedding.weight, std=0.5)
         nn.init.orthogonal_(self.policy.weight, 0.01)  # start near the uniform policy
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.policy.bias)
         nn.init.zeros_(self.value.bias)
+
+    def _build_map(self, shape: tuple[int, ...], channels: int, blocks: int) -> None:
+        self.large = max(shape[:2]) > LARGE
+        self.embedding = nn.Embedding(OBJECTS + COLOURS + STATES + 1, channels)
+        self.marks = nn.Embedding(MARKS, channels) if shape[2] > MARK else None
+        self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
+        self.far = nn.ModuleList(_Block(channels) for _ in range(2 if self.large else 0))
 
     @property
     def device(self) -> torch.device:
@@ -72,24 +86,27 @@ class Student(nn.Module):
         return self.value.weight.device
 
     def forward(self, observations: Tensor) -> Output:
-        """Logits and values of observations, uint8 (N, width, height, channels)."""
+        """Logits and values of observations, uint8 (N, *observation_shape)."""
+        read = self._read_map if self.encoder is None else self.encoder
+        features = F.relu(self.trunk(read(observations)))  # (N, hidden)
+        return Output(self.policy(features), self.value(features).squeeze(1))
+
+    def _read_map(self, observations: Tensor) -> Tensor:
+        """Features of maps, uint8 (N, width, height, channels); (N, 2 C), or (N, 4 C + 2)."""
         cells, agent, side = facing_east(observations)  # (N, side^2, channels), (N,)
         codes = _cell_codes(cells, agent)  # (N, side^2)
         marks = cells[..., MARK].long() if self.marks is not None else None
         if not self.large:
-            features = _read(self._embed(codes, marks, agent), self.blocks, agent)
-        else:
-            near = _window(agent, side)  # (N, NEAR^2) in the map with a border
-            middle = torch.full_like(agent, NEAR * NEAR // 2)
-            seen = None if marks is None else _bordered(marks, side).gather(1, near)
-            fine = self._embed(_bordered(codes, side).gather(1, near), seen, middle)
-            whole = F.max_pool2d(self._embed(codes, marks, agent), BLOCK, ceil_mode=True)
-            block = agent // side // BLOCK * whole.shape[3] + agent % side // BLOCK
-            place = torch.stack([agent // side, agent % side], 1) * 2 / (side - 1) - 1  # (N, 2)
-            read = [_read(fine, self.blocks, middle), _read(whole, self.far, block)]
-            features = torch.cat([*read, place], 1)  # (N, 4 C + 2)
-        features = F.relu(self.trunk(features))  # (N, hidden)
-        return Output(self.policy(features), self.value(features).squeeze(1))
+            return _read(self._embed(codes, marks, agent), self.blocks, agent)
+        near = _window(agent, side)  # (N, NEAR^2) in the map with a border
+        middle = torch.full_like(agent, NEAR * NEAR // 2)
+        seen = None if marks is None else _bordered(marks, side).gather(1, near)
+        fine = self._embed(_bordered(codes, side).gather(1, near), seen, middle)
+        whole = F.max_pool2d(self._embed(codes, marks, agent), BLOCK, ceil_mode=True)
+        block = agent // side // BLOCK * whole.shape[3] + agent % side // BLOCK
+        place = torch.stack([agent // side, agent % side], 1) * 2 / (side - 1) - 1  # (N, 2)
+        read = [_read(fine, self.blocks, middle), _read(whole, self.far, block)]
+        return torch.cat([*read, place], 1)
 
     def _embed(self, codes: Tensor, marks: Tensor | None, agent: Tensor) -> Tensor:
         """Embed a square of cells, (N, C, side, side), from codes and marks, (N, side^2)."""

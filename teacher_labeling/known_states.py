@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from llm4teach.envs.door_key_state import Naming, door_key_state, pack
+from llm4teach.envs.habitat_state import FAMILY as NAV_PICK
+from llm4teach.envs.habitat_state import nav_pick_state
 from llm4teach.envs.minigrid_state import FAMILY as MINIGRID
 from llm4teach.envs.minigrid_state import Facts, minigrid_state
 from llm4teach.envs.task import State
@@ -19,6 +21,7 @@ _FACTS = (
     Facts("pick up <target object>", True, ("locked door", "matching key"), ""),
     Facts("pick up <target object>", True, ("locked door",), "matching key"),
 )
+_PLACES = (0, 18, 12)  # packed: nothing seen; the table ahead, 1 to 3 m away; in reach
 
 
 def known_states(family: str) -> tuple[State, State, State]:
@@ -29,6 +32,8 @@ def known_states(family: str) -> tuple[State, State, State]:
     """
     if family == MINIGRID:
         first, second, third = (minigrid_state(facts) for facts in _FACTS)
+    elif family == NAV_PICK:
+        first, second, third = (nav_pick_state(packed) for packed in _PLACES)
     elif family in _NAMINGS:
         naming = _NAMINGS[family]
         first, second, third = (door_key_state(family, naming, room) for room in _ROOMS)

@@ -169,6 +169,19 @@ def test_several_tasks_are_summed_up() -> None:
     assert words.startswith("# ablation") and "llm4teach experiment" in words
 
 
+def test_what_else_was_measured_has_a_table_of_its_own() -> None:
+    means = [{"length": 40.0, "collisions": 1.0}, {"length": 60.0, "collisions": 4.0}]
+    seeds = [seed_result(n, 0.9, {0: 0.0}, means=means[n]) for n in (0, 1)]
+    base = comparison()
+    assert "collisions" not in comparison_markdown(base)
+    reference = replace(base.reference, means={"length": 70.0, "collisions": 3.75})
+    wanted = replace(base, methods=[method_result("m", seeds)], reference=reference)
+    lines = comparison_markdown(wanted).splitlines()
+    at = lines.index("| method | length | collisions |")
+    assert lines[at + 2] == "| recorded/vicuna-33b, its own policy | 70 | 3.75 |"
+    assert lines[at + 3] == "| m | 50 | 2.5 |"
+
+
 def test_the_figure(tmp_path: Path) -> None:
     png, svg = tmp_path / "c.png", tmp_path / "c.svg"
     write_findings_figure(findings(), svg, png)

@@ -1,0 +1,122 @@
+"""How fast Nav & Pick is: habitat-lab's Env inside a worker, and what the way to the core costs.
+
+    python benchmarks/habitat_throughput.py --steps 8000
+
+The first line steps `habitat.Env` in the worker's interpreter, all by itself. The others step the
+same environments through the protocol, N in a message, and count the CPU time of both processes.
+Actions are those of a robot under way (60% forward); apartments are generated before the clock
+starts. The overhead is what the second takes longer than the first, in CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llm4teach.envs.habitat_client import habitat_python
+from llm4teach.envs.habitat_task import habitat_task
+
+WORKER = Path(__file__).resolve().parents[1] / "envs" / "habitat_worker"
+SHARES = (0.6, 0.17, 0.17, 0.03, 0.03)  # of the actions
+SEEDS = 64  # episodes in turn, each in an apartment of its own
+
+ALONE = f"""
+import json, sys, time, types
+for name, path in (("llm4teach", []), ("llm4teach.envs", [{str(WORKER.parent)!r}])):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = path
+from llm4teach.envs.habitat_worker import simulators
+from llm4teach.envs.habitat_worker.episodes import nav_pick_episode
+from llm4teach.envs.habitat_worker.kinematic_env import KinematicEnv
+from llm4teach.envs.habitat_worker.layout import ACTIONS
+import numpy as np
+steps, depth = int(sys.argv[1]), sys.argv[2] == "depth"
+env = KinematicEnv(depth).env
+rng = np.random.default_rng(0)
+actions = [ACTIONS[a] for a in rng.choice(5, steps, p={SHARES!r})]
+for seed in range({SEEDS}):
+    nav_pick_episode(seed)
+began, episode, over = time.process_time(), 0, True
+for action in actions:
+    if over:
+        env.current_episode = nav_pick_episode(episode % {SEEDS})
+        env.reset()
+        episode += 1
+    env.step(action)
+    over = env.episode_over
+print(json.dumps({{"cpu_s": time.process_time() - began}}))
+"""
+
+
+def alone(steps: int, depth: bool) -> float:
+    """CPU seconds of so many steps of `habitat.Env`, nothing around it."""
+    kind = "depth" if depth else "vector"
+    command = [str(habitat_python()), "-c", ALONE, str(steps), kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["cpu_s"])
+
+
+def through_the_protocol(steps: int, n_envs: int, depth: bool) -> tuple[float, float]:
+    """CPU seconds of both processes together, and wall seconds, of so many steps."""
+    envs: Any = habitat_task("HabitatNavPickDepth" if depth else "HabitatNavPick").make_vector_env(
+        n_envs
+    )
+    rng, episode = np.random.default_rng(0), n_envs
+    for first in range(0, SEEDS, n_envs):  # have the apartments made
+        envs.reset(seed=[(first + i) % SEEDS for i in range(n_envs)])
+    envs.reset(seed=list(range(n_envs)))
+    pid = envs._workers[0].pid
+    actions = rng.choice(5, (steps // n_envs, n_envs), p=SHARES)
+    began = time.process_time(), _cpu_s(pid), time.perf_counter()
+    for row in actions:
+        _, _, ended, cut, _ = envs.step(row)
+        over = ended | cut
+        if over.any():
+            seeds = np.full(n_envs, episode % SEEDS)
+            envs.reset(seed=seeds, options={"reset_mask": over})
+            episode += 1
+    ours = time.process_time() - began[0]
+    cpu_s, wall_s = ours + _cpu_s(pid) - began[1], time.perf_counter() - began[2]
+    envs.close()
+    return cpu_s, wall_s
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=8_000, help="of each measurement")
+    parser.add_argument("--n-envs", type=int, nargs="+", default=[1, 8, 64], help="a message")
+    parser.add_argument("--repeat", type=int, default=3, help="the quickest counts")
+    parser.add_argument("--depth", action="store_true", help="with the depth camera")
+    given = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("the worker's CPU time is read from /proc: this benchmark needs Linux")
+    best = min(alone(given.steps, given.depth) for _ in range(given.repeat))
+    rate = given.steps / best
+    print("| what | steps a CPU-second | overhead | wall steps/s |\n| --- | ---: | ---: | ---: |")
+    print(f"| habitat.Env in the worker | {rate:,.0f} |  |  |", flush=True)
+    for n_envs in given.n_envs:
+        runs = [through_the_protocol(given.steps, n_envs, given.depth) for _ in range(given.repeat)]
+        cpu_s, wall_s = min(runs)
+        print(
+            f"| through the protocol, {n_envs} a message | {given.steps / cpu_s:,.0f} "
+            f"| {cpu_s / best - 1:.0%} | {given.steps / wall_s:,.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Students of vectors and depth images: they learn, are kept, and leave the project like others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llm4teach.envs.habitat_worker.layout import DEPTH_COLUMNS, DEPTH_ROWS, STATE_BYTES
+from llm4teach.student.checkpoint import load_student, save_student
+from llm4teach.student.config import PretrainConfig
+from llm4teach.student.distill import Steps, distil
+from llm4teach.student.network import Student
+from llm4teach.student.policies import student_policy
+
+VECTOR, DEPTH = (STATE_BYTES,), (DEPTH_ROWS, DEPTH_COLUMNS)
+
+
+def some(shape: tuple[int, ...], n: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Bytes in which only the fourth of the vector, and the image's first pixel, say much."""
+    rng = np.random.default_rng(0)
+    observations = rng.integers(110, 146, (n, *shape), np.uint8)
+    last = observations[:, -1] if observations.ndim == 3 else observations
+    last[:, 3] = rng.choice([20, 235], n)
+    if observations.ndim == 3:
+        observations[:, 0, 0] = rng.choice([20, 235], n)
+    return observations
+
+
+def chosen(observations: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Actions that follow from the vector and, where there is one, from the image."""
+    last = observations[:, -1] if observations.ndim == 3 else observations
+    action = (last[:, 3] > 127).astype(int)
+    if observations.ndim == 3:
+        # The left half is near, or the right one: what a depth image is there for.
+        observations[:, :-1] = np.where(
+            (np.arange(DEPTH_COLUMNS) < DEPTH_COLUMNS // 2)[None, None]
+            == (observations[:, :1, :1] > 127),
+            40,
+            220,
+        )
+        action = action + 2 * (observations[:, 0, 0] < 127)
+    return action
+
+
+@pytest.mark.parametrize("shape", [VECTOR, DEPTH], ids=["vector", "depth"])
+def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    student, observations = Student(shape, 5), some(shape, 400)
+    actions = chosen(observations)
+    n = len(actions)
+    steps = Steps(
+        observations, np.eye(5, dtype=np.float32)[actions], np.zeros(n, np.float32),
+        np.ones(n, bool), np.ones(n, bool),
+    )  # fmt: skip
+    before = (student_policy(student)(observations).argmax(1) == actions).mean()
+    distil(student, steps, PretrainConfig(epochs=20), seed=0)
+    after = (student_policy(student)(observations).argmax(1) == actions).mean()
+    assert before < 0.7 < 0.95 < after
+
+
+@pytest.mark.parametrize("shape", [DEPTH], ids=["vector and depth"])
+def test_they_are_kept_and_exported_with_the_same_answers(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    from llm4teach.student.export import export_student
+    from llm4teach.student.onnx_student import OnnxStudent
+
+    torch.manual_seed(0)
+    student, observations = Student(shape, 5), some(shape, 6)
+    expected = student(torch.from_numpy(observations))
+    assert expected.logits.shape == (6, 5) and expected.values.shape == (6,)
+    assert expected.logits.abs().max() < 0.5, "near the uniform policy"
+    save_student(tmp_path / "checkpoint.safetensors", student, {"task": "x"})
+    loaded, _ = load_student(tmp_path / "checkpoint.safetensors")
+    torch.testing.assert_close(loaded(torch.from_numpy(observations)), expected, rtol=0, atol=0)
+
+    facts = {"action_names": ["a"] * 5, "observation_shape": list(shape)}
+    for kind in ("onnx", "torchscript"):
+        export_student(student, tmp_path / f"student.{kind}", kind, facts, observations)  # type: ignore[arg-type]
+    exported = OnnxStudent(tmp_path / "student.onnx").probabilities(observations)
+    shares = expected.logits.softmax(1).detach().numpy()
+    np.testing.assert_allclose(exported, shares, atol=1e-5)
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no student .* the shape \(2, 3, 4, 5\)"):
+        Student((2, 3, 4, 5), 3)
