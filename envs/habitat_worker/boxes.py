@@ -92,6 +92,16 @@ class Boxes:
         found = self.distances(x, y, rays, self.within(x, y, most))
         return np.minimum(found.min(1, initial=most), most)
 
+    def at(self, x: float, y: float) -> int:
+        """The box on which a place is; -1 for none."""
+        x0, y0, x1, y1 = self.bounds.T
+        on = np.flatnonzero((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1))
+        return int(on[0]) if len(on) else -1
+
+    def reaches(self, x: float, y: float, to_x: float, to_y: float) -> bool:
+        """Whether nothing but what the place is on stands before it: arms go through no wall."""
+        return self.sees(x, y, to_x, to_y, self.at(to_x, to_y))
+
     def sees(self, x: float, y: float, to_x: float, to_y: float, through: int = -1) -> bool:
         """Whether no box but number ``through`` stands between two points."""
         length = max(math.hypot(to_x - x, to_y - y), 1e-9)

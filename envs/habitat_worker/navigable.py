@@ -31,8 +31,9 @@ class NavigableArea:
 
     def connect(self, x: float, y: float) -> bool:
         """Measure all distances to where (x, y) can be reached; whether most of it is connected."""
-        away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
-        start = np.where(self.free & (away <= _ARM_M), 0.0, np.inf)
+        start = np.full(self.free.size, np.inf)
+        start[_in_reach(self._boxes, self._centres, self.free.ravel(), x, y)] = 0.0
+        start = start.reshape(self._shape)
         self._costs = _step_costs(self.free)
         self.to_goal = _relax(start, self._costs)  # (nx, ny), metres; inf where there is no way
         self._to_goal = self.to_goal.tolist()
@@ -97,6 +98,7 @@ class RouteMap:
         self._centres, self._shape = _grid(width, depth, COARSE_M)
         x, y = self._centres.T
         self._free = (boxes.clearance(x, y) >= radius).reshape(self._shape)
+        self._boxes = boxes
         half = COARSE_M / 2
         ways = [
             (boxes.clearance(x + i * half, y + j * half) >= _GAP_M).tolist() for i, j in _SIDES
@@ -121,8 +123,7 @@ class RouteMap:
         Returns:
             Whether all of them lead to each other.
         """
-        away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
-        goals = np.flatnonzero((self._free & (away <= _ARM_M)).ravel()).tolist()
+        goals = _in_reach(self._boxes, self._centres, self._free.ravel(), x, y)
         ends = [self.flat_cell(*middle) for middle in middles]
         # Steps from each flat cell; -1 where there is no way.
         self.to_goal = self._search(goals)
@@ -167,6 +168,12 @@ class RouteMap:
                     steps[near] = steps[cell] + 1
                     queue.append(near)
         return steps
+
+
+def _in_reach(boxes: Boxes, centres: Array, free: Array, x: float, y: float) -> list[int]:
+    """Flat free cells from whose middles the arm reaches (x, y)."""
+    near = free & (np.hypot(*(centres - (x, y)).T) <= _ARM_M)
+    return [int(n) for n in np.flatnonzero(near) if boxes.reaches(*centres[n], x, y)]
 
 
 def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, int]]:

@@ -171,4 +171,5 @@ class World:
 
     def _in_reach(self, thing: Thing) -> bool:
         ahead = abs(self.bearing(thing.x, thing.y)) <= math.radians(REACH_DEGREES)
-        return ahead and self._away(thing) <= REACH_M
+        near = ahead and self._away(thing) <= REACH_M
+        return near and self.scene.boxes.reaches(self.x, self.y, thing.x, thing.y)
