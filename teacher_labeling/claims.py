@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.key_index import key_codes
+from llm4teach.datasets.key_index import KeyCodes, key_codes
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 
 _BUCKET_BITS = 6  # 64 leases: enough for dozens of runs, and cheap for a thousand states
+_PIECE = 65_536  # states
 _Places = NDArray[np.int64]
 
 
@@ -38,7 +40,7 @@ class Claims:
         may_ask: Callable[[], bool],
     ) -> None:
         self._states, self._store, self._leases, self._may_ask = states, store, leases, may_ask
-        self._codes = key_codes([state.key for state in states])  # (N,)
+        self._codes = _codes_of(states)  # (N,)
         store.refresh()
         _, first = np.unique(self._codes, return_index=True)
         self.distinct = len(first)
@@ -128,6 +130,14 @@ class Claims:
         if self._open[bucket] == 0:
             del self._open[bucket]
             self._leases.release(_name(bucket))
+
+
+def _codes_of(states: Sequence[State]) -> KeyCodes:
+    """The states' keys, uint64 (N,): piece by piece, as a million strings take 80 MB."""
+    keys, pieces = (state.key for state in states), [np.empty(0, np.uint64)]
+    while piece := list(islice(keys, _PIECE)):
+        pieces.append(key_codes(piece))
+    return np.concatenate(pieces)
 
 
 def _name(bucket: int) -> str:

@@ -113,7 +113,9 @@ def main() -> None:
         store.refresh()  # children inherit what is known, so that they start at once
         while len(running) < 2:
             running.append(_child(folder, store, states, url, delay_s=0.001))
-        time.sleep(rng.uniform(0, 0.12))
+        if url:  # it takes them longer to start: kill them while they ask
+            _wait_for_a_question(folder / "asked.log")
+        time.sleep(rng.uniform(0, 0.05 if url else 0.12))
         for pid in rng.sample(running, rng.choice((1, 2))):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
@@ -127,6 +129,12 @@ def main() -> None:
     commits.COMMIT_EVERY_S = usual
     store.refresh()
     assert os.waitpid(_child(folder, store, states, url, delay_s=0.0), 0)[1] == 0
+
+
+def _wait_for_a_question(log: Path) -> None:
+    before, began = log.stat().st_size, time.monotonic()
+    while log.stat().st_size == before and time.monotonic() - began < 60:
+        time.sleep(0.001)
 
 
 def _child(
