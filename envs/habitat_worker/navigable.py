@@ -173,7 +173,11 @@ class RouteMap:
 def _in_reach(boxes: Boxes, centres: Array, free: Array, x: float, y: float) -> list[int]:
     """Flat free cells from whose middles the arm reaches (x, y)."""
     near = free & (np.hypot(*(centres - (x, y)).T) <= _ARM_M)
-    return [int(n) for n in np.flatnonzero(near) if boxes.reaches(*centres[n], x, y)]
+    return [
+        int(n)
+        for n in np.flatnonzero(near)
+        if boxes.reaches(float(centres[n, 0]), float(centres[n, 1]), x, y)
+    ]
 
 
 def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, int]]:
