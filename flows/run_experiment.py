@@ -88,7 +88,8 @@ def run_experiment(
             teachers_variants[name] = run(f"on {name}", own)
     played_all = _Played(cells, students, teachers, variants, teachers_variants)
     comparisons = [_comparison(workspace, experiment, task, numbers, played_all) for task in tasks]
-    ends = [read_manifest(workspace.run(run_id))["finished_at"] for run_id in students.values()]
+    every = [run_id for runs in (students, *variants.values()) for run_id in runs.values()]
+    ends = [read_manifest(workspace.run(run_id))["finished_at"] for run_id in every]
     return Findings(
         name=experiment.name,
         question=experiment.question,
