@@ -105,7 +105,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         (["teach", "--config", "no.toml"], 2, "configuration file no.toml does not exist"),
         (["teach", "--task", "Maze"], 2, "unknown task 'Maze'; the tasks are SimpleDoorKey"),
         (["teach", "--task", "LavaDoorKey-lava"], 2, "shifted variant, which nothing is trained"),
-        (["teach", "--workspace", "s3://b/w"], 1, "only local folders"),
+        (["teach", "--workspace", "gs://b/w"], 1, "only folders and s3://"),
         (["evaluate", "--from-run", "x"], 1, "no run 'x' in"),
         (["finetune", "--from-run", "x", "--resume", "y"], 2, "not allowed with"),
         (["collect", "--finetune.steps", "1"], 2, "unknown argument --finetune.steps"),
