@@ -106,4 +106,4 @@ def _chart(name: str, steps: list[float], values: list[float], width: int, heigh
     plotext.plot(steps, [100 * v for v in values] if percent else values, marker="braille")
     if percent:
         plotext.ylim(0, 100)
-    return Text.from_ansi(plotext.build())
+    return Text.from_ansi(plotext.build().rstrip("\n"))
