@@ -174,8 +174,8 @@ def test_what_else_was_measured_has_a_table_of_its_own() -> None:
     seeds = [seed_result(n, 0.9, {0: 0.0}, means=means[n]) for n in (0, 1)]
     base = comparison()
     assert "collisions" not in comparison_markdown(base)
-    reference = replace(base.reference, means={"length": 70.0, "collisions": 3.75})
-    wanted = replace(base, methods=[method_result("m", seeds)], reference=reference)
+    teacher = replace(base.teachers[0], means={"length": 70.0, "collisions": 3.75})
+    wanted = replace(base, methods=[method_result("m", seeds)], teachers=[teacher])
     lines = comparison_markdown(wanted).splitlines()
     at = lines.index("| method | length | collisions |")
     assert lines[at + 2] == "| recorded/vicuna-33b, its own policy | 70 | 3.75 |"

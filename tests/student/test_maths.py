@@ -116,6 +116,7 @@ def test_every_schedule_by_hand(name: KLScheduleName, expected: list[float]) -> 
     """1,000 env steps, off after 800; the student's recent return is a quarter of the target."""
     config = FinetuneConfig(
         steps=1000,
+        n_envs=8,
         kl_schedule=name,
         kl_coef=1.0,
         kl_plateau=0.2,
