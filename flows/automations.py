@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from prefect.automations import Automation
 
 UNSEEN = "llm4teach.states.unseen"  # event of a collection; the payload has task and workspace
-HEARTBEAT_S = 30  # the shortest that Prefect allows
 _LABEL = "llm4teach: label unseen states"
 _LOST, _CRASHED = "llm4teach: start lost runs again", "llm4teach: start crashed runs again"
 _ATTEMPTS = ["1", "2", "3"]  # a run that crashes after these is left alone

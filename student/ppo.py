@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.network import Output
 
-LEAST_SPREAD = 1e-8
-
 
 class Batch(NamedTuple):
     """Steps of a rollout, each tensor of length B."""
@@ -50,7 +48,7 @@ def student_loss(
     log_probs = F.log_softmax(output.logits, dim=-1)  # (B, n_actions)
     logprobs = log_probs.gather(1, batch.actions[:, None]).squeeze(1)  # (B,)
     advantages = batch.advantages - batch.advantages.mean()
-    advantages = advantages / batch.advantages.std(unbiased=False).clamp(min=LEAST_SPREAD)
+    advantages = advantages / (batch.advantages.std(unbiased=False) + 1e-8)
     ratio = (logprobs - batch.logprobs).exp()  # (B,)
     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
     policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
