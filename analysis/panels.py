@@ -57,13 +57,8 @@ def curves(axes: Any, comparison: Comparison, theme: Theme) -> None:
         if steps[-1] < 0.9 * comparison.budget:  # it learns no more, and needs no more steps
             flat = [steps[-1], comparison.budget]
             axes.plot(flat, [middle[-1]] * 2, color=look.colour, linestyle=(0, (1, 2)))
-    _teacher_lines(axes, comparison, theme)
     axes.set_xlim(0, comparison.budget)
-    axes.set_xlabel("env steps")
-    axes.set_title("success while training")
-    _percent_axis(axes.yaxis)
-    axes.set_ylim(*_LIMITS)
-    axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
+    _success_by(axes, comparison, theme, "env steps", "success while training")
 
 
 def tokens(axes: Any, comparison: Comparison, theme: Theme) -> None:
@@ -81,10 +76,15 @@ def tokens(axes: Any, comparison: Comparison, theme: Theme) -> None:
             markersize=4,
             clip_on=False,
         )
-    _teacher_lines(axes, comparison, theme)
     axes.set_xlim(left=0)
-    axes.set_xlabel("LLM tokens")
-    axes.set_title("success by tokens spent")
+    _success_by(axes, comparison, theme, "LLM tokens", "success by tokens spent")
+
+
+def _success_by(axes: Any, comparison: Comparison, theme: Theme, what: str, title: str) -> None:
+    """Label the axes of success against ``what``, and draw the teachers' own."""
+    _teacher_lines(axes, comparison, theme)
+    axes.set_xlabel(what)
+    axes.set_title(title)
     _percent_axis(axes.yaxis)
     axes.set_ylim(*_LIMITS)
     axes.xaxis.set_major_formatter(lambda value, _: short_number(value))

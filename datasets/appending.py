@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from llm4teach.datasets.locks import locked
 from llm4teach.datasets.object_store import create
-from llm4teach.datasets.parts import write_part
+from llm4teach.datasets.parts import COMPRESSED, write_part
 from llm4teach.datasets.places import Place
 
 _NUMBERED = re.compile(r"part-(\d{12})\.parquet")
@@ -56,7 +56,7 @@ def _next(seen: Iterable[str]) -> str:
 def _create_next(place: Place, table: pa.Table) -> str | None:
     assert not isinstance(place, Path)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=3)
+    pq.write_table(table, sink, **COMPRESSED)
     return place.name if create(place, sink.getvalue().to_pybytes()) else None
 
 

@@ -20,7 +20,14 @@ from llm4teach.datasets.appending import last_numbered
 from llm4teach.datasets.compacted import COMPACTED_GLOB, current_parts, read_records
 from llm4teach.datasets.exclusion import alone
 from llm4teach.datasets.locks import LockedError
-from llm4teach.datasets.parts import PART_GLOB, parquet_file, read_parquet, replacing, write_json
+from llm4teach.datasets.parts import (
+    COMPRESSED,
+    PART_GLOB,
+    parquet_file,
+    read_parquet,
+    replacing,
+    write_json,
+)
 from llm4teach.datasets.places import DatasetError, Place, names_in, walk
 from llm4teach.datasets.workspace import Workspace
 
@@ -154,9 +161,7 @@ def write_compacted(path: Place, table: pa.Table, row_group: int = ROW_GROUP) ->
     serve every column; row groups of this size cost no more than larger ones.
     """
     with replacing(path) as temporary:
-        pq.write_table(
-            table, temporary, compression="zstd", compression_level=3, row_group_size=row_group
-        )
+        pq.write_table(table, temporary, **COMPRESSED, row_group_size=row_group)
 
 
 def _clean(folder: Place, grace_s: float) -> int:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from llm4teach.datasets.compacted import current_parts, with_compactions
 from llm4teach.datasets.places import DatasetError, Place, names_in
 
 PART_GLOB = "part-*.parquet"
+COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
 
 
 @contextmanager
@@ -119,7 +120,7 @@ def read_json(path: Place) -> Any:
 def write_parquet(path: Place, table: pa.Table) -> None:
     """Write one Parquet file atomically (zstd level 3)."""
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+        pq.write_table(table, temporary, **COMPRESSED)
 
 
 def write_part(folder: Place, table: pa.Table) -> Place:

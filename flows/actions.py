@@ -13,7 +13,7 @@ from llm4teach.flows.compact_command import run_compact_command
 from llm4teach.flows.config import ConfigError, Settings, load_settings
 from llm4teach.flows.experiment_command import command_line, run_experiment_command
 from llm4teach.flows.play_command import run_play_command
-from llm4teach.flows.service_commands import SERVICE_COMMANDS, run_service_command
+from llm4teach.flows.service_commands import SERVICE_ACTIONS
 from llm4teach.flows.sql_command import run_sql_command
 from llm4teach.flows.teacher_command import run_teacher_command
 from llm4teach.flows.watch_command import run_watch_command
@@ -35,9 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.command in _FLOWS:
         _run_flow(arguments, settings)
         return
-    if arguments.command in {command.name for command in SERVICE_COMMANDS}:
-        run_service_command(arguments, settings)
-        return
     others = {
         "compare": _compare,
         "experiment": run_experiment_command,
@@ -52,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         "watch": run_watch_command,
         "teachers": _teachers,
         "prompts": _prompts,
+        **SERVICE_ACTIONS,
     }
     others[arguments.command](arguments, settings)
 
@@ -73,8 +71,6 @@ def _run_flow(arguments: argparse.Namespace, settings: Settings) -> None:
     workspace = Workspace(settings.workspace)
     known = get_task if arguments.command == "evaluate" else get_training_task
     task = known(settings.task)
-    if settings.teacher.api_key_block:
-        prepare_environment(workspace.root)  # Prefect is needed now
     open_teacher(settings.teacher, task.family).close()
     parameters = {name: getattr(settings, name) for name in arguments._command.settings}
     for name in ("from_run", "resume"):
@@ -100,8 +96,6 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.teachers import open_teacher
 
     workspace = Workspace(settings.workspace)
-    if settings.teacher.api_key_block:
-        prepare_environment(workspace.root)  # Prefect is needed now
     open_teacher(settings.teacher, get_training_task(settings.task).family).close()
     prepare_environment(workspace.root)
 

@@ -50,15 +50,15 @@ def import_episodes(
     run = Run(workspace, run_id, "import")
     run.start({"task": task_name, "source": Path(source).name, "columns": dict(columns)})
     folder, n = workspace.trajectories(task_name, run_id), 0
-    pending: list[tuple[dict[str, Any], Any]] = []
+    written, pending = 0, list[tuple[dict[str, Any], Any]]()  # steps; episodes to be written
     for i, episode in enumerate(episodes):
         pending.append(importer.steps(episode))
         n += len(episode.actions)
-        if sum(len(seen) for _, seen in pending) >= WRITE_EVERY or i == len(episodes) - 1:
+        if n - written >= WRITE_EVERY or i == len(episodes) - 1:
             parts, seen = zip(*pending, strict=True)
             merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             write_steps(folder, merged, np.concatenate(seen))
-            pending = []
+            written, pending = n, []
     taken = {"episodes": len(episodes), "collect_steps": n, "refused": len(refused)}
     run.note(task=task_name, **taken)
     run.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
@@ -12,7 +11,7 @@ from llm4teach.envs.task import describe
 from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
-from llm4teach.flows.teachers import open_teacher
+from llm4teach.flows.teachers import advice_of, open_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.estimate import estimate
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
@@ -111,9 +110,7 @@ def dry_run(settings: Settings) -> dict[str, str]:
     steps = read_steps(workspace.trajectories(task.name), task.observation_shape)
     teacher = open_teacher(settings.teacher, task.family)
     info = teacher.info
-    store = AdviceStore(
-        workspace.advice(task.family, info.slug), info.teacher_id, info.prompt_version
-    )
+    store = advice_of(info, workspace, task.family)
     price = settings.label.prices.get(info.model) or _own_price(settings.teacher)
     found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
     teacher.close()

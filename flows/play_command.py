@@ -107,16 +107,12 @@ def _teacher(
         yield None
         return
 
-    from llm4teach.datasets.advice import AdviceStore
-    from llm4teach.flows.teachers import open_teacher
+    from llm4teach.flows.teachers import advice_of, open_teacher
     from llm4teach.teacher_labeling.live import LiveTeacher
 
     advisor = open_teacher(settings.teacher, task.family)
-    info = advisor.info
-    folder = workspace.advice(task.family, info.slug)
-    store = AdviceStore(folder, info.teacher_id, info.prompt_version)
     try:
-        yield LiveTeacher(task, store, advisor)
+        yield LiveTeacher(task, advice_of(advisor.info, workspace, task.family), advisor)
     finally:
         advisor.close()
 

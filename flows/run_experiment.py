@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from llm4teach.analysis import comparison as results
@@ -161,11 +161,10 @@ def _method(
     workspace: Workspace, label: str, keys: Sequence[Key], task: str, played: _Played
 ) -> MethodResult:
     seeds = [results.read_seed(workspace, played.students[key]) for key in keys]
-    shifted = {}
-    for name, runs in played.variants.items():
-        if name.startswith(f"{task}-"):
-            there = [results.read_seed(workspace, runs[key]) for key in keys]
-            shifted[name] = results.spread([one.success["sampled"] for one in there])
+    shifted = {
+        name: results.spread([one.success["sampled"] for one in there])
+        for name, there in _on_variants(workspace, played.variants, keys, task)
+    }
     return replace(results.method_result(label, seeds), shifted=shifted)
 
 
@@ -173,9 +172,20 @@ def _teacher(
     workspace: Workspace, label: str, keys: Sequence[Key], task: str, played: _Played
 ) -> TeacherResult:
     found = [results.read_seed(workspace, played.teachers[key]) for key in keys]
-    shifted = {}
-    for name, runs in played.teachers_variants.items():
-        if name.startswith(f"{task}-"):
-            there = [results.read_seed(workspace, runs[key]) for key in keys]
-            shifted[name] = results.rate([one.success["sampled"] for one in there], there)
+    shifted = {
+        name: results.rate([one.success["sampled"] for one in there], there)
+        for name, there in _on_variants(workspace, played.teachers_variants, keys, task)
+    }
     return replace(results.teacher_result(label, found), shifted=shifted)
+
+
+def _on_variants(
+    workspace: Workspace,
+    variants: Mapping[str, Mapping[Key, str]],
+    keys: Sequence[Key],
+    task: str,
+) -> Iterator[tuple[str, list[results.SeedResult]]]:
+    """What the players of these keys did in each of the task's variants."""
+    for name, runs in variants.items():
+        if name.startswith(f"{task}-"):
+            yield name, [results.read_seed(workspace, runs[key]) for key in keys]

@@ -56,18 +56,6 @@ def add_service_arguments(parsers: dict[str, Parser]) -> None:
     )
 
 
-def run_service_command(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Run one of `SERVICE_COMMANDS`."""
-    chosen = {
-        "import": _import,
-        "up": _up,
-        "down": _down,
-        "serve": _serve,
-        "serve-student": _serve_student,
-    }
-    chosen[arguments.command](arguments, settings)
-
-
 def _import(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.datasets.workspace import Workspace
     from llm4teach.flows.import_command import import_episodes
@@ -122,3 +110,12 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.deployments import serve_all
 
     serve_all(settings)
+
+
+SERVICE_ACTIONS = {  # of `SERVICE_COMMANDS`, by name
+    "import": _import,
+    "up": _up,
+    "down": _down,
+    "serve": _serve,
+    "serve-student": _serve_student,
+}

@@ -93,8 +93,8 @@ def label_shard(place: Mapping[str, Any], shard: int) -> str:
     )
     with silenced(), stages.opened("label", *where, label=own, revive=False) as ctx:
         every = stages.trajectories(ctx, None)
-        keys = every.column("state_key")
-        mine = np.array([zlib.crc32(str(key).encode()) % scale.shards == shard for key in keys])
+        keys, which = np.unique(every.column("state_key").astype(str), return_inverse=True)
+        mine = np.array([zlib.crc32(key.encode()) % scale.shards == shard for key in keys])[which]
         if mine.any():
             rows = every.table.filter(pa.array(mine))
             labelling.label(ctx, Trajectories(rows, every.observations[mine]))

@@ -21,7 +21,7 @@ from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
 from llm4teach.flows.revival import begun_by, own_flow_run
 from llm4teach.flows.students import new_student, store_student
-from llm4teach.flows.teachers import open_teacher
+from llm4teach.flows.teachers import advice_of, open_teacher
 from llm4teach.flows.warm_up import warm_up
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.distill import Steps, distil
@@ -55,8 +55,7 @@ class Context:
     def store(self) -> AdviceStore:
         """This teacher's advice on this task."""
         info = self.teacher.info
-        folder = self.advice_folder or self.workspace.advice(self.task.family, info.slug)
-        return AdviceStore(folder, info.teacher_id, info.prompt_version)
+        return advice_of(info, self.workspace, self.task.family, self.advice_folder)
 
     def live_teacher(
         self,

@@ -1,11 +1,16 @@
-"""Teachers as the flows make them: with the API key of a Prefect secret block, if one is named."""
+"""Teachers as the flows make them, with the key of a secret block if one is named; their advice."""
 
 from __future__ import annotations
 
-from llm4teach.flows.quiet import has_own_server
+from pathlib import Path
+
+from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.places import Place
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.flows.quiet import has_own_server, prepare_environment
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.teacher import Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
 
 def open_teacher(config: TeacherConfig, family: str) -> Teacher:
@@ -17,6 +22,14 @@ def open_teacher(config: TeacherConfig, family: str) -> Teacher:
     return make_teacher(config, family, _key(config.api_key_block))
 
 
+def advice_of(
+    info: TeacherInfo, workspace: Workspace, family: str, folder: Place | None = None
+) -> AdviceStore:
+    """A teacher's advice on a family of tasks; ``folder`` is where it is not the workspace's."""
+    place = folder or workspace.advice(family, info.slug)
+    return AdviceStore(place, info.teacher_id, info.prompt_version)
+
+
 def _key(block: str) -> str:
     if not block:
         return ""
@@ -26,6 +39,8 @@ def _key(block: str) -> str:
             f"the secret block {block!r} stands on a Prefect server, and none is configured: set "
             "PREFECT_API_URL, or give the key as LLM4TEACH_API_KEY and leave api_key_block out"
         )
+    prepare_environment(Path())  # before Prefect is imported; with a server it needs no folder
+
     from prefect.blocks.system import Secret
     from prefect.utilities.asyncutils import run_coro_as_sync
 
