@@ -49,6 +49,7 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = folder / ".lock"
+        self._new = folder / ".new"  # one name: what a killed process leaves is reused
 
     def read(self, name: str) -> bytes | None:
         """Return the record, or None if there is none."""
@@ -63,9 +64,8 @@ class FileStore:
             if self.read(name) != expected:
                 return False
             # Not fsynced: after a power failure a lease may be gone, and so is its holder.
-            temporary = self._folder / ".new"  # one name: what a killed process leaves is reused
-            temporary.write_bytes(content)
-            temporary.replace(self._folder / name)
+            self._new.write_bytes(content)
+            self._new.replace(self._folder / name)
             return True
 
     def delete(self, name: str, expected: bytes) -> bool:

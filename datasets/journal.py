@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from llm4teach.datasets.places import Place, state_folder
 
@@ -46,8 +47,8 @@ class Journal:
             os.close(self._file)  # somebody took the new file for an orphan, and removed it
 
     def append(self, row: Row) -> None:
-        """Add a row."""
-        line = json.dumps(row).encode() + b"\n"
+        """Add a row; its text must be Unicode, as in Parquet."""
+        line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         while line:  # a signal may cut a large write short
             line = line[os.write(self._file, line) :]
 
@@ -95,4 +96,4 @@ def recover(
 
 def _rows(path: Path) -> list[Row]:
     whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    return [orjson.loads(line) for line in whole.splitlines()]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import Mixture
 from llm4teach.teacher_labeling.teacher import Advice, TeacherInfo
+
+_text = lru_cache(maxsize=4096)(str)  # teachers say the same few plans again and again
 
 
 def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
@@ -15,7 +18,7 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
         "state_key": advice.state.key,
         "state_text": advice.state.text,
         "status": advice.status.value,
-        "options": [{"plan": str(plan), "probability": p} for plan, p in advice.plans],
+        "options": [{"plan": _text(plan), "probability": p} for plan, p in advice.plans],
         "entropy": advice.entropy,
         "coverage": advice.coverage,
         "raw_sum": advice.raw_sum,

@@ -115,6 +115,13 @@ class HTTPConnections:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if (
+        length is not None
+        and length <= MAX_REPLY_BYTES
+        and "Content-Encoding" not in response.headers
+    ):
+        return await response.read()  # what is said to be short, and cannot unfold
     body = bytearray()
     async for piece in response.content.iter_chunked(_PIECE):
         body += piece

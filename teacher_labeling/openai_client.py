@@ -11,10 +11,13 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
+
+import orjson
 
 from llm4teach.teacher_labeling.circuit_breaker import CircuitBreaker, CircuitOpenError, pause
 from llm4teach.teacher_labeling.elicitation import Spent
@@ -133,7 +136,7 @@ class OpenAIClient:
             UnansweredError: no answer after all repetitions.
             TeacherError: the server will not do, or has been gone for long.
         """
-        data = b"" if body is None else json.dumps(body).encode()
+        data = b"" if body is None else orjson.dumps(body)
         retries = self._max_retries if retries is None else min(retries, self._max_retries)
         trouble = Trouble("interrupted", CHECK_ADDRESS)
         for attempt in range(retries + 1):
@@ -194,10 +197,7 @@ class OpenAIClient:
             wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
             raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
         self.errors.raise_for_status(reply)
-        try:
-            content = json.loads(self.errors.hide_in(reply.body))
-        except (ValueError, RecursionError):
-            content = None
+        content = _parsed(self.errors.hide_in(reply.body))
         if not isinstance(content, dict):
             kind = reply.headers.get("content-type", "nothing")[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
@@ -210,6 +210,14 @@ class OpenAIClient:
             return await session.breaker.admit(session.stop)
         except CircuitOpenError:
             raise TeacherError(self.errors.gone(trouble)) from None
+
+
+def _parsed(body: bytes) -> Any:
+    """Return what a body says, None if it is no JSON; also of servers that write NaN."""
+    for loads in (orjson.loads, json.loads):  # the first takes a quarter of the time, and no NaN
+        with suppress(ValueError, RecursionError):
+            return loads(body)
+    return None
 
 
 def _usage(content: dict[str, Any]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.elicitation import (
@@ -24,6 +25,16 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Tea
 
 PASSES = 3  # of a state whose question fails
 _MOST_MEMOS = 10_000
+_GATHER_S = 0.004  # answers are judged and given together: waking the other thread costs
+
+
+class _Answered(NamedTuple):
+    """What came back about a state, not judged yet."""
+
+    state: State
+    answers: list[Answer]  # none: there was nothing to ask
+    spent: Spent
+    latency_s: float
 
 
 class Labelling:
@@ -44,7 +55,7 @@ class Labelling:
         self._session: Session | None = None
         self._workers = 1
         self._given = self._taken = 0  # answers; each is counted by one thread
-        self._ready: list[Advice] = []  # to be given together: waking the other thread costs
+        self._ready: list[_Answered] = []
 
     def stop(self) -> None:
         """Ask nothing more, finish what is on its way; from any thread, at any time."""
@@ -95,15 +106,17 @@ class Labelling:
             for state in waiting:  # shared: each state goes to one worker
                 asked += 1
                 try:
-                    advice = await self._advise(session, state)
+                    answered = await self._ask(session, state)
                 except UnansweredError as error:
                     failed.append((state, error))
                 except TeacherError as error:
                     fatal.append(error)
                 else:
-                    self._ready.append(advice)
-                    if len(self._ready) == 1:
-                        asyncio.get_running_loop().call_soon(self._flush, give)
+                    self._ready.append(answered)
+                    if len(self._ready) in (1, workers):
+                        early = self._taken and len(self._ready) < workers
+                        wait_s = _GATHER_S if early else 0.0
+                        asyncio.get_running_loop().call_later(wait_s, self._flush, give)
                 if fatal or self._stopped.is_set():
                     return
                 while self._is_ahead() and not self._stopped.is_set():
@@ -127,21 +140,25 @@ class Labelling:
         return waiting > (self._workers if self._taken else 0)
 
     def _flush(self, give: Callable[[list[Advice]], None]) -> None:
-        """Give all that has come in since the event loop last looked around."""
+        """Judge and give what has come in, while the next questions are on their way."""
         if self._ready:
             self._given += len(self._ready)
-            give(self._ready)
-            self._ready = []
+            ready, self._ready = self._ready, []
+            give([self._judge(answered) for answered in ready])
 
-    async def _advise(self, session: Session, state: State) -> Advice:
+    def _judge(self, answered: _Answered) -> Advice:
+        state, answers, spent, latency_s = answered
+        if not answers:
+            return Advice(state, AdviceStatus.NO_ADVICE)
+        verdict = self._elicitation.judge(state, answers)
+        return to_advice(state, verdict, spent, latency_s, self._prices)
+
+    async def _ask(self, session: Session, state: State) -> _Answered:
         begin = time.perf_counter()
         spent = Spent()
         questions = self._elicitation.questions(state)
-        if not questions:
-            return Advice(state, AdviceStatus.NO_ADVICE)
         answers = [await self._answer(session, question, spent) for question in questions]
-        verdict = self._elicitation.judge(state, answers)
-        return to_advice(state, verdict, spent, time.perf_counter() - begin, self._prices)
+        return _Answered(state, answers, spent, time.perf_counter() - begin)
 
     async def _answer(self, session: Session, question: Question, spent: Spent) -> Answer:
         if not question.memo:

@@ -65,7 +65,7 @@ def made_up_states(count: int) -> list[State]:
 
 
 def in_few_buckets(count: int) -> list[State]:
-    """States that share 12 of the 64 leases: for stores in which a lease takes many requests."""
+    """States that share few of the leases: for stores in which a lease takes many requests."""
     return [state for state in made_up_states(6 * count) if state.key < "3"][:count]
 
 
