@@ -1,16 +1,12 @@
 """What a policy would get, estimated from steps that others have played.
 
-Two estimates that need no environment: weighted importance sampling, which is consistent and needs
-luck with long episodes, and fitted Q evaluation, which has less variance and trusts a network.
+Weighted importance sampling is consistent and needs luck with long episodes; the estimates of
+`fitted_q` have less variance and trust a network.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
-from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +14,6 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.trajectories import Trajectories
 from llm4teach.envs.task import Observations
-from llm4teach.student.policies import Policy
-
-_TARGET_UPDATE = 20  # gradient steps; with d3rlpy's 100 rewards at the end hardly reach the start
-_CODES = 16  # values that a channel of an observation can have
 
 
 @dataclass(frozen=True)
@@ -124,97 +116,3 @@ def weighted_importance_sampling(
         float(weights.sum() ** 2 / (weights**2).sum()),
         len(weights),
     )
-
-
-def fitted_q_evaluation(
-    logged: Logged, policy: Policy, n_actions: int, gamma: float, steps: int, seed: int = 0
-) -> float | None:
-    """Estimate a policy's discounted return by d3rlpy's DiscreteFQE (Le et al., arXiv 1903.08738).
-
-    It may tell bad policies from good ones; close ones it does not rank, and with few or long
-    episodes it can be far off. Targets take an action drawn from the policy in the next
-    observation.
-
-    Args:
-        logged: what was played.
-        policy: to evaluate.
-        n_actions: of the task.
-        gamma: discount factor of a step.
-        steps: gradient steps.
-        seed: of the network and the batches.
-
-    Returns:
-        The mean value at the episodes' starts; None where d3rlpy is not installed.
-    """
-    with suppress(ImportError):  # gym, which d3rlpy imports, prints that nobody maintains it
-        from gym_notices import notices
-
-        notices.notices.clear()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import d3rlpy
-            from d3rlpy.logging import NoopAdapterFactory
-    except ImportError:
-        return None
-    from llm4teach.analysis.fqe_encoder import OneHotFactory
-
-    d3rlpy.seed(seed)
-    rng = np.random.default_rng(seed)
-    ends = logged.starts + logged.lengths - 1
-    over = np.zeros(len(logged.actions), np.bool_)
-    over[ends] = True
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # its log
-        warnings.simplefilter("ignore")
-        dataset = d3rlpy.dataset.MDPDataset(
-            observations=_channels_first(logged.observations),
-            actions=logged.actions[:, None],
-            rewards=logged.rewards.astype(np.float32)[:, None],
-            terminals=(over & logged.terminated).astype(np.float32),
-            timeouts=(over & ~logged.terminated).astype(np.float32),
-            action_space=d3rlpy.ActionSpace.DISCRETE,
-            action_size=n_actions,
-        )
-        fqe = d3rlpy.ope.DiscreteFQE(
-            algo=SimpleNamespace(impl=_Chooser(policy, rng)),  # type: ignore[arg-type]
-            config=d3rlpy.ope.FQEConfig(
-                learning_rate=1e-3,
-                gamma=gamma,
-                target_update_interval=_TARGET_UPDATE,
-                encoder_factory=OneHotFactory(codes=_CODES),
-            ),
-        )
-        fqe.fit(
-            dataset,
-            n_steps=steps,
-            n_steps_per_epoch=steps,
-            logger_adapter=NoopAdapterFactory(),
-            show_progress=False,
-            save_interval=steps + 1,
-        )
-        first = logged.observations[logged.starts]  # (E, *observation_shape)
-        inputs = _channels_first(first)
-        q = [fqe.predict_value(inputs, np.full(len(first), a)) for a in range(n_actions)]
-    return float((policy(first) * np.stack(q, 1)).sum(1).mean())
-
-
-def _channels_first(observations: Observations) -> Observations:
-    """(N, width, height, channels) to (N, channels, width, height), as d3rlpy wants it."""
-    return np.ascontiguousarray(observations.transpose(0, 3, 1, 2))
-
-
-class _Chooser:
-    """What DiscreteFQE asks of an algorithm: an action of the policy in each observation."""
-
-    def __init__(self, policy: Policy, rng: np.random.Generator) -> None:
-        self._policy, self._rng = policy, rng
-
-    def predict_best_action(self, x: Any) -> Any:
-        """Draw actions for observations, float tensor (B, channels, width, height)."""
-        import torch
-
-        from llm4teach.student.policies import sample
-
-        observations = x.detach().cpu().numpy().astype(np.uint8).transpose(0, 2, 3, 1)
-        probs = self._policy(np.ascontiguousarray(observations))
-        return torch.from_numpy(sample(probs, self._rng)).to(x.device)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.analysis import calibration as stats
+from llm4teach.analysis.fitted_q import fitted_q_evaluation
 from llm4teach.analysis.off_policy import (
     Logged,
     complete_episodes,
     discounted_returns,
-    fitted_q_evaluation,
     weighted_importance_sampling,
 )
 from llm4teach.analysis.option_values import (

@@ -58,13 +58,11 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
         figures = {"episodes": len(ours), "challenger_success": successes / len(ours)}
         reason = "the first student of this task"
     checkpoint = ctx.run.folder / CHECKPOINT
-    event = registry.append(
-        action, run_id, len(events), reason, _evidence(ctx, figures), checkpoint
-    )
+    event = registry.append(action, run_id, len(events), reason, evidence(ctx, figures), checkpoint)
     ctx.run.note(decision=event.action, decision_reason=reason, champion_before=event.replaces)
 
 
-def _evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
+def evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
     """What the decision rests on: the figures, and what the challenger was made of."""
     info, results = ctx.teacher.info, ctx.run.results
     runs = folder_names(ctx.workspace.trajectories(ctx.task.name))

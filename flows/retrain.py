@@ -10,6 +10,7 @@ from llm4teach.datasets.registry import Registry, champion_of
 from llm4teach.flows import online_stages, promotion, stages
 from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.finetune_student import finetune_student
+from llm4teach.flows.gate import may_play
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.pretrain_student import pretrain_student
 from llm4teach.flows.revival import resumed_settings
@@ -40,6 +41,8 @@ def retrain(
     resume: str | None = None,
 ) -> dict[str, Any]:
     """Collect with the champion, label what is new, train a challenger, and let the two play.
+
+    A challenger that the offline gate refuses after pretraining never meets the environment.
 
     All trajectories of the task in the workspace count, imported ones too.
 
@@ -95,6 +98,8 @@ def retrain(
             pretrain_student(
                 **shared, pretrain=pretrain, seed=seed, all_runs=True, start_from=start
             )
+            if not may_play(ctx, retrain, pretrain.gamma):
+                return online_stages.report(ctx)
             ctx.run.note(rounds_done=number)
         if "finetune_steps" not in done:
             finetune_student(**shared, finetune=finetune, seed=seed)

@@ -109,6 +109,14 @@ class RetrainConfig(_Settings):
     margin: float = Field(
         0.01, ge=0, description="loss of mean return that a cheaper student may bring"
     )
+    gate: bool = Field(
+        True, description="refuse students that look bad offline; needs the extra offline-rl"
+    )
+    gate_lead: float = Field(
+        0.5,
+        description="share of the logged actions' lead over random ones that a student must keep",
+    )
+    gate_steps: int = Field(600, ge=1, description="gradient steps of each of the gate's critics")
 
 
 class ValidationConfig(_Settings):

@@ -10,11 +10,11 @@ import pytest
 from busy_workspace import SHAPE, STEPS, TASK, write_one_episode
 from numpy.typing import NDArray
 
+from llm4teach.analysis.fitted_q import fitted_q_evaluation
 from llm4teach.analysis.off_policy import (
     Logged,
     complete_episodes,
     discounted_returns,
-    fitted_q_evaluation,
     weighted_importance_sampling,
 )
 from llm4teach.datasets.trajectories import Trajectories, read_steps

@@ -21,7 +21,7 @@ SMALL = (
     *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "2", "--pretrain.epochs", "2"),
     *("--finetune.rollout-length", "32"),
     *("--finetune.steps", "512", "--finetune.n-envs", "8", "--evaluate.episodes", "16"),
-    *("--label.max-requests", "100"),
+    *("--label.max-requests", "100", "--no-retrain.gate"),  # so little training would not pass
 )
 
 
@@ -129,3 +129,17 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     ):
         promotion.decide(ctx, EvaluateConfig(episodes=8), RetrainConfig())
     assert len(registry.events()) == before + 1
+
+
+def test_a_student_that_the_gate_refuses_never_plays(tmp_path: Path) -> None:
+    pytest.importorskip("d3rlpy")
+    strict = ("--retrain.gate", "--retrain.gate-lead", "5", "--retrain.gate-steps", "30")
+    words = (*SMALL, *strict, "--collect.steps", "640", "--workspace", str(tmp_path))
+    llm4teach("retrain", *words)
+    (event,) = Registry(Workspace(tmp_path).registry(TASK)).events()
+    assert event.action == "reject" and "refused offline" in event.reason
+    assert event.evidence["passed"] is False and event.evidence["least"] == 5
+    results = read_manifest(Workspace(tmp_path).run(event.run_id))["results"]
+    assert results["decision"] == "reject" and results["gate"].startswith("refused")
+    assert results["collect_steps"] == 320, "the second round is played by the student"
+    assert "finetune_steps" not in results and "rounds_done" not in results
