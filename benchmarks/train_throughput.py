@@ -56,6 +56,7 @@ def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
     from llm4teach.envs.registry import get_task
     from llm4teach.student.config import FinetuneConfig
     from llm4teach.student.finetune import Finetuner
+    from llm4teach.student.improve import Improver
     from llm4teach.student.network import Student
     from llm4teach.teacher_labeling.backends import make_teacher
     from llm4teach.teacher_labeling.config import TeacherConfig
@@ -83,7 +84,8 @@ def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
         config = FinetuneConfig(steps=10 * (updates + 2) * batch, n_envs=n_envs, kl_off=1.0)
         tuner = Finetuner(task, student, live, config, seed=0)
         patched: Any = tuner
-        patched._improve = timed("update", tuner._improve)
+        improver: Any = Improver
+        improver.improve = timed("update", Improver.improve)
         patched.envs.step = timed("environment", tuner.envs.step)
         patched.teacher = type("Timed", (), {})()
         patched.teacher.teacher_probs = timed("grounding", live.teacher_probs)

@@ -12,6 +12,7 @@ from llm4teach.flows.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.config import ConfigError
 from llm4teach.flows.service_commands import SERVICE_COMMANDS, add_service_arguments
 from llm4teach.flows.signals import INTERRUPTED, handle_signals
+from llm4teach.flows.together import run_together
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # called as a program, not from another one
         handle_signals()
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        words = sys.argv[1:] if argv is None else argv
+        return run_together(lambda: _main(words))
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED

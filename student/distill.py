@@ -12,9 +12,12 @@ from torch import Tensor
 
 from llm4teach.envs.task import Observations
 from llm4teach.student.config import PretrainConfig
+from llm4teach.student.crew import OF_STUDENT, crew
 from llm4teach.student.gae import returns_to_go
 from llm4teach.student.network import Student
 from llm4teach.student.ppo import soft_cross_entropy
+
+DISTIL = "distil"  # kind of work for the other processes
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def distil(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
+    _tell_others(student, steps, config, seed)
+    trainee = crew().trainee(student)
     inputs = torch.tensor(steps.observations)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(student.parameters(), config.learning_rate)
@@ -68,22 +73,35 @@ def distil(
         returns = _returns(student, steps, config.gamma)  # (N,)
         sums = torch.zeros(3)  # of cross-entropy, agreement and squared value error
         order = torch.randperm(n, generator=generator)
-        for rows in torch.split(order, config.batch_size):
+        for batch in torch.split(order, config.batch_size):
+            rows, weight = crew().share(batch)
             probs = targets[rows].to(device)  # (B, n_actions)
-            output = student(inputs[rows].to(device))
+            output = trainee(inputs[rows].to(device))
             losses = soft_cross_entropy(probs, output.logits)  # (B,); 0 without advice
             errors = (output.values - returns[rows].to(device)).square()  # (B,)
             optimizer.zero_grad(set_to_none=True)
-            (losses.mean() + config.value_coef * errors.mean()).backward()
+            loss = weight * (losses.mean() + config.value_coef * errors.mean())
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             chosen = probs.gather(1, output.logits.argmax(1, keepdim=True)).squeeze(1)  # (B,)
             agrees = (chosen >= probs.amax(1) - 1e-6) & (chosen > 0)
             with torch.no_grad():
-                sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
-        loss, agreement, value_loss = (sums / torch.tensor([n_advised, n_advised, n])).tolist()
-        values = {"loss": loss, "agreement": agreement, "value_loss": value_loss}
+                if weight:
+                    sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
+        sums = crew().total(sums)
+        mean, agreement, value_loss = (sums / torch.tensor([n_advised, n_advised, n])).tolist()
+        values = {"loss": mean, "agreement": agreement, "value_loss": value_loss}
         on_epoch((epoch + 1) * per_epoch, values)
+
+
+def _tell_others(student: Student, steps: Steps, config: PretrainConfig, seed: int) -> None:
+    """Hand all of it to the processes that train along (`student.follower`), if there are any."""
+    if crew().size > 1:
+        tensors = {name: torch.tensor(array) for name, array in vars(steps).items()}
+        tensors |= {OF_STUDENT + name: t for name, t in student.state_dict().items()}
+        facts = {"network": student.settings, "config": config.model_dump(mode="json")}
+        crew().tell(DISTIL, {**facts, "seed": seed}, tensors)
 
 
 @torch.no_grad()

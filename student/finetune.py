@@ -18,10 +18,10 @@ from llm4teach.student.checkpoint import (
     save_tensors,
 )
 from llm4teach.student.config import FinetuneConfig
+from llm4teach.student.improve import Improver
 from llm4teach.student.kl_schedules import schedule_of
 from llm4teach.student.network import Student
 from llm4teach.student.policies import AdviceSource
-from llm4teach.student.ppo import Batch, student_loss
 from llm4teach.student.rollout import EpisodeStats, collect_rollout
 
 _RECENT = 100  # episodes, about, whose mean return an adaptive schedule goes by
@@ -77,13 +77,11 @@ class Finetuner:
             TeacherError: a new state had to be asked about and the teacher cannot answer.
         """
         config = self.config
+        improver = Improver(self.student, self.optimizer, config, self.generator)
         while self.update < self.n_updates:
             step = self.update * self.steps_per_update
             kl_coef = self.kl_coef(step, self.recent_return) if self.teacher is not None else 0.0
             remaining = 1 - self.update / self.n_updates
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * remaining
-
             batch, episodes = collect_rollout(
                 self.student,
                 self.teacher if kl_coef else None,
@@ -94,7 +92,7 @@ class Finetuner:
             )
             for episode_return in episodes.returns:
                 self.recent_return += (episode_return - self.recent_return) / _RECENT
-            losses = self._improve(batch, kl_coef)
+            losses = improver.improve(batch, kl_coef, config.learning_rate * remaining)
 
             self.update += 1
             advised = (batch.teacher_probs.sum(1) > 0).float().mean().item()
@@ -108,24 +106,6 @@ class Finetuner:
     def close(self) -> None:
         """End the environments' processes, if they have any."""
         self.envs.close()
-
-    def _improve(self, batch: Batch, kl_coef: float) -> dict[str, float]:
-        """Take the gradient steps of one rollout; return the mean of each loss term."""
-        size = len(batch.actions)
-        terms: list[dict[str, float]] = []
-        for _ in range(self.config.epochs):
-            order = torch.randperm(size, generator=self.generator)
-            for rows in order.chunk(self.config.minibatches):
-                part = Batch(*(column[rows.to(column.device)] for column in batch))
-                loss, stats = student_loss(
-                    self.student(part.observations), part, self.config, kl_coef
-                )
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.max_grad_norm)
-                self.optimizer.step()
-                terms.append(stats)
-        return {name: fmean(term[name] for term in terms) for name in terms[0]}
 
     def save(self, path: Place) -> None:
         """Write all that `restore` needs, in one file."""

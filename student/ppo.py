@@ -37,6 +37,12 @@ def soft_cross_entropy(teacher_probs: Tensor, logits: Tensor) -> Tensor:
     return -(teacher_probs * F.log_softmax(logits, dim=-1)).sum(-1)
 
 
+def normalised(batch: Batch) -> Batch:
+    """The batch with advantages of mean 0 and standard deviation 1."""
+    advantages = batch.advantages - batch.advantages.mean()
+    return batch._replace(advantages=advantages / (batch.advantages.std(unbiased=False) + 1e-8))
+
+
 def student_loss(
     output: Output, batch: Batch, config: FinetuneConfig, kl_coef: float
 ) -> tuple[Tensor, dict[str, float]]:
@@ -47,8 +53,7 @@ def student_loss(
     """
     log_probs = F.log_softmax(output.logits, dim=-1)  # (B, n_actions)
     logprobs = log_probs.gather(1, batch.actions[:, None]).squeeze(1)  # (B,)
-    advantages = batch.advantages - batch.advantages.mean()
-    advantages = advantages / (batch.advantages.std(unbiased=False) + 1e-8)
+    advantages = batch.advantages
     ratio = (logprobs - batch.logprobs).exp()  # (B,)
     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
     policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()

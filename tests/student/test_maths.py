@@ -15,7 +15,13 @@ from llm4teach.student.gae import generalised_advantages, returns_to_go
 from llm4teach.student.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
 from llm4teach.student.network import Output
 from llm4teach.student.policies import sample
-from llm4teach.student.ppo import Batch, kl_from_teacher, soft_cross_entropy, student_loss
+from llm4teach.student.ppo import (
+    Batch,
+    kl_from_teacher,
+    normalised,
+    soft_cross_entropy,
+    student_loss,
+)
 
 
 def column(*values: float) -> torch.Tensor:
@@ -187,11 +193,11 @@ def test_without_kl_coef_the_loss_and_its_gradient_are_ppos() -> None:
     logits, b = batch()
     logits.requires_grad_()
     values = torch.linspace(-1, 1, 64)
-    loss, _ = student_loss(Output(logits, values), b, config, kl_coef=0.0)
+    loss, _ = student_loss(Output(logits, values), normalised(b), config, kl_coef=0.0)
     assert loss.item() == pytest.approx(plain_ppo(logits.detach(), values, b, config), abs=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
     no_teacher = b._replace(teacher_probs=torch.zeros(64, 3))
-    other, _ = student_loss(Output(logits, values), no_teacher, config, kl_coef=0.0)
+    other, _ = student_loss(Output(logits, values), normalised(no_teacher), config, kl_coef=0.0)
     assert torch.equal(torch.autograd.grad(other, logits)[0], gradient), "bit for bit"
 
 
