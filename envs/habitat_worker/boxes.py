@@ -33,10 +33,9 @@ class Boxes:
         self._middle_y, self._half_y = (y0 + y1) / 2, (y1 - y0) / 2
         parts = self._middle_x, self._half_x, self._middle_y, self._half_y, x0, y0, x1, y1
         self._parts = list(zip(*(part.tolist() for part in parts)))  # of each box
-        self._x_edges = np.stack([x0, x1])[:, :, None]  # (2, B, 1)
-        self._y_edges = np.stack([y0, y1])[:, :, None]
+        self._edges = np.array([[x0, y0], [x1, y1]])[:, :, :, None]  # (2, 2, B, 1)
         self._rows = [box[4:] for box in self._parts]
-        self._near: dict[tuple[float, float], list[tuple[float, ...]]] = {}  # see `_beside`
+        self._near: dict[tuple[float, float], list[tuple[float, ...]]] = {}  # by square
 
     def clearance(self, x: Array, y: Array) -> Array:
         """Distance from points (N,) to the nearest box, 0 inside one; float (N,)."""
@@ -54,23 +53,22 @@ class Boxes:
 
         Of the box: middle and half width, middle and half depth, then its bounds.
         """
+        cell = x // _SQUARE_M, y // _SQUARE_M
+        if cell not in self._near:
+            self._near[cell] = self._beside(*cell)
         best, nearest = math.inf, ()
-        for box in self._beside(x, y):
+        for box in self._near[cell]:
             gap_x, gap_y = abs(box[0] - x) - box[1], abs(box[2] - y) - box[3]
             squared = (gap_x * gap_x if gap_x > 0 else 0.0) + (gap_y * gap_y if gap_y > 0 else 0.0)
             if squared < best:
                 best, nearest = squared, box
         return best, nearest
 
-    def _beside(self, x: float, y: float) -> list[tuple[float, ...]]:
-        """All boxes within `MOST_RADIUS_M`, and perhaps some more: those of a square around it."""
-        cell = x // _SQUARE_M, y // _SQUARE_M
-        if cell not in self._near:
-            middle = [(i + 0.5) * _SQUARE_M for i in cell]
-            most = MOST_RADIUS_M + 0.71 * _SQUARE_M  # half the square's diagonal
-            near = np.flatnonzero(self._squared(*middle) <= most * most)
-            self._near[cell] = [self._parts[n] for n in near]
-        return self._near[cell]
+    def _beside(self, i: float, j: float) -> list[tuple[float, ...]]:
+        """All boxes within `MOST_RADIUS_M` of a square, and perhaps some more."""
+        most = MOST_RADIUS_M + 0.71 * _SQUARE_M  # half the square's diagonal
+        squared = self._squared((i + 0.5) * _SQUARE_M, (j + 0.5) * _SQUARE_M)
+        return [self._parts[n] for n in np.flatnonzero(squared <= most * most)]
 
     def is_free(self, x: float, y: float, radius: float) -> bool:
         """Whether a disc of at most `MOST_RADIUS_M` touches no box."""
@@ -106,13 +104,11 @@ class Boxes:
         Returns:
             float (B, R), in metres.
         """
-        inverse_x, inverse_y = 1.0 / rays  # each (R,)
-        x_0, x_1 = (self._x_edges - x) * inverse_x  # each (B, R)
-        y_0, y_1 = (self._y_edges - y) * inverse_y
-        enter = np.maximum(np.minimum(x_0, x_1), np.minimum(y_0, y_1))
-        np.maximum(enter, 0, out=enter)  # it is never entered behind the point, and so
-        leave = np.minimum(np.maximum(x_0, x_1), np.maximum(y_0, y_1))
-        np.copyto(enter, np.inf, where=enter > leave)  # it is missed as well if it is left there
+        edges = (self._edges - np.array([[[x]], [[y]]])) * (1.0 / rays)[:, None]  # (2, 2, B, R)
+        first, last = np.minimum(*edges), np.maximum(*edges)  # each (2, B, R)
+        enter, leave = np.maximum(*first), np.minimum(*last)  # each (B, R)
+        np.maximum(enter, 0, out=enter)  # it is never entered behind the point: so a box
+        np.copyto(enter, np.inf, where=enter > leave)  # that is left there counts as missed, too
         return enter
 
     def ranges(self, x: float, y: float, rays: Array, most: float) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Ways(NamedTuple):
     """The ways that lead to one place or a few, from each flat cell of a `RouteMap`."""
 
     steps: list[int]  # to the end; -1 where there is no way
-    places: list[Optional[tuple[float, float]]]  # middle of the next cell; None at the end
+    places: list[tuple[float, float] | None]  # middle of the next cell; None at the end
 
 
 class RouteMap:

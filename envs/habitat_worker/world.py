@@ -73,6 +73,8 @@ class World:
             moved = self.scene.boxes.push_out(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
             if moved is None or math.hypot(moved[0] - self.x, moved[1] - self.y) > _LONGEST_M:
                 return
+            if moved == (self.x, self.y):  # and so would all others be
+                return
             self.x, self.y = moved
 
     def turn(self, sign: int) -> None:
