@@ -8,6 +8,7 @@ refuses it.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -135,14 +136,14 @@ def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures:
     Raises:
         ProtocolError: the size is wrong, or a flag is neither 0 nor 1.
     """
-    pixels = int(np.prod(shape))
+    pixels = math.prod(shape)
     if len(payload) != count * (8 + 8 * measures + 2 + pixels):
         raise ProtocolError(f"an answer of {len(payload)} bytes for {count} environments")
     at = 0
 
     def take(kind: str, *size: int) -> Array:
         nonlocal at
-        array = np.frombuffer(payload, kind, int(np.prod(size)), at).reshape(size)
+        array = np.frombuffer(payload, kind, math.prod(size), at).reshape(size)
         at += array.nbytes
         return array
 
