@@ -4,10 +4,11 @@
 
 The first line is what habitat-lab itself needs: its `Env` with a task that has neither sensors nor
 measures, and a robot that only moves its arm. The second steps the real task in the worker's
-interpreter, all by itself. The others step the same environments through the protocol, N in a
-message, and count the CPU time of both processes.
+interpreter, all by itself. Then N of them in turn, still in there, with observations as bytes; and
+the same through the protocol, N in a message, with the CPU time of both processes.
 Actions are those of a robot under way (60% forward); apartments are generated before the clock
-starts. The overhead is what a line takes longer than the second, in CPU time.
+starts. Overheads are in CPU time: over the second line, and of the protocol alone, over the same N
+without it.
 """
 
 from __future__ import annotations
@@ -80,11 +81,34 @@ for _ in range(repeat):
 print(json.dumps(found))
 """
 
+BATCH = f"""{IMPORTS}
+from llm4teach.envs.habitat_worker.loop import EnvBatch
+n_envs = int(sys.argv[4])
+batch = EnvBatch(simulators.make_env)
+batch.prepare(n_envs, {{"simulator": "kinematic", "depth": depth}})
+actions = np.random.default_rng(0).choice(5, (steps // n_envs, n_envs), p={SHARES!r})
+numbers = np.arange(n_envs)
+for seed in range({SEEDS}):
+    nav_pick_episode(seed)
+for _ in range(repeat):
+    batch.reset(numbers, numbers)
+    began, episode = time.process_time(), n_envs
+    for row in actions:
+        outcome = batch.step(numbers, row)
+        over = np.flatnonzero(outcome.terminated | outcome.truncated)
+        if len(over):
+            batch.reset(over, np.full(len(over), episode % {SEEDS}))
+            episode += 1
+    found.append(time.process_time() - began)
+print(json.dumps(found))
+"""
 
-def alone(program: str, given: argparse.Namespace) -> float:
-    """CPU seconds of so many steps of `habitat.Env`, nothing around it: `ALONE` or `EMPTY`."""
+
+def alone(program: str, given: argparse.Namespace, n_envs: int = 1) -> float:
+    """CPU seconds of so many steps in the worker's interpreter, by one of the programs above."""
     kind = "depth" if given.depth else "vector"
-    command = [str(habitat_python()), "-c", program, str(given.steps), str(given.repeat), kind]
+    more = [str(given.steps), str(given.repeat), kind, str(n_envs)]
+    command = [str(habitat_python()), "-c", program, *more]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(min(json.loads(done.stdout.splitlines()[-1])))
 
@@ -129,14 +153,20 @@ def main() -> None:
     if sys.platform != "linux":
         sys.exit("the worker's CPU time is read from its clock: this benchmark needs Linux")
     empty, best = alone(EMPTY, given), alone(ALONE, given)
-    print("| what | steps a CPU-second | overhead | wall steps/s |\n| --- | ---: | ---: | ---: |")
-    print(f"| habitat.Env with an empty task | {given.steps / empty:,.0f} |  |  |")
-    print(f"| habitat.Env in the worker | {given.steps / best:,.0f} |  |  |", flush=True)
+    print(
+        "| what | steps a CPU-second | over one | the protocol's | wall steps/s |\n"
+        "| --- | ---: | ---: | ---: | ---: |"
+    )
+    print(f"| habitat.Env with an empty task | {given.steps / empty:,.0f} |  |  |  |")
+    print(f"| habitat.Env in the worker | {given.steps / best:,.0f} |  |  |  |", flush=True)
     for n_envs in given.n_envs:
+        inside = alone(BATCH, given, n_envs)
         cpu_s, wall_s = through_the_protocol(n_envs, given)
         print(
-            f"| through the protocol, {n_envs} a message | {given.steps / cpu_s:,.0f} "
-            f"| {cpu_s / best - 1:.0%} | {given.steps / wall_s:,.0f} |",
+            f"| {n_envs} in turn, in the worker | {given.steps / inside:,.0f} "
+            f"| {inside / best - 1:.0%} |  |  |\n"
+            f"| {n_envs} a message through the protocol | {given.steps / cpu_s:,.0f} "
+            f"| {cpu_s / best - 1:.0%} | {cpu_s / inside - 1:.0%} | {given.steps / wall_s:,.0f} |",
             flush=True,
         )
 

@@ -56,7 +56,8 @@ class Boxes:
         cell = x // _SQUARE_M, y // _SQUARE_M
         if cell not in self._near:
             self._near[cell] = self._beside(*cell)
-        best, nearest = math.inf, ()
+        best = math.inf
+        nearest: tuple[float, ...] = ()
         for box in self._near[cell]:
             gap_x, gap_y = abs(box[0] - x) - box[1], abs(box[2] - y) - box[3]
             squared = (gap_x * gap_x if gap_x > 0 else 0.0) + (gap_y * gap_y if gap_y > 0 else 0.0)
