@@ -62,6 +62,7 @@ class HabitatWorker:
         self.settings, self.answer_s = dict(settings), answer_s
         self.n_envs, self.observation_shape = 0, ()  # type: tuple[int, tuple[int, ...]]
         self.waiting = True  # for an answer
+        self._unread = bytearray()  # came with what was read before
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
         # Nothing of this environment belongs into the other: neither its packages nor its threads.
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
@@ -139,17 +140,18 @@ class HabitatWorker:
     def _read(self, size: int, deadline: float, limit_s: float) -> bytes:
         """Read as many bytes, or fewer at the end of all."""
         assert self._process.stdout is not None
-        pipe, parts, missing = self._process.stdout.fileno(), [], size
-        while missing:
+        pipe = self._process.stdout.fileno()
+        while len(self._unread) < size:
             ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise WorkerGoneError(self._why(f"no answer in {limit_s:g} s"))
-            part = os.read(pipe, min(missing, 1 << 20))
+            part = os.read(pipe, 1 << 20)
             if not part:
                 break
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+            self._unread += part
+        found = bytes(self._unread[:size])
+        del self._unread[:size]
+        return found
 
     def _why(self, what: str) -> str:
         """What happened, with the exit code and the last that the worker printed."""

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 Array = Any  # numpy's own types cannot be written for Python 3.9 and numpy 1.26 alike
+MOST_RADIUS_M = 0.25  # of a disc
+_SQUARE_M = 0.5  # side of the squares whose near boxes are kept
 _TOUCHES = 4  # boxes that a disc can be pressed against at once, and more
+_ROUNDING_M = 1e-6  # much more than what rounding can do to a length
 
 
 class Boxes:
     """Axis-aligned boxes, each standing on the floor.
+
+    What is asked at every step of an episode looks at few boxes, number by number: for fewer than
+    some hundred of them numpy's calls cost more than what they do.
 
     Args:
         bounds: float (B, 4): lowest x and y, highest x and y, in metres.
@@ -22,9 +28,14 @@ class Boxes:
     def __init__(self, bounds: Array, heights: Array) -> None:
         self.bounds = np.asarray(bounds, float).reshape(-1, 4)
         self.heights = np.asarray(heights, float)
-        self._x0, self._y0, self._x1, self._y1 = np.ascontiguousarray(self.bounds.T)  # each (B,)
-        self._middle_x, self._half_x = (self._x0 + self._x1) / 2, (self._x1 - self._x0) / 2
-        self._middle_y, self._half_y = (self._y0 + self._y1) / 2, (self._y1 - self._y0) / 2
+        x0, y0, x1, y1 = self.bounds.T  # each (B,)
+        self._middle_x, self._half_x = (x0 + x1) / 2, (x1 - x0) / 2
+        self._middle_y, self._half_y = (y0 + y1) / 2, (y1 - y0) / 2
+        parts = self._middle_x, self._half_x, self._middle_y, self._half_y, x0, y0, x1, y1
+        self._parts = list(zip(*(part.tolist() for part in parts)))  # of each box
+        self._edges = np.array([[x0, y0], [x1, y1]])[:, :, :, None]  # (2, 2, B, 1)
+        self._rows = [box[4:] for box in self._parts]
+        self._near: dict[tuple[float, float], list[tuple[float, ...]]] = {}  # by square
 
     def clearance(self, x: Array, y: Array) -> Array:
         """Distance from points (N,) to the nearest box, 0 inside one; float (N,)."""
@@ -37,9 +48,32 @@ class Boxes:
         gap_y = np.maximum(np.abs(self._middle_y - y) - self._half_y, 0)
         return gap_x * gap_x + gap_y * gap_y
 
+    def _nearest(self, x: float, y: float) -> tuple[float, tuple[float, ...]]:
+        """The nearest box and its squared distance; more than `MOST_RADIUS_M` squared for none.
+
+        Of the box: middle and half width, middle and half depth, then its bounds.
+        """
+        cell = x // _SQUARE_M, y // _SQUARE_M
+        if cell not in self._near:
+            self._near[cell] = self._beside(*cell)
+        best = math.inf
+        nearest: tuple[float, ...] = ()
+        for box in self._near[cell]:
+            gap_x, gap_y = abs(box[0] - x) - box[1], abs(box[2] - y) - box[3]
+            squared = (gap_x * gap_x if gap_x > 0 else 0.0) + (gap_y * gap_y if gap_y > 0 else 0.0)
+            if squared < best:
+                best, nearest = squared, box
+        return best, nearest
+
+    def _beside(self, i: float, j: float) -> list[tuple[float, ...]]:
+        """All boxes within `MOST_RADIUS_M` of a square, and perhaps some more."""
+        most = MOST_RADIUS_M + 0.71 * _SQUARE_M  # half the square's diagonal
+        squared = self._squared((i + 0.5) * _SQUARE_M, (j + 0.5) * _SQUARE_M)
+        return [self._parts[n] for n in np.flatnonzero(squared <= most * most)]
+
     def is_free(self, x: float, y: float, radius: float) -> bool:
-        """Whether a disc touches no box."""
-        return bool(self._squared(x, y).min() >= radius * radius)
+        """Whether a disc of at most `MOST_RADIUS_M` touches no box."""
+        return self._nearest(x, y)[0] >= radius * radius
 
     def push_out(self, x: float, y: float, radius: float) -> tuple[float, float] | None:
         """Move a disc out of the boxes that it touches, each time straight away from the nearest.
@@ -48,49 +82,39 @@ class Boxes:
             Where it ends; None if it is stuck between boxes, or its middle is in one.
         """
         for _ in range(_TOUCHES):
-            squared = self._squared(x, y)  # (B,)
-            n = int(squared.argmin())
-            distance = math.sqrt(squared[n])
+            squared, box = self._nearest(x, y)
+            distance = math.sqrt(squared)
             if distance >= radius:
                 return x, y
             if distance == 0:
                 return None
             push = (radius + 1e-9) / distance
-            from_x = min(max(x, self._x0[n]), self._x1[n])  # the nearest point of the box
-            from_y = min(max(y, self._y0[n]), self._y1[n])
-            x, y = float(from_x + (x - from_x) * push), float(from_y + (y - from_y) * push)
+            x0, y0, x1, y1 = box[4:]
+            from_x, from_y = min(max(x, x0), x1), min(max(y, y0), y1)  # the box's nearest point
+            x, y = from_x + (x - from_x) * push, from_y + (y - from_y) * push
         return None
 
-    def within(self, x: float, y: float, distance: float) -> Array:
-        """Numbers of the boxes within a distance of a point."""
-        return np.flatnonzero(self._squared(x, y) <= distance * distance)
-
-    def distances(self, x: float, y: float, rays: Array, among: Array | None = None) -> Array:
+    def distances(self, x: float, y: float, rays: Array) -> Array:
         """How far rays go from a point until they enter each box; inf where they miss it.
 
         Args:
             x: of the point, as ``y``, in metres; not inside a box.
             y: see ``x``.
             rays: unit vectors, float (2, R), no component exactly 0; see `directions`.
-            among: numbers of the boxes to look at, all by default.
 
         Returns:
-            float (R, B), in metres.
+            float (B, R), in metres.
         """
-        pick = slice(None) if among is None else among
-        inverse_x, inverse_y = 1.0 / rays[:, :, None]  # each (R, 1)
-        x_0, x_1 = (self._x0[pick] - x) * inverse_x, (self._x1[pick] - x) * inverse_x  # (R, B)
-        y_0, y_1 = (self._y0[pick] - y) * inverse_y, (self._y1[pick] - y) * inverse_y
-        enter = np.maximum(np.minimum(x_0, x_1), np.minimum(y_0, y_1))
-        leave = np.minimum(np.maximum(x_0, x_1), np.maximum(y_0, y_1))
-        missed = (enter > leave) | (leave < 0)
-        found: Array = np.where(missed, np.inf, np.maximum(enter, 0))
-        return found
+        edges = (self._edges - np.array([[[x]], [[y]]])) * (1.0 / rays)[:, None]  # (2, 2, B, R)
+        first, last = np.minimum(*edges), np.maximum(*edges)  # each (2, B, R)
+        enter, leave = np.maximum(*first), np.minimum(*last)  # each (B, R)
+        np.maximum(enter, 0, out=enter)  # it is never entered behind the point: so a box
+        np.copyto(enter, np.inf, where=enter > leave)  # that is left there counts as missed, too
+        return enter
 
     def ranges(self, x: float, y: float, rays: Array, most: float) -> Array:
         """How far each ray goes until it meets any box, at most ``most``; float (R,), metres."""
-        found = self.distances(x, y, rays, self.within(x, y, most))
-        return np.minimum(found.min(1, initial=most), most)
+        return np.minimum.reduce(self.distances(x, y, rays), 0, initial=most)
 
     def at(self, x: float, y: float) -> int:
         """The box on which a place is; -1 for none."""
@@ -105,12 +129,19 @@ class Boxes:
     def sees(self, x: float, y: float, to_x: float, to_y: float, through: int = -1) -> bool:
         """Whether no box but number ``through`` stands between two points."""
         length = max(math.hypot(to_x - x, to_y - y), 1e-9)
-        ray = np.array([[(to_x - x) / length], [(to_y - y) / length]])
-        ray[np.abs(ray) < 1e-9] = 1e-9
-        found = self.distances(x, y, ray)[0]  # (B,)
-        if through >= 0:
-            found[through] = np.inf
-        return bool(found.min() >= length)
+        ray_x, ray_y = _not_zero((to_x - x) / length), _not_zero((to_y - y) / length)
+        inverse_x, inverse_y = 1.0 / ray_x, 1.0 / ray_y
+        low_x, high_x = min(x, to_x) - _ROUNDING_M, max(x, to_x) + _ROUNDING_M
+        low_y, high_y = min(y, to_y) - _ROUNDING_M, max(y, to_y) + _ROUNDING_M
+        for n, (x0, y0, x1, y1) in enumerate(self._rows):
+            if x1 < low_x or x0 > high_x or y1 < low_y or y0 > high_y or n == through:
+                continue  # most of them; the others as in `distances`
+            x_0, x_1 = (x0 - x) * inverse_x, (x1 - x) * inverse_x
+            y_0, y_1 = (y0 - y) * inverse_y, (y1 - y) * inverse_y
+            enter = max(min(x_0, x_1), min(y_0, y_1), 0.0)
+            if enter < length and enter <= min(max(x_0, x_1), max(y_0, y_1)):
+                return False
+        return True
 
 
 def directions(angles: Array) -> Array:
@@ -118,3 +149,7 @@ def directions(angles: Array) -> Array:
     vectors = np.array([np.cos(angles), np.sin(angles)])
     vectors[np.abs(vectors) < 1e-9] = 1e-9
     return vectors
+
+
+def _not_zero(component: float) -> float:
+    return 1e-9 if abs(component) < 1e-9 else component

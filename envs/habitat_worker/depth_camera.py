@@ -25,7 +25,7 @@ def depth_image(boxes: Boxes, x: float, y: float, heading: float) -> Array:
     In metres, at most `MAX_DEPTH_M`; the top row first. Things end at the boxes' heights, and the
     floor is seen below them; tops are not drawn.
     """
-    found = boxes.distances(x, y, directions(heading + _AZIMUTHS))  # (columns, B)
+    found = boxes.distances(x, y, directions(heading + _AZIMUTHS)).T  # (columns, B)
     order = np.argsort(found, 1)[:, :6]  # hardly a ray meets more boxes within sight
     near = np.take_along_axis(found, order, 1)  # (columns, 6)
     heights = boxes.heights[order]

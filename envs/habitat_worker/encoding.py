@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from llm4teach.envs.habitat_worker.boxes import Array
 from llm4teach.envs.habitat_worker.layout import (
     DEPTH_COLUMNS,
@@ -16,23 +14,27 @@ from llm4teach.envs.habitat_worker.layout import (
     MAX_DISTANCE_M,
     MAX_RANGE_M,
     STATE_BYTES,
-    TARGETS_AT,
+    TARGET_BYTES,
 )
 
 VECTOR_SHAPE = (STATE_BYTES,)
 DEPTH_SHAPE = (DEPTH_ROWS, DEPTH_COLUMNS)
 
-_TARGET_SCALE = np.array([255.0, 127.0, 127.0, 255 / MAX_DISTANCE_M])
-_TARGET_ZERO = np.array([0.0, 128.0, 128.0, 0.0])
+_ABSENT = (0,) * TARGET_BYTES
 
 
 def encode_state(ranges: Array, flags: Any, targets: Array, out: Array) -> None:
     """Write a state into uint8 (STATE_BYTES,); see `layout` for the arguments' order."""
     out[:FLAGS_AT] = ranges * (255 / MAX_RANGE_M) + 0.5
-    out[FLAGS_AT:TARGETS_AT] = np.multiply(flags, 255)
-    there = targets[:, :1]  # (4, 1)
-    values = targets * _TARGET_SCALE + _TARGET_ZERO * there + 0.5 * there
-    out[TARGETS_AT:] = np.minimum(values, 255).ravel()
+    rest = [255 if flag else 0 for flag in flags]
+    for there, sine, cosine, distance in targets.tolist():
+        if there:
+            away = min(distance * (255 / MAX_DISTANCE_M) + 0.5, 255)
+            bearing = int(sine * 127 + 128 + 0.5), int(cosine * 127 + 128 + 0.5)
+            rest += (255, *bearing, int(away))
+        else:
+            rest += _ABSENT
+    out[FLAGS_AT:] = rest
 
 
 def encode(observations: Mapping[str, Any], out: Array) -> None:

@@ -78,9 +78,10 @@ class EnvBatch:
     def step(self, numbers: Array, actions: Array) -> Outcome:
         """Act in environments whose episodes are running."""
         outcome = self._outcome(len(numbers))
-        if len(actions) and not 0 <= actions.min() <= actions.max() < len(ACTIONS):
-            raise ProtocolError(f"actions {actions.tolist()}")
-        for i, (n, action) in enumerate(zip(numbers.tolist(), actions.tolist())):
+        wanted = actions.tolist()
+        if wanted and not 0 <= min(wanted) <= max(wanted) < len(ACTIONS):
+            raise ProtocolError(f"actions {wanted}")
+        for i, (n, action) in enumerate(zip(numbers.tolist(), wanted)):
             found = self.envs[n].step(action, outcome.observations[i])
             outcome.rewards[i], outcome.terminated[i], outcome.truncated[i] = found
             if found[1] or found[2]:  # nobody asks before

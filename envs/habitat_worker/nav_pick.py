@@ -10,7 +10,7 @@ from gym import spaces
 from habitat.core.embodied_task import EmbodiedTask, Measure, SimulatorTaskAction
 from habitat.core.registry import registry
 from habitat.core.simulator import Sensor, SensorTypes
-from habitat.tasks.nav.nav import DistanceToGoal
+from habitat.tasks.nav.nav import SPL, DistanceToGoal
 
 from llm4teach.envs.habitat_worker.boxes import Array
 from llm4teach.envs.habitat_worker.layout import (
@@ -138,6 +138,26 @@ class NavPickDistanceToGoal(DistanceToGoal):
         if self._previous_position != place:
             self._previous_position = place
             self._metric = world.scene.area.distance_to_goal(*place)
+
+
+@registry.register_measure(name="NavPickSPL")
+class NavPickSPL(SPL):
+    """Habitat's SPL, looked at anew only after a move or a success."""
+
+    _seen: Any = None
+
+    def reset_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Start from here."""
+        self._seen = None
+        super().reset_metric(*args, **kwargs)
+
+    def update_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Add the last move to the way."""
+        world = self._sim.world
+        seen = world.x, world.y, world.holds
+        if self._seen != seen:
+            self._seen = seen
+            super().update_metric(*args, **kwargs)
 
 
 @registry.register_measure(name="PathLength")

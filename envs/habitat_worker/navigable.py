@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,14 +52,12 @@ class NavigableArea:
         known = self._to_goal  # the same as lists: single numbers are read from them quicker
         if 0 <= i < nx and 0 <= j < ny and known[i][j] == 0:
             return 0.0
-        best = min(
-            (
-                known[a][b] + math.hypot((a + 0.5) * FINE_M - x, (b + 0.5) * FINE_M - y)
-                for a in range(max(i - 1, 0), min(i + 2, nx))
-                for b in range(max(j - 1, 0), min(j + 2, ny))
-            ),
-            default=math.inf,
-        )
+        best = math.inf
+        for a in range(max(i - 1, 0), min(i + 2, nx)):
+            row, away_x = known[a], (a + 0.5) * FINE_M - x
+            for b in range(max(j - 1, 0), min(j + 2, ny)):
+                if row[b] < best:
+                    best = min(best, row[b] + math.hypot(away_x, (b + 0.5) * FINE_M - y))
         if best == math.inf:  # a corner that no cell's middle lies in
             away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
             best = float((self.to_goal + away).min())
@@ -85,6 +84,13 @@ class NavigableArea:
         far = np.isfinite(self.to_goal) & (self.to_goal >= least)
         found: Array = self._centres[far.ravel()]
         return found
+
+
+class Ways(NamedTuple):
+    """The ways that lead to one place or a few, from each flat cell of a `RouteMap`."""
+
+    steps: list[int]  # to the end; -1 where there is no way
+    places: list[tuple[float, float] | None]  # middle of the next cell; None at the end
 
 
 class RouteMap:
@@ -125,10 +131,9 @@ class RouteMap:
         """
         goals = _in_reach(self._boxes, self._centres, self._free.ravel(), x, y)
         ends = [self.flat_cell(*middle) for middle in middles]
-        # Steps from each flat cell; -1 where there is no way.
-        self.to_goal = self._search(goals)
-        self.to_middle = [self._search([end]) for end in ends]
-        return all(field[end] >= 0 for field in (self.to_goal, *self.to_middle) for end in ends)
+        self.to_goal = self._ways(goals)
+        self.to_middle = [self._ways([end]) for end in ends]
+        return all(ways.steps[end] >= 0 for ways in (self.to_goal, *self.to_middle) for end in ends)
 
     def flat_cell(self, x: float, y: float) -> int:
         """The cell of a place, or the nearest inside, as a place in the fields."""
@@ -136,19 +141,25 @@ class RouteMap:
         i, j = min(max(int(x / COARSE_M), 0), nx - 1), min(max(int(y / COARSE_M), 0), ny - 1)
         return i * ny + j
 
-    def next_place(self, field: list[int], x: float, y: float) -> tuple[float, float] | None:
-        """Middle of the next cell on the way that a field leads, None where it ends.
+    def next_place(self, ways: Ways, x: float, y: float) -> tuple[float, float] | None:
+        """Middle of the next cell on the way from a place, None where it ends.
 
         From a cell that is not free, or has no way, it leads to a neighbour that has one.
         """
-        cell = self.flat_cell(x, y)
-        here = field[cell]
+        return ways.places[self.flat_cell(x, y)]
+
+    def _ways(self, goals: list[int]) -> Ways:
+        steps = self._search(goals)
+        return Ways(steps, [self._next_place(steps, cell) for cell in range(len(steps))])
+
+    def _next_place(self, steps: list[int], cell: int) -> tuple[float, float] | None:
+        here = steps[cell]
         if here == 0:
             return None
         best, place = (here if here > 0 else 1 << 30), -1
         for near in self._near[cell]:
-            if 0 <= field[near] < best:
-                best, place = field[near], near
+            if 0 <= steps[near] < best:
+                best, place = steps[near], near
         if place < 0:
             return None
         ny = self._shape[1]

@@ -8,6 +8,7 @@ refuses it.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -111,7 +112,7 @@ def unpack_request(payload: bytes, n_envs: int) -> tuple[Array, Array]:
         raise ProtocolError(f"a request of {len(payload)} bytes")
     envs = np.frombuffer(payload, "<i4", count)
     values = np.frombuffer(payload, "<i8", count, 4 * count)
-    if count and (envs.min() < 0 or envs.max() >= n_envs):
+    if count and not 0 <= min(envs.tolist()) <= max(envs.tolist()) < n_envs:
         raise ProtocolError(f"environments {envs.tolist()} of {n_envs}")
     return envs, values
 
@@ -135,20 +136,20 @@ def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures:
     Raises:
         ProtocolError: the size is wrong, or a flag is neither 0 nor 1.
     """
-    pixels = int(np.prod(shape))
+    pixels = math.prod(shape)
     if len(payload) != count * (8 + 8 * measures + 2 + pixels):
         raise ProtocolError(f"an answer of {len(payload)} bytes for {count} environments")
     at = 0
 
     def take(kind: str, *size: int) -> Array:
         nonlocal at
-        array = np.frombuffer(payload, kind, int(np.prod(size)), at).reshape(size)
+        array = np.frombuffer(payload, kind, math.prod(size), at).reshape(size)
         at += array.nbytes
         return array
 
     rewards, told = take("<f8", count), take("<f8", count, measures)
-    flags = take("u1", 2, count)
-    if (flags > 1).any() or not np.isfinite(rewards).all():
+    strange = payload[at : at + 2 * count].translate(None, b"\0\1")  # flags that are none
+    if strange or not all(map(math.isfinite, rewards.tolist())):
         raise ProtocolError("an answer with flags or rewards that make no sense")
-    observations = take("u1", count, *shape)
-    return Outcome(observations, rewards, flags[0].astype(bool), flags[1].astype(bool), told)
+    terminated, truncated = take("?", count), take("?", count)
+    return Outcome(take("u1", count, *shape), rewards, terminated, truncated, told)

@@ -6,6 +6,7 @@ It moves by given lengths and angles, slides along what it touches, and takes wh
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,12 @@ _LONGEST_M = 1.1 * FORWARD_M / _SLIDES  # around a corner the way is a little lo
 _RAYS_A_TURN = RANGES * TURN_DEGREES // 360
 
 
+@lru_cache(maxsize=4096)  # of twelve headings, and what rounding makes of them
+def _rays(heading: float) -> Array:
+    """Unit vectors all round, float (2, RANGES)."""
+    return directions(heading + _RAYS)
+
+
 class World:
     """One robot in one apartment; lengths in metres, angles in radians, anticlockwise from x."""
 
@@ -37,10 +44,13 @@ class World:
         self.scene, self.x, self.y, self.heading = scene, x, y, heading
         self.arm_out = self.blocked = self.table_seen = False
         self.holds = NOTHING
-        self._known = [False] * len(scene.room_middles)
+        self._table: tuple[float, float] = scene.table_middle
+        self._rooms: list[tuple[float, float]] = [(x, y) for x, y in scene.room_middles.tolist()]
+        self._known = [False] * len(self._rooms)
         self._exploring = -1  # the room that is being gone to
         self._ranges: Array | None = None
         self._look()
+        self._note_rooms()
 
     # ---- what the robot does
 
@@ -55,12 +65,15 @@ class World:
         else:
             self._slide(dx / _SLIDES, dy / _SLIDES)
         self._look()
+        self._note_rooms()
 
     def _slide(self, dx: float, dy: float) -> None:
         """Move on in small steps, out of whatever they lead into, as far as that leads on."""
         for _ in range(_SLIDES):
             moved = self.scene.boxes.push_out(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
             if moved is None or math.hypot(moved[0] - self.x, moved[1] - self.y) > _LONGEST_M:
+                return
+            if moved == (self.x, self.y):  # and so would all others be
                 return
             self.x, self.y = moved
 
@@ -70,7 +83,8 @@ class World:
         turned = self.heading + sign * math.radians(TURN_DEGREES)
         self.heading = math.remainder(turned, 2 * math.pi)
         if self._ranges is not None:  # from the same place: every ray looks where another did
-            self._ranges = np.roll(self._ranges, -sign * _RAYS_A_TURN)
+            first = sign * _RAYS_A_TURN
+            self._ranges = np.concatenate((self._ranges[first:], self._ranges[:first]))
         self._look()
 
     def reach(self) -> None:
@@ -91,20 +105,23 @@ class World:
     # ---- what it knows and senses
 
     def _look(self) -> None:
-        """See whether the table is in view, and which rooms have been looked at."""
-        scene = self.scene
-        if not self.table_seen:
-            target = scene.things[TARGET]
-            for x, y in (scene.table_middle, (target.x, target.y)):
-                near = self._distance(x, y) <= 5.0
-                in_view = near and abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2
-                if in_view and scene.boxes.sees(self.x, self.y, x, y, scene.table):
-                    self.table_seen = True
-                    break
-        for n, (x, y) in enumerate(scene.room_middles):
-            self._known[n] |= self._distance(x, y) < _ROOM_KNOWN_M
+        """See whether the table is in view."""
+        if self.table_seen:
+            return
+        target = self.scene.things[TARGET]
+        for x, y in (self._table, (target.x, target.y)):
+            near = self._distance(x, y) <= 5.0
+            in_view = near and abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2
+            if in_view and self.scene.boxes.sees(self.x, self.y, x, y, self.scene.table):
+                self.table_seen = True
+                return
+
+    def _note_rooms(self) -> None:
+        """Note which rooms have been looked at."""
+        near = [self._distance(x, y) < _ROOM_KNOWN_M for x, y in self._rooms]
+        self._known = [a or b for a, b in zip(self._known, near)]
         if all(self._known):  # and still no table: look at all of them again
-            self._known = [self._distance(x, y) < _ROOM_KNOWN_M for x, y in scene.room_middles]
+            self._known = near
 
     def bearing(self, x: float, y: float) -> float:
         """Where a place is, relative to the heading, from -pi to pi."""
@@ -114,7 +131,7 @@ class World:
     def ranges(self) -> Array:
         """Distances to the nearest box all round, float (RANGES,), at most `MAX_RANGE_M`."""
         if self._ranges is None:
-            rays = directions(self.heading + _RAYS)
+            rays = _rays(self.heading)
             self._ranges = self.scene.boxes.ranges(self.x, self.y, rays, MAX_RANGE_M)
         return self._ranges
 
@@ -130,7 +147,7 @@ class World:
         places[1] = self._explore_waypoint()
         if self.table_seen:
             places[0] = self._table_waypoint()
-            places[2], places[3] = self.scene.table_middle, (target.x, target.y)
+            places[2], places[3] = self._table, (target.x, target.y)
         return np.array([self._target(place) for place in places])
 
     def _target(self, place: tuple[float, float] | None) -> tuple[float, float, float, float]:
@@ -152,16 +169,15 @@ class World:
         routes = self.scene.routes
         cell = routes.flat_cell(self.x, self.y)
         if self._exploring < 0 or self._known[self._exploring]:
-            ways = [
-                (field[cell] if field[cell] >= 0 else 1 << 30, n)
-                for n, field in enumerate(routes.to_middle)
+            rooms = [
+                (ways.steps[cell] if ways.steps[cell] >= 0 else 1 << 30, n)
+                for n, ways in enumerate(routes.to_middle)
                 if not self._known[n]
             ]
-            if not ways:
+            if not rooms:
                 return None
-            self._exploring = min(ways)[1]
-        x, y = self.scene.room_middles[self._exploring]
-        return routes.next_place(routes.to_middle[self._exploring], self.x, self.y) or (x, y)
+            self._exploring = min(rooms)[1]
+        return routes.to_middle[self._exploring].places[cell] or self._rooms[self._exploring]
 
     def _distance(self, x: float, y: float) -> float:
         return math.hypot(x - self.x, y - self.y)

@@ -30,6 +30,22 @@ except TaskError as missing:
 
 TASK = habitat_task("HabitatNavPick")
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
+# What episodes came to before the simulator was made quick: SHA-256 of observations, rewards and
+# measures, see support/habitat_digests.py. They are to change only with the task itself.
+DIGESTS = {
+    "vector 0": "87ba14a01974da96",
+    "vector 1": "9ed792e309490990",
+    "vector 2": "4deb77ed5e515c38",
+    "vector 3": "7eb4dd292318824d",
+    "vector 4": "0c9a295eb5086f10",
+    "vector 5": "55dd33e8110e899c",
+    "vector 6": "e5697e5e6be40d2b",
+    "vector 7": "9172c664616cd44f",
+    "vector 1073741824": "82efbf1677ec5f0a",
+    "vector 1073741901": "573b865c06e9d1d4",
+    "depth 3": "029ed66648c134e8",
+    "depth 1073741829": "c0b1abd7a7418e1d",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,6 +80,14 @@ def test_its_measures_are_what_happened(facts: dict[str, Any]) -> None:
     assert facts["collisions"][0] == facts["collisions"][1] > 0
     assert facts["path_length"][0] == pytest.approx(facts["path_length"][1])
     assert facts["state_rotation"] == pytest.approx(1)
+
+
+def test_episodes_are_bit_by_bit_what_they_were_and_spl_is_habitats_own() -> None:
+    command = [str(PYTHON), str(SUPPORT / "habitat_digests.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["digests"] == DIGESTS
+    assert found["successes"] == len(DIGESTS) and found["same_spl"]
 
 
 def test_what_stands_in_for_habitat_sim_says_what_is_missing(facts: dict[str, Any]) -> None:
