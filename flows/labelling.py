@@ -24,14 +24,15 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
     states = describe(ctx.task, distinct_states(trajectories))
     with stage("label", len(states), "states") as shown:
-        report = label_states(
-            ctx.teacher,
-            ctx.store,
-            states,
-            _Display(shown),
-            limits=ctx.limits,
-            spending=ctx.spending,
-        )
+        display = _Display(shown)
+        try:
+            report = label_states(
+                ctx.teacher, ctx.store, states, display, limits=ctx.limits, spending=ctx.spending
+            )
+        except BaseException:
+            if display.report:  # the budget is the run's, however often it is begun again
+                ctx.run.count(**spent(display.report))
+            raise
         shown.summary = summary(report)
     ctx.run.note(
         distinct_states=report.distinct_states,
@@ -79,8 +80,10 @@ class _Display:
 
     def __init__(self, shown: Stage) -> None:
         self._shown, self._began, self._last = shown, time.monotonic(), 0.0
+        self.report: LabelReport | None = None  # the last one, which goes on counting
 
     def __call__(self, report: LabelReport) -> None:
+        self.report = report
         now = time.monotonic()
         if now - self._last < _SHOW_EVERY_S:
             return

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
@@ -94,6 +95,23 @@ def wait_until_listening(port: int, timeout_s: float = 180) -> None:
                 return
         time.sleep(0.2)
     raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
+
+
+@contextmanager
+def own_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Let flow runs of this process report to a server of their own; yield its environment."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+    port = free_port()
+    env = prefect_environment(folder / "home", port)
+    serve = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = {"PREFECT_API_URL": env["PREFECT_API_URL"]}
+    # Logs still to be sent when the server ends would keep this process for minutes.
+    mine = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_LOGGING_TO_API_ENABLED: False}
+    with background(serve, env, folder / "server.log"):
+        wait_until_listening(port)
+        with patch.dict(os.environ, url), temporary_settings(mine):
+            yield env
 
 
 def post(env: Mapping[str, str], path: str, body: Mapping[str, Any]) -> httpx.Response:
