@@ -8,6 +8,7 @@ from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
 from llm4teach.envs.task import describe
+from llm4teach.flows import artifacts
 from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
@@ -40,6 +41,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
         stopped_by=report.stopped_by,
     )
     ctx.run.count(known_states=report.known, **spent(report))
+    artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
 
 
 def spent(report: LabelReport) -> dict[str, float]:
