@@ -8,10 +8,13 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from prefect import get_run_logger
 
 from llm4teach.analysis.curves import learning_curves
 from llm4teach.analysis.figures import standalone
@@ -52,16 +55,18 @@ class ProgressArtifact:
     def finish(self, summary: str) -> None:
         """Show that the stage is done."""
         if self._last < float("inf"):
-            self._show(100.0, summary)
+            self._show(100.0, summary or "done")
 
     def _show(self, percent: float, words: str) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        self._last, words = time.monotonic(), f"{self._title}: {words}"
-        if self._id is None:
-            self._id = create_progress_artifact(percent, description=words)
-        else:
-            update_progress_artifact(self._id, percent, description=words)
+        self._last, words = float("inf"), f"{self._title}: {words}"  # silent if this fails
+        with _harmless():
+            if self._id is None:
+                self._id = create_progress_artifact(percent, description=words)
+            else:
+                update_progress_artifact(self._id, percent, description=words)
+            self._last = time.monotonic()
 
 
 def show_funnel(run: Run, task: str, **more: Any) -> None:
@@ -77,7 +82,8 @@ def show_funnel(run: Run, task: str, **more: Any) -> None:
     from prefect.artifacts import create_table_artifact
 
     described = f"Run `{run.run_id}`: how few of the steps the teacher is asked about."
-    create_table_artifact(rows, key=_key("funnel", task), description=described)
+    with _harmless():
+        create_table_artifact(rows, key=_key("funnel", task), description=described)
 
 
 def _per(count: float, results: Mapping[str, Any]) -> str:
@@ -106,14 +112,16 @@ def show_curves(run: Run, task: str) -> None:
     for chapter in chapters:
         page += ["", f"## {chapter.title}", ""]
         page += [f"![{_alt(figure)}]({data_url(figure)})" for figure in chapter.figures]
-    create_markdown_artifact(
-        "\n".join(page), key=_key("learning-curves", task), description=f"Run `{run.run_id}`"
-    )
     figures = [figure for chapter in chapters for figure in chapter.figures]
-    if shown := next((f for f in figures if _alt(f).startswith("Success rate")), None):
-        create_image_artifact(
-            data_url(shown), key=_key("success-rate", task), description=_alt(shown)
+    described = f"Run `{run.run_id}`"
+    with _harmless():
+        create_markdown_artifact(
+            "\n".join(page), key=_key("learning-curves", task), description=described
         )
+        if shown := next((f for f in figures if _alt(f).startswith("Success rate")), None):
+            create_image_artifact(
+                data_url(shown), key=_key("success-rate", task), description=_alt(shown)
+            )
 
 
 def show_report(run: Run, task: str, path: Place) -> None:
@@ -122,14 +130,23 @@ def show_report(run: Run, task: str, path: Place) -> None:
         return
     from prefect.artifacts import create_link_artifact
 
-    address = str(path)
-    link = address if "://" in address else f"file://{address}"
-    create_link_artifact(
-        link,
-        link_text=f"report of {run.run_id}",
-        key=_key("report", task),
-        description=f"`{address}`: one HTML file; `llm4teach report {run.run_id}` writes it anew.",
-    )
+    local = path.resolve() if isinstance(path, Path) else None
+    with _harmless():
+        create_link_artifact(
+            local.as_uri() if local else str(path),
+            link_text=f"report of {run.run_id}",
+            key=_key("report", task),
+            description=f"`{local or path}`: one file; `llm4teach report {run.run_id}` renews it.",
+        )
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Let a run go on without its pictures where the server does not take them."""
+    try:
+        yield
+    except Exception as error:
+        get_run_logger().warning("Prefect's page of this run could not be written: %s", error)
 
 
 def data_url(figure: Markup) -> str:

@@ -57,7 +57,6 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
 
     limit_s = patience.limit_s(stage)
     run = task(
-        attempt,
         name=stage,
         retries=patience.retries,
         retry_delay_seconds=patience.pause_s,
@@ -65,7 +64,7 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
         timeout_seconds=limit_s,
         cache_policy=NO_CACHE,
         persist_result=False,
-    )
+    )(attempt)
     try:
         return run()
     except TaskRunTimeoutError:

@@ -163,9 +163,9 @@ class OpenAIClient:
             if attempt < retries:
                 wait = max(FIRST_WAIT_S * 2**attempt, trouble.wait_s)
                 await pause(min(wait, LONGEST_WAIT_S) * random.uniform(1.0, 1.5), session.stop)
-        error = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
-        error.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
-        raise error
+        unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
+        unanswered.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
+        raise unanswered
 
     async def _once(
         self,

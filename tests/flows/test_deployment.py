@@ -112,5 +112,11 @@ def test_serve_runs_every_deployment_from_one_process(tmp_path: Path, how: signa
             serving.send_signal(how)
             status = serving.wait(timeout=60)
             print(log.read_text())
+        lines = [line["message"] for line in post(env, "logs/filter", {}).json()]
+        assert any(line.startswith("label: 4 distinct states") for line in lines), "in the UI"
+        rests = post(env, "deployments/filter", {}).json()
+        assert all(deployment["paused"] for deployment in rests), (
+            "nothing is late at the next start"
+        )
     assert status in (0, 128 + how)
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text() and "Warning" not in log.read_text()

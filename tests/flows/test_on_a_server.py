@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -192,8 +193,10 @@ def test_learning_curves_are_images_that_need_no_file(
     figures = page.count("](data:image/svg+xml;base64,")
     assert figures >= 5 and len(page) < 2_000_000
     [image] = found["image"]
-    svg = base64.b64decode(image["data"].removeprefix("data:image/svg+xml;base64,"))
+    svg = base64.b64decode(image["data"].removeprefix("data:image/svg+xml;base64,")).decode()
     assert ElementTree.fromstring(svg).tag.endswith("svg")
+    colours = set(re.findall(r"var\(--(\w+)\)", svg))
+    assert "student" in colours and all(f"--{name}:#" in svg for name in colours)
     assert "Success rate" in image["description"]
 
 
