@@ -90,8 +90,14 @@ def draw_figure(
 def standalone(svg: Markup) -> str:
     """Return a figure as a file of its own, on paper that follows the reader's light or dark."""
     head, _, body = str(svg).partition(">")
-    light = "--ink:#1f2328;--faint:#57606a;--line:#d8dee4;--paper:#ffffff"
-    dark = "--ink:#e6edf3;--faint:#9198a1;--line:#3d444d;--paper:#0d1117"
+    light = (
+        "--ink:#1f2328;--faint:#57606a;--line:#d8dee4;--paper:#ffffff;"
+        "--student:#1f6feb;--teacher:#b35900;--random:#7d828a"
+    )
+    dark = (
+        "--ink:#e6edf3;--faint:#9198a1;--line:#3d444d;--paper:#0d1117;"
+        "--student:#6ea8fe;--teacher:#f0a35e;--random:#8d939c"
+    )
     theme = (
         f"svg{{{light};font-family:system-ui,sans-serif;background:var(--paper)}}"
         f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}"

@@ -11,11 +11,13 @@ from llm4teach.flows.teacher_slots import limit_name
 
 if TYPE_CHECKING:
     from prefect.automations import Automation
+    from prefect.events.schemas.automations import EventTrigger
 
 UNSEEN = "llm4teach.states.unseen"  # event of a collection; the payload has task and workspace
 _LABEL = "llm4teach: label unseen states"
 _LOST, _CRASHED = "llm4teach: start lost runs again", "llm4teach: start crashed runs again"
-_ATTEMPTS = ["1", "2", "3"]  # a run that crashes after these is left alone
+_TAG = "llm4teach"  # of our deployments; stages within a run do not have it, nor others' runs
+_CRASH_PAUSE_S = 60.0  # a worker reports a dead process twice, up to half a minute apart
 
 
 def ensure_automations(config: ServiceConfig) -> list[str]:
@@ -23,7 +25,7 @@ def ensure_automations(config: ServiceConfig) -> list[str]:
     wanted = {
         _LABEL: _label_unseen() if config.relabel_above < 1 else None,
         _LOST: _lost(config.revive_after_s) if config.revive_after_s else None,
-        _CRASHED: _crashed() if config.revive_after_s else None,
+        _CRASHED: _crashed(config.revive_times) if config.revive_after_s else None,
     }
     for name, automation in wanted.items():
         _ensure(name, automation)
@@ -73,41 +75,48 @@ def _label_unseen() -> Automation:
 
 def _lost(after_s: float) -> Automation:
     """The worker is gone with its machine: nobody says anything any more."""
-    from prefect.events.schemas.automations import EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
-
     sign = "prefect.flow-run.heartbeat"
     over = {f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Cancelled", "Crashed")}
-    trigger = EventTrigger(
-        after={sign},
-        expect={sign, *over},
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=after_s),
-    )
+    trigger = _missing({sign, *over}, after=sign, for_s=after_s)
     return _reschedule(_LOST, trigger, "it gave no sign of life")
 
 
-def _crashed() -> Automation:
-    """The run's process died, and its worker has seen it."""
-    from prefect.events.schemas.automations import EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
+def _crashed(times: int) -> Automation:
+    """The run's process died, its worker has said so, and for a while nobody has taken it up.
 
-    which = {"prefect.resource.id": ["prefect.flow-run.*"], "prefect.run-count": _ATTEMPTS}
-    trigger = EventTrigger(
-        expect={"prefect.flow-run.Crashed"},
-        match=ResourceSpecification(which),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Reactive,
-        threshold=1,
-        within=timedelta(seconds=60),  # once, though the server may tell of it several times
-    )
+    Not at once: the second report of one death would mark as crashed what runs again already. And
+    a trigger that fires at the event itself is deaf for a time, so that a second death soon after
+    the first would be missed.
+    """
+    taken_up = {f"prefect.flow-run.{s}" for s in ("Pending", "Running", "Completed", "Cancelled")}
+    counts = {"prefect.run-count": [str(count + 1) for count in range(times)]}
+    crash = "prefect.flow-run.Crashed"
+    trigger = _missing(taken_up, after=crash, for_s=_CRASH_PAUSE_S, labels=counts)
     return _reschedule(_CRASHED, trigger, "its process died")
 
 
-def _reschedule(name: str, trigger: Any, message: str) -> Automation:
+def _missing(
+    expected: set[str], after: str, for_s: float, labels: dict[str, list[str]] | None = None
+) -> EventTrigger:
+    """None of the events has followed within so many seconds, for a run of our deployments."""
+    from prefect.events.schemas.automations import EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    run = {"prefect.resource.id": ["prefect.flow-run.*"]}
+    ours = {"prefect.resource.id": f"prefect.tag.{_TAG}", "prefect.resource.role": "tag"}
+    return EventTrigger(
+        after={after},
+        expect=expected,
+        match=ResourceSpecification(run | (labels or {})),
+        match_related=ResourceSpecification(ours),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=for_s),
+    )
+
+
+def _reschedule(name: str, trigger: EventTrigger, message: str) -> Automation:
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState

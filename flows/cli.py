@@ -67,6 +67,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         return message, 2
     if names & {"DatasetError", "TeacherError", "QueryError", "CellError"}:
         return message, 1
+    if "ConnectError" in names:  # Prefect's client, which is httpx; the teachers' is our own
+        where = os.environ.get("PREFECT_API_URL", "its address")
+        message = f"Failed to reach API at {where}"
     if "Failed to reach API" in message:
         way_out = (
             "Start it, or go without: unset PREFECT_API_URL; prefect config unset PREFECT_API_URL"

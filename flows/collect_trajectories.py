@@ -9,6 +9,8 @@ from prefect import flow
 from llm4teach.flows import collecting, events, stages
 from llm4teach.flows.automations import UNSEEN
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.patience import patiently
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.runners import task_runner
 from llm4teach.flows.scale_config import ScaleConfig
 from llm4teach.flows.sharded import collect_in_shards
@@ -29,6 +31,7 @@ def collect_trajectories(
     steps: int | None = None,
     relabel_above: float = 1.0,
     scale: ScaleConfig = ScaleConfig(),  # noqa: B008
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Collect trajectories and return the run that holds them.
 
@@ -44,30 +47,35 @@ def collect_trajectories(
         relabel_above: share of the states met for which the teacher has no advice, from which the
             event ``llm4teach.states.unseen`` is emitted; 1 for never.
         scale: shards, and what runs them; what is stored depends on their number alone.
+        patience: how long it may take, and retries where the teacher's server is gone.
     """
-    with stages.opened(
-        "collect", workspace, task, teacher, seed, join=run_id, collect=collect
-    ) as ctx:
-        student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
-        wanted = steps or collect.steps
-        if scale.runner == "none":
-            collecting.collect(ctx, collect, student, wanted, weighed_by=from_run)
-        else:
-            place = {
-                "workspace": workspace,
-                "task": task,
-                "teacher": teacher,
-                "seed": seed,
-                "run_id": ctx.run.run_id,
-                "collect": collect,
-                "scale": scale,
-                "from_run": from_run,
-            }
-            flow_of = collect_in_shards.with_options(task_runner=task_runner(scale))
-            report = flow_of(place, wanted)
-            collecting.note_collected(ctx, report, 0)
-        _tell_of_unseen(ctx, relabel_above)
-    return outcome(ctx)
+
+    def attempt() -> dict[str, Any]:
+        with stages.opened(
+            "collect", workspace, task, teacher, seed, join=run_id, collect=collect
+        ) as ctx:
+            student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
+            wanted = steps or collect.steps
+            if scale.runner == "none":
+                collecting.collect(ctx, collect, student, wanted, weighed_by=from_run)
+            else:
+                place = {
+                    "workspace": workspace,
+                    "task": task,
+                    "teacher": teacher,
+                    "seed": seed,
+                    "run_id": ctx.run.run_id,
+                    "collect": collect,
+                    "scale": scale,
+                    "from_run": from_run,
+                }
+                flow_of = collect_in_shards.with_options(task_runner=task_runner(scale))
+                report = flow_of(place, wanted)
+                collecting.note_collected(ctx, report, 0)
+            _tell_of_unseen(ctx, relabel_above)
+        return outcome(ctx)
+
+    return patiently("collect", attempt, patience)
 
 
 def _tell_of_unseen(ctx: stages.Context, above: float) -> None:

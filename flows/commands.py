@@ -21,7 +21,7 @@ COMMANDS = (
             "llm4teach teach --finetune.steps 20000 --finetune.kl-coef 0 --quiet",
             "llm4teach teach --resume teach-20261120-101500-a1b2",
         ),
-        (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate"),
+        (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate", "patience"),
         is_flow=True,
     ),
     Command(
@@ -31,7 +31,7 @@ COMMANDS = (
             "llm4teach collect --collect.steps 4000",
             "llm4teach collect --collect.steps 1000000 --scale.runner processes --scale.workers 4",
         ),
-        (*_STAGE, "collect", "scale"),
+        (*_STAGE, "collect", "scale", "patience"),
         is_flow=True,
     ),
     Command(
@@ -43,14 +43,14 @@ COMMANDS = (
             "llm4teach label --teacher openai --dry-run",
             "llm4teach label --teacher openai --max-requests 1000 --max-cost 2.50",
         ),
-        ("task", "workspace", "teacher", "label", "scale"),
+        ("task", "workspace", "teacher", "label", "scale", "patience"),
         is_flow=True,
     ),
     Command(
         "pretrain",
         "Distil the stored advice into a student, without the environment.",
         ("llm4teach pretrain --pretrain.epochs 40",),
-        (*_STAGE, "pretrain"),
+        (*_STAGE, "pretrain", "patience"),
         is_flow=True,
     ),
     Command(
@@ -61,14 +61,14 @@ COMMANDS = (
             "llm4teach finetune --from-run pretrain-20261120-101500-a1b2",
             "llm4teach finetune --resume finetune-20261120-103000-c3d4",
         ),
-        (*_STAGE, "label", "live", "finetune"),
+        (*_STAGE, "label", "live", "finetune", "patience"),
         is_flow=True,
     ),
     Command(
         "evaluate",
         "Play held-out episodes with a student, its teacher and a random policy.",
         ("llm4teach evaluate", "llm4teach evaluate --evaluate.episodes 1000"),
-        (*_STAGE, "evaluate"),
+        (*_STAGE, "evaluate", "patience"),
         is_flow=True,
     ),
     Command(
@@ -79,7 +79,11 @@ COMMANDS = (
             "llm4teach retrain --retrain.start champion --retrain.confidence 0.99",
             "llm4teach retrain --resume retrain-20261120-101500-a1b2",
         ),
-        (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate", "retrain"),
+        (
+            *_STAGE,
+            *("label", "live", "collect", "pretrain", "finetune", "evaluate", "retrain"),
+            "patience",
+        ),
         is_flow=True,
     ),
     Command(

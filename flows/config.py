@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.scale_config import ScaleConfig
 from llm4teach.flows.service_config import ServiceConfig
 from llm4teach.student.config import (
@@ -55,6 +56,7 @@ class Settings(BaseModel):
     validation: ValidationConfig = ValidationConfig()
     service: ServiceConfig = ServiceConfig()
     scale: ScaleConfig = ScaleConfig()
+    patience: PatienceConfig = PatienceConfig()
 
 
 def load_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -186,8 +187,14 @@ def prepare_server(settings: Settings) -> list[str]:
 
 
 def serve_all(settings: Settings) -> None:
-    """Serve every deployment from this process, until it is interrupted."""
+    """Serve every deployment from this process, until it is interrupted.
+
+    Flow runs are processes of their own. At the end, schedules rest until the next start.
+    """
     from prefect import serve
+
+    # Of Prefect's own handling of SIGTERM, which ends all the same as it should.
+    warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited")
 
     served = runner_deployments(settings, pool=None)
     for deployment in served:

@@ -7,6 +7,8 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import online_stages, stages
+from llm4teach.flows.patience import patiently
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.students import newest_student
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -21,6 +23,7 @@ def evaluate_student(
     seed: int = 0,
     from_run: str | None = None,
     run_id: str | None = None,
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Evaluate on seeds that no training uses.
 
@@ -32,10 +35,15 @@ def evaluate_student(
         seed: of the drawn actions.
         from_run: run whose student to evaluate; by default the newest of the task.
         run_id: run to join, and to evaluate.
+        patience: how long it may take, and retries where the teacher's server is gone.
     """
-    with stages.opened(
-        "evaluate", workspace, task, teacher, seed, join=run_id, evaluate=evaluate
-    ) as ctx:
-        evaluated = run_id or from_run or newest_student(ctx.workspace, ctx.task)
-        online_stages.evaluate(ctx, evaluate, evaluated)
-    return online_stages.outcome(ctx)
+
+    def attempt() -> dict[str, Any]:
+        with stages.opened(
+            "evaluate", workspace, task, teacher, seed, join=run_id, evaluate=evaluate
+        ) as ctx:
+            evaluated = run_id or from_run or newest_student(ctx.workspace, ctx.task)
+            online_stages.evaluate(ctx, evaluate, evaluated)
+        return online_stages.outcome(ctx)
+
+    return patiently("evaluate", attempt, patience)

@@ -7,6 +7,8 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows import online_stages, stages
+from llm4teach.flows.patience import patiently
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.revival import resumed_settings
 from llm4teach.flows.students import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
@@ -26,6 +28,7 @@ def finetune_student(
     from_run: str | None = None,
     resume: str | None = None,
     run_id: str | None = None,
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Train a student online and store it.
 
@@ -40,18 +43,23 @@ def finetune_student(
         from_run: run whose student to start from; by default the newest of the task.
         resume: unfinished run to go on with, from its last checkpoint and with its own settings.
         run_id: run to join, instead of one of its own.
+        patience: how long it may take, and retries where the teacher's server is gone.
     """
     if resume:
         settings = resumed_settings(workspace, resume)
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         finetune = settings["finetune"]
     sections: dict[str, Any] = {"label": label, "live": live, "finetune": finetune}
-    with stages.opened(
-        "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, **sections
-    ) as ctx:
-        start = ctx.run.results.get("from_run") or run_id or from_run
-        start = start or newest_student(ctx.workspace, ctx.task)
-        ctx.run.note(from_run=start)
-        student = stored_student(ctx.workspace, ctx.task, start)
-        online_stages.finetune(ctx, finetune, student, weighed_by=start)
-    return online_stages.outcome(ctx)
+
+    def attempt() -> dict[str, Any]:
+        with stages.opened(
+            "finetune", workspace, task, teacher, seed, join=run_id, resume=resume, **sections
+        ) as ctx:
+            start = ctx.run.results.get("from_run") or run_id or from_run
+            start = start or newest_student(ctx.workspace, ctx.task)
+            ctx.run.note(from_run=start)
+            student = stored_student(ctx.workspace, ctx.task, start)
+            online_stages.finetune(ctx, finetune, student, weighed_by=start)
+        return online_stages.outcome(ctx)
+
+    return patiently("finetune", attempt, patience)

@@ -8,6 +8,8 @@ from prefect import flow
 
 from llm4teach.flows import labelling, stages
 from llm4teach.flows.online_stages import outcome, sharded_outcome
+from llm4teach.flows.patience import patiently
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.runners import task_runner
 from llm4teach.flows.scale_config import ScaleConfig
 from llm4teach.flows.sharded import label_in_shards
@@ -25,6 +27,7 @@ def label_states(
     run_id: str | None = None,
     all_runs: bool = False,
     scale: ScaleConfig = ScaleConfig(),  # noqa: B008
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Label every distinct state of the stored trajectories once and for all.
 
@@ -36,12 +39,19 @@ def label_states(
         run_id: run to join, with its budget; then only its own trajectories count.
         all_runs: those of every run count all the same.
         scale: shards of the states, and what runs them, each as a run of its own.
+        patience: how long it may take, and retries where the teacher's server is gone.
     """
     if scale.runner != "none" and run_id is None:
         place = {"workspace": workspace, "task": task, "teacher": teacher}
-        flow_of = label_in_shards.with_options(task_runner=task_runner(scale))
+        flow_of = label_in_shards.with_options(
+            task_runner=task_runner(scale), timeout_seconds=patience.limit_s("label")
+        )
         return sharded_outcome(workspace, flow_of({**place, "label": label, "scale": scale}))
-    opened = stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label)
-    with opened as ctx, teacher_slot(teacher):
-        labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
-    return outcome(ctx)
+
+    def attempt() -> dict[str, Any]:
+        opened = stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label)
+        with opened as ctx, teacher_slot(teacher):
+            labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
+        return outcome(ctx)
+
+    return patiently("label", attempt, patience)

@@ -8,6 +8,7 @@ from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
 from llm4teach.envs.task import describe
+from llm4teach.flows import artifacts
 from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
@@ -24,14 +25,15 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
     states = describe(ctx.task, distinct_states(trajectories))
     with stage("label", len(states), "states") as shown:
-        report = label_states(
-            ctx.teacher,
-            ctx.store,
-            states,
-            _Display(shown),
-            limits=ctx.limits,
-            spending=ctx.spending,
-        )
+        display = _Display(shown)
+        try:
+            report = label_states(
+                ctx.teacher, ctx.store, states, display, limits=ctx.limits, spending=ctx.spending
+            )
+        except BaseException:
+            if display.report:  # the budget is the run's, however often it is begun again
+                ctx.run.count(**spent(display.report))
+            raise
         shown.summary = summary(report)
     ctx.run.note(
         distinct_states=report.distinct_states,
@@ -39,6 +41,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
         stopped_by=report.stopped_by,
     )
     ctx.run.count(known_states=report.known, **spent(report))
+    artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
 
 
 def spent(report: LabelReport) -> dict[str, float]:
@@ -79,8 +82,10 @@ class _Display:
 
     def __init__(self, shown: Stage) -> None:
         self._shown, self._began, self._last = shown, time.monotonic(), 0.0
+        self.report: LabelReport | None = None  # the last one, which goes on counting
 
     def __call__(self, report: LabelReport) -> None:
+        self.report = report
         now = time.monotonic()
         if now - self._last < _SHOW_EVERY_S:
             return

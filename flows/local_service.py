@@ -18,6 +18,7 @@ from llm4teach.datasets.places import state_folder
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.config import Settings
 from llm4teach.flows.deployments import POOL
+from llm4teach.flows.quiet import users_environment
 
 FOLDER, STATE = ".service", "service.json"
 START_S, END_S = 180.0, 20.0
@@ -40,7 +41,7 @@ def up(settings: Settings, port: int) -> dict[str, str]:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise DatasetError(f"port {port} is taken; choose another with --port")
     address = f"http://127.0.0.1:{port}"
-    env = _environment(folder, address)
+    env = environment(folder, address)
     prefect = [sys.executable, "-m", "prefect"]
     started: dict[str, Any] = {"ui": address, "api": f"{address}/api", "processes": []}
 
@@ -105,9 +106,12 @@ def _processes(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _environment(folder: Path, address: str) -> dict[str, str]:
-    """For the server and the worker: a database of their own, and no telemetry."""
-    return os.environ | {
+def environment(folder: Path, address: str) -> dict[str, str]:
+    """For the server and the worker: a database of their own, no telemetry, and flows' logs kept.
+
+    A command's own settings, which silence Prefect, are not handed on.
+    """
+    return users_environment() | {
         "PREFECT_HOME": str(folder.resolve()),
         "PREFECT_API_URL": f"{address}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

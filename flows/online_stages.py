@@ -15,6 +15,7 @@ from llm4teach.datasets.parts import local_folder, read_parquet
 from llm4teach.datasets.runs import CHECKPOINT, EVALUATION, OUTCOMES, read_manifest
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.flows import artifacts
 from llm4teach.flows.labelling import spent
 from llm4teach.flows.progress import stage
 from llm4teach.flows.stages import Context
@@ -206,6 +207,9 @@ def report(ctx: Context) -> dict[str, Any]:
     """Write the run's page; return its path, the final table and the results, as plain JSON."""
     ctx.run.flush()
     path = write_report(ctx.workspace, ctx.run.run_id, ctx.run.results)
+    artifacts.show_funnel(ctx.run, ctx.task.name)
+    artifacts.show_curves(ctx.run, ctx.task.name)
+    artifacts.show_report(ctx.run, ctx.task.name, path)
     return {"report": str(path), **outcome(ctx)}
 
 

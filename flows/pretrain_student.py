@@ -8,6 +8,8 @@ from prefect import flow
 
 from llm4teach.flows import stages
 from llm4teach.flows.online_stages import outcome
+from llm4teach.flows.patience import patiently
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.students import stored_student
 from llm4teach.student.config import PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -23,6 +25,7 @@ def pretrain_student(
     run_id: str | None = None,
     all_runs: bool = False,
     start_from: str | None = None,
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
 ) -> dict[str, Any]:
     """Train a new student on the stored trajectories and the teacher's stored advice.
 
@@ -35,11 +38,16 @@ def pretrain_student(
         run_id: run to join; then only its own trajectories count.
         all_runs: those of every run count all the same.
         start_from: run whose student's weights to start from, instead of fresh ones.
+        patience: how long it may take, and retries where the teacher's server is gone.
     """
-    with stages.opened(
-        "pretrain", workspace, task, teacher, seed, join=run_id, pretrain=pretrain
-    ) as ctx:
-        start = stored_student(ctx.workspace, ctx.task, start_from) if start_from else None
-        found = stages.trajectories(ctx, None if all_runs else run_id)
-        stages.pretrain(ctx, pretrain, found, start)
-    return outcome(ctx)
+
+    def attempt() -> dict[str, Any]:
+        with stages.opened(
+            "pretrain", workspace, task, teacher, seed, join=run_id, pretrain=pretrain
+        ) as ctx:
+            start = stored_student(ctx.workspace, ctx.task, start_from) if start_from else None
+            found = stages.trajectories(ctx, None if all_runs else run_id)
+            stages.pretrain(ctx, pretrain, found, start)
+        return outcome(ctx)
+
+    return patiently("pretrain", attempt, patience)

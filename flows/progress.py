@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, one line a finished stage everywhere.
+"""Progress on stderr: a bar on a terminal, one line a finished stage everywhere; and in the UI.
 
 ``LLM4TEACH_QUIET=1``, which the flag ``--quiet`` sets, silences both.
 """
@@ -23,6 +23,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from llm4teach.flows.artifacts import ProgressArtifact
+
 _silent = ContextVar("silent", default=False)
 
 
@@ -44,14 +46,16 @@ def is_quiet() -> bool:
 class Stage:
     """Handed to the stage that is running."""
 
-    def __init__(self, progress: Progress, title: str, total: float) -> None:
+    def __init__(self, progress: Progress, title: str, total: float, unit: str) -> None:
         self._progress = progress
+        self._artifact = None if _silent.get() else ProgressArtifact(title, unit)
         self._task = progress.add_task(title, total=total, detail="")
         self.summary = ""  # printed when the stage is finished
 
     def advance(self, amount: float = 1) -> None:
         """Move the bar."""
         self._progress.advance(self._task, amount)
+        self.tell()
 
     def detail(self, text: str) -> None:
         """Say more beside the bar."""
@@ -60,6 +64,18 @@ class Stage:
     def at(self, done: float, total: float | None = None) -> None:
         """Set the bar."""
         self._progress.update(self._task, completed=done, total=total)
+        self.tell()
+
+    def tell(self) -> None:
+        """Let the server's page know, if there is one."""
+        if self._artifact is not None:
+            task = self._progress.tasks[0]
+            self._artifact.show(task.completed, task.total, task.fields["detail"])
+
+    def finish(self) -> None:
+        """Likewise, that the stage is done."""
+        if self._artifact is not None:
+            self._artifact.finish(self.summary)
 
 
 @contextmanager
@@ -77,8 +93,10 @@ def stage(title: str, total: float, unit: str = "") -> Iterator[Stage]:
     began = time.monotonic()
     shown = console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        running = Stage(progress, title, total)
+        running = Stage(progress, title, total, unit)
+        running.tell()
         yield running
+        running.finish()
     seconds = time.monotonic() - began
     console.print(f"{title:<10} {running.summary}  [dim]{seconds:.1f} s[/dim]")
     with suppress(MissingContextError):  # not inside a flow

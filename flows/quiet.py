@@ -22,6 +22,7 @@ _OWN_SERVER = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",  # 20 is too short on a busy machine
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # nobody reads the logs of a temporary server
 }
+_ours: set[str] = set()  # names of variables that were not the user's
 
 
 def prepare_environment(workspace: Place) -> None:
@@ -42,8 +43,15 @@ def prepare_environment(workspace: Place) -> None:
         home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
         defaults |= {**_OWN_SERVER, "PREFECT_HOME": str(home)}
     for name, value in defaults.items():
-        os.environ.setdefault(name, value)
+        if name not in os.environ:
+            os.environ[name] = value
+            _ours.add(name)
     _silence_gym()
+
+
+def users_environment() -> dict[str, str]:
+    """The environment without what `prepare_environment` has put there for this process alone."""
+    return {name: value for name, value in os.environ.items() if name not in _ours}
 
 
 def has_own_server() -> bool:

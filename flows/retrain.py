@@ -12,6 +12,8 @@ from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.finetune_student import finetune_student
 from llm4teach.flows.gate import may_play
 from llm4teach.flows.label_states import label_states
+from llm4teach.flows.patience import reach_teacher
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.pretrain_student import pretrain_student
 from llm4teach.flows.revival import resumed_settings
 from llm4teach.student.config import (
@@ -37,6 +39,7 @@ def retrain(
     finetune: FinetuneConfig = FinetuneConfig(),  # noqa: B008
     evaluate: EvaluateConfig = EvaluateConfig(),  # noqa: B008
     retrain: RetrainConfig = RetrainConfig(),  # noqa: B008
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
     seed: int = 0,
     resume: str | None = None,
 ) -> dict[str, Any]:
@@ -57,6 +60,7 @@ def retrain(
         finetune: PPO's settings and the schedule of kl_coef.
         evaluate: how many held-out episodes decide.
         retrain: where the challenger starts, and when it is promoted.
+        patience: how long each stage may take, and retries where the teacher's server is gone.
         seed: of everything random; the number of decisions so far on the task's champion is added,
             so that each retraining meets other episodes.
         resume: unfinished retrain run to go on with, from where it stopped.
@@ -68,6 +72,7 @@ def retrain(
         evaluate, retrain = settings["evaluate"], settings["retrain"]
     sections: dict[str, Any] = {"collect": collect, "pretrain": pretrain, "finetune": finetune}
     sections |= {"evaluate": evaluate, "retrain": retrain, "label": label, "live": live}
+    reach_teacher(teacher, task, patience)
     with stages.opened("retrain", workspace, task, teacher, seed, resume=resume, **sections) as ctx:
         run_id, done = ctx.run.run_id, ctx.run.results
         shared: dict[str, Any] = {
@@ -75,6 +80,7 @@ def retrain(
             "task": task,
             "teacher": teacher,
             "run_id": run_id,
+            "patience": patience,
         }
         if "earlier_decisions" not in done:
             events = Registry(ctx.workspace.registry(task)).events()

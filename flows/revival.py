@@ -55,6 +55,16 @@ def own_flow_run() -> str | None:
     return found
 
 
+def runs_again() -> bool:
+    """Whether the flow run or task run that this code is part of has been running before.
+
+    A worker that died, a task's retry in the same process and "Retry" in the UI all count.
+    """
+    from prefect.runtime import flow_run, task_run
+
+    return max(flow_run.run_count or 0, task_run.run_count or 0) > 1
+
+
 def begun_by(workspace: Workspace, flow_run: str | None) -> str | None:
     """The unfinished run of the workspace that this flow run has opened; None if there is none."""
     if flow_run is None:

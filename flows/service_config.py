@@ -24,6 +24,9 @@ class ServiceConfig(BaseModel):
     revive_after_s: float = Field(
         0, ge=0, description="a run that gave no sign for so long is started again; 0: off"
     )
+    revive_times: int = Field(
+        5, ge=1, description="with revive_after_s: how often a run that crashes is started again"
+    )
     teacher_runs: int = Field(1, ge=1, description="flow runs that may ask one teacher at a time")
 
     @model_validator(mode="after")
@@ -33,8 +36,9 @@ class ServiceConfig(BaseModel):
             raise ValueError(
                 "give one of retrain_cron, retrain_every_s and retrain_rrule, not several"
             )
-        if self.revive_after_s and self.revive_after_s < 60:
+        if self.revive_after_s and self.revive_after_s < 90:
             raise ValueError(
-                "revive_after_s has to be 60 or more: runs give a sign every 30 seconds"
+                "revive_after_s has to be 90 or more: runs give a sign every 30 seconds, and one "
+                "that is only slow must not be started twice"
             )
         return self

@@ -14,6 +14,7 @@ from llm4teach.datasets.parts import part_paths, remove_folder
 from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.flows import collecting, labelling, stages
+from llm4teach.flows.patience import is_nobodys_fault
 from llm4teach.flows.progress import silenced
 from llm4teach.flows.scale_config import ScaleConfig
 from llm4teach.flows.students import stored_student
@@ -30,7 +31,7 @@ def share_of(amount: int, shard: int, shards: int) -> int:
     return amount * (shard + 1) // shards - amount * shard // shards
 
 
-@task(retries=2, retry_delay_seconds=1)
+@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_nobodys_fault)
 def collect_shard(place: Mapping[str, Any], steps: int, shard: int) -> CollectReport:
     """Collect a shard's share of ``steps`` with seeds of its own; nothing if it has them already.
 
@@ -74,7 +75,7 @@ def _report(stored: Trajectories) -> CollectReport:
     return CollectReport(len(stored), int((terminated | ended).sum()), successes)
 
 
-@task(retries=2, retry_delay_seconds=1)
+@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_nobodys_fault)
 def label_shard(place: Mapping[str, Any], shard: int) -> str:
     """Label the states of a shard, by their keys, in a run of its own; return its id.
 

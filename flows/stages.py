@@ -19,7 +19,7 @@ from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
 from llm4teach.envs.task import Task, describe
 from llm4teach.flows.progress import stage
-from llm4teach.flows.revival import begun_by, own_flow_run
+from llm4teach.flows.revival import begun_by, own_flow_run, runs_again
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.teachers import advice_of, open_teacher
 from llm4teach.flows.warm_up import warm_up
@@ -104,15 +104,16 @@ def opened(
     made = get_task(task) if kind == "evaluate" else get_training_task(task)
     advisor = open_teacher(teacher, made.family)
     flow_run = own_flow_run() if revive else None
-    existing = join or resume or begun_by(place, flow_run)
+    begun = begun_by(place, flow_run) if flow_run and runs_again() else None
+    existing = join or resume or begun
     if existing:
         place.existing_run(existing)
     run = Run(place, existing or new_run_id(kind), kind)
     if not existing:
         settings = {"task": task, "teacher": teacher, "seed": seed, **config}
         run.start({name: _plain(value) for name, value in settings.items()})
-        begun = {"flow_run_id": flow_run} if flow_run else {}
-        run.note(task=task, advice_family=made.family, **_identity(advisor), **begun)
+        by = {"flow_run_id": flow_run} if flow_run else {}
+        run.note(task=task, advice_family=made.family, **_identity(advisor), **by)
     try:
         if not join:  # who opened the run has done it in this process
             warm_up(made)
@@ -131,8 +132,9 @@ def opened(
         run.flush()
         if not join:
             run.finish()
-    except BaseException:
-        if not existing:
+    except BaseException as error:
+        goes_on = flow_run and getattr(error, "may_pass", False)  # see `patience`
+        if not existing and not goes_on:
             run.discard_if_empty()
         raise
     finally:

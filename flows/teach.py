@@ -11,6 +11,8 @@ from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.evaluate_student import evaluate_student
 from llm4teach.flows.finetune_student import finetune_student
 from llm4teach.flows.label_states import label_states
+from llm4teach.flows.patience import reach_teacher
+from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.pretrain_student import pretrain_student
 from llm4teach.flows.revival import resumed_settings
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
@@ -29,6 +31,7 @@ def teach(
     pretrain: PretrainConfig = PretrainConfig(),  # noqa: B008
     finetune: FinetuneConfig = FinetuneConfig(),  # noqa: B008
     evaluate: EvaluateConfig = EvaluateConfig(),  # noqa: B008
+    patience: PatienceConfig = PatienceConfig(),  # noqa: B008
     seed: int = 0,
     resume: str | None = None,
 ) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def teach(
         pretrain: distillation after each round.
         finetune: PPO's settings and the schedule of kl_coef.
         evaluate: how many held-out episodes.
+        patience: how long each stage may take, and retries where the teacher's server is gone.
         seed: of everything random.
         resume: unfinished run to go on with, from where it stopped and with its own settings.
     """
@@ -52,6 +56,7 @@ def teach(
         task, teacher, seed = settings["task"], settings["teacher"], settings["seed"]
         collect, pretrain = settings["collect"], settings["pretrain"]
         finetune, evaluate = settings["finetune"], settings["evaluate"]
+    reach_teacher(teacher, task, patience)
     with stages.opened(
         "teach",
         workspace,
@@ -72,6 +77,7 @@ def teach(
             "task": task,
             "teacher": teacher,
             "run_id": run_id,
+            "patience": patience,
         }
         for number in range(1 + ctx.run.results.get("rounds_done", 0), collect.rounds + 1):
             collect_trajectories(

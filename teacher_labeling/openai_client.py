@@ -32,6 +32,7 @@ from llm4teach.teacher_labeling.openai_errors import (
     CHECK_ADDRESS,
     CHECK_KIND,
     CHECK_LOAD,
+    GoneError,
     ServerErrors,
     Trouble,
     UnansweredError,
@@ -134,7 +135,8 @@ class OpenAIClient:
         Raises:
             RefusedError: 400, 413 or 422.
             UnansweredError: no answer after all repetitions.
-            TeacherError: the server will not do, or has been gone for long.
+            GoneError: nothing has been answered for long.
+            TeacherError: the server will not do.
         """
         data = b"" if body is None else orjson.dumps(body)
         retries = self._max_retries if retries is None else min(retries, self._max_retries)
@@ -161,7 +163,9 @@ class OpenAIClient:
             if attempt < retries:
                 wait = max(FIRST_WAIT_S * 2**attempt, trouble.wait_s)
                 await pause(min(wait, LONGEST_WAIT_S) * random.uniform(1.0, 1.5), session.stop)
-        raise UnansweredError(self.errors.unanswered(attempt + 1, trouble))
+        unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
+        unanswered.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
+        raise unanswered
 
     async def _once(
         self,
@@ -209,7 +213,7 @@ class OpenAIClient:
         try:
             return await session.breaker.admit(session.stop)
         except CircuitOpenError:
-            raise TeacherError(self.errors.gone(trouble)) from None
+            raise GoneError(self.errors.gone(trouble)) from None
 
 
 def _parsed(body: bytes) -> Any:

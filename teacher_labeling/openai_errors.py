@@ -25,6 +25,14 @@ class RefusedError(TeacherError):
 class UnansweredError(TeacherError):
     """One question got no usable answer, however often it was repeated; others may get theirs."""
 
+    may_pass = True
+
+
+class GoneError(TeacherError):
+    """No question gets an answer any more."""
+
+    may_pass = True
+
 
 class Trouble(Exception):  # noqa: N818  # it is no error unless it stays
     """One attempt was of no use; the next may be.

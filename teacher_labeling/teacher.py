@@ -17,6 +17,8 @@ from llm4teach.envs.task import State
 class TeacherError(RuntimeError):
     """A teacher cannot be made or cannot answer; the message says why and what to do."""
 
+    may_pass = False  # its server is gone or busy, and may be back after a pause
+
 
 class AdviceStatus(StrEnum):
     """What became of a question."""

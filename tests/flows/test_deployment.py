@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from prefect_processes import (
     PREFECT,
     background,
     free_port,
+    own_server,
     post,
     prefect,
     prefect_environment,
@@ -20,6 +25,7 @@ from random_episodes import write_random_episodes
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.parts import read_parts
+from llm4teach.flows.deployments import DEPLOYMENTS
 
 RECORDED = json.dumps({"teacher": "recorded/vicuna-33b"})
 
@@ -77,3 +83,40 @@ def test_an_ambiguous_name_lists_the_candidates(deployed: dict[str, str]) -> Non
 def test_a_full_name_and_parameters_go_through(deployed: dict[str, str]) -> None:
     output = prefect(deployed, "deployment", "run", "label-states/label-states", "-p", "no=1")
     assert "were specified but not found on the deployment: 'no'" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_serve_runs_every_deployment_from_one_process(tmp_path: Path, how: signal.Signals) -> None:
+    keys = write_random_episodes(tmp_path / "workspace")
+    log = tmp_path / "serve.log"
+    with own_server(tmp_path) as env, log.open("w") as output:
+        line = [sys.executable, "-m", "llm4teach.flows.cli", "serve"]
+        line += ["--teacher", "recorded/vicuna-33b", "--service.retrain-cron", "0 3 * * 0"]
+        serving = subprocess.Popen(line, cwd=tmp_path, env=env, stdout=output, stderr=output)
+        try:
+            for _ in range(240):
+                if "start one:" in log.read_text() or serving.poll() is not None:
+                    break
+                time.sleep(0.5)
+            assert all(deployment.name in log.read_text() for deployment in DEPLOYMENTS)
+            served = post(env, "deployments/filter", {}).json()
+            assert {d["name"] for d in served} == {d.name for d in DEPLOYMENTS}
+            [cron] = [s["schedule"]["cron"] for d in served for s in d["schedules"]]
+            assert cron == "0 3 * * 0"
+            told = prefect(env, "deployment", "run", "label-states", "--watch", timeout=150)
+            assert told.startswith("rc=0"), told
+            advice = read_parts(tmp_path / "workspace" / "advice", schema.ADVICE)
+            assert set(advice.column("state_key").to_pylist()) == keys
+        finally:
+            serving.send_signal(how)
+            status = serving.wait(timeout=60)
+            print(log.read_text())
+        lines = [line["message"] for line in post(env, "logs/filter", {}).json()]
+        assert any(line.startswith("label: 4 distinct states") for line in lines), "in the UI"
+        rests = post(env, "deployments/filter", {}).json()
+        assert all(deployment["paused"] for deployment in rests), (
+            "nothing is late at the next start"
+        )
+    assert status in (0, 128 + how)
+    assert "Traceback" not in log.read_text() and "Warning" not in log.read_text()

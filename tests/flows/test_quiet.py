@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from llm4teach.flows import local_service, quiet
 from llm4teach.flows.quiet import has_own_server, prepare_environment
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path / "home")})
+    monkeypatch.setattr(quiet, "_ours", set())
 
 
 def test_without_a_server_prefects_database_lies_in_the_workspace(tmp_path: Path) -> None:
@@ -41,3 +43,20 @@ def test_the_active_profile_counts(tmp_path: Path, active: str, expected: bool) 
     assert has_own_server() is expected
     (home / "profiles.toml").write_text("broken = ")
     assert has_own_server() is False
+
+
+def test_a_service_that_a_command_starts_does_not_inherit_its_silence(tmp_path: Path) -> None:
+    os.environ["LANG"] = "C.UTF-8"
+    prepare_environment(tmp_path)
+    assert os.environ["PREFECT_LOGGING_TO_API_ENABLED"] == "false"
+    env = local_service.environment(tmp_path / ".service", "http://127.0.0.1:4200")
+    assert env["LANG"] == "C.UTF-8"
+    assert {n for n in env if n.startswith("PREFECT_LOGGING")} == set(), "Prefect's own defaults"
+    assert env["PREFECT_HOME"] == str(tmp_path / ".service")
+
+
+def test_what_the_user_set_reaches_a_service_that_a_command_starts(tmp_path: Path) -> None:
+    os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+    prepare_environment(tmp_path)
+    env = local_service.environment(tmp_path / ".service", "http://127.0.0.1:4200")
+    assert env["PREFECT_LOGGING_TO_API_ENABLED"] == "false"

@@ -75,7 +75,7 @@ def test_retraining_is_scheduled_by_the_configuration(config: dict[str, Any], ki
         ({"retrain_rrule": "FREQ=SOMETIMES"}, "schedule of retrain"),
         ({"retrain_cron": "0 3 * * 0", "timezone": "Mars/Olympus"}, "schedule of retrain"),
         ({"retrain_cron": "0 3 * * 0", "retrain_every_s": 5}, "give one of"),
-        ({"revive_after_s": 5}, "60 or more"),
+        ({"revive_after_s": 5}, "90 or more"),
     ],
 )
 def test_a_wrong_schedule_is_refused_before_anything_starts(
@@ -181,7 +181,7 @@ def engines_of(folder: Path) -> list[int]:
 def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
     stages = ["collect-trajectories", "label-states", "pretrain-student", "finetune-student"]
     stages.append("evaluate-student")
-    service = Service(tmp_path, "--service.revive-after-s", "60")
+    service = Service(tmp_path, "--service.revive-after-s", "90")
     try:
         assert f"UI: http://127.0.0.1:{service.port}" in service.told
         wanted = service.start(
@@ -196,24 +196,24 @@ def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
         )
         flows = {f["id"]: f["name"] for f in service.post("flows/filter", {})}
         killed: list[str] = []
-        deadline = time.monotonic() + 1300
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while time.monotonic() < began + 1300:
             runs = service.flow_runs()
             flows |= {f["id"]: f["name"] for f in service.post("flows/filter", {})}
             state = next(r["state_type"] for r in runs if r["id"] == wanted)
-            if state == "COMPLETED":
+            if state in ("COMPLETED", "FAILED", "CANCELLED"):
                 break
             running = {flows[r["flow_id"]] for r in runs if r["state_type"] == "RUNNING"}
             now = [s for s in stages if s in running and s not in killed]
             if state == "RUNNING" and now and (found := engines_of(tmp_path)):
                 killed.append(now[0])
-                print(f"killed in {now[0]}", flush=True)
+                print(f"{time.monotonic() - began:.0f} s: killed in {now[0]}", flush=True)
                 for pid in found:
                     os.kill(pid, signal.SIGKILL)
                 time.sleep(8)
             time.sleep(0.3)
         assert state == "COMPLETED", f"{state}, killed in {killed}"
-        assert {"collect-trajectories", "pretrain-student", "finetune-student"} <= set(killed)
+        assert killed == stages
     finally:
         print(service.llm4teach("down"))
     workspace = Workspace(str(tmp_path / "workspace"))

@@ -31,6 +31,7 @@ class BadServer:
         rate: share of the chat requests that goes wrong.
         seed: of the draw.
         latency_s: before each good reply.
+        port: to listen on; any that is free by default.
         fields: what the server knows beyond plain chat: "n", "logprob_token_ids", "logprobs",
             "structured_outputs". What it does not know it ignores, with 200.
     """
@@ -42,9 +43,11 @@ class BadServer:
         seed: int = 0,
         latency_s: float = 0.0,
         fields: Sequence[str] = ("n", "logprob_token_ids", "logprobs", "structured_outputs"),
+        port: int = 0,
     ) -> None:
         self.faults, self.rate, self.latency_s = list(faults), rate, latency_s
         self.fields = set(fields)
+        self._port = port
         self.reply = GOOD_REPLY
         self.key = ""  # without which nothing is answered
         self.retry_after = "0.05"
@@ -73,7 +76,7 @@ class BadServer:
     def _run(self, started: threading.Event) -> None:
         async def serve() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
             started.set()
             await self._stop.wait()

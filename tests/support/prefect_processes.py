@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
@@ -96,10 +97,30 @@ def wait_until_listening(port: int, timeout_s: float = 180) -> None:
     raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
 
 
+@contextmanager
+def own_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Let flow runs of this process report to a server of their own; yield its environment."""
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+    port = free_port()
+    env = prefect_environment(folder / "home", port)
+    serve = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = {"PREFECT_API_URL": env["PREFECT_API_URL"]}
+    mine = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_LOGGING_TO_API_ENABLED: False}
+    with background(serve, env, folder / "server.log"):
+        wait_until_listening(port)
+        with patch.dict(os.environ, url), temporary_settings(mine):
+            yield env
+            # What is still to be sent when the server ends would keep this process for minutes.
+            EventsWorker.instance().drain()
+
+
 def post(env: Mapping[str, str], path: str, body: Mapping[str, Any]) -> httpx.Response:
     """POST to the server, again while its database is busy (503), as Prefect's own client does."""
     for _ in range(30):
-        response = httpx.post(f"{env['PREFECT_API_URL']}/{path}/", json=dict(body), timeout=60)
+        url = f"{env['PREFECT_API_URL']}/{path}/"
+        response = httpx.post(url, json=dict(body), timeout=60, follow_redirects=True)
         if response.status_code != 503:
             break
         time.sleep(1)
