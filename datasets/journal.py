@@ -13,6 +13,7 @@ import orjson
 from llm4teach.datasets.places import Place, state_folder
 
 Row = dict[str, Any]
+EARLIER = "0-"  # begins the name of an owner's second journal, which is recovered first
 
 
 def journal_folder(work: Place) -> Path:
@@ -68,9 +69,9 @@ def recover(
 ) -> None:
     """Commit what processes that died have left, and remove their journals.
 
-    Of a row that was being written when its process died nothing is used. The journal is removed
-    last, so that who is killed in the midst of this has done no harm: both calls must bear to be
-    repeated.
+    Of a row that was being written when its process died nothing is used. An owner's leases may be
+    given away only when all of its rows are committed, by whomever. A journal is removed last, so
+    that who is killed in the midst of this has done no harm: both calls must bear to be repeated.
 
     Args:
         folder: of the journals.
@@ -84,7 +85,9 @@ def recover(
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file).st_nlink:
+            # While somebody else recovers its other journal, the owner is not to be buried yet.
+            other = folder / f"{EARLIER}{path.name}"
+            if os.fstat(file).st_nlink and not other.exists():
                 commit(_rows(path))
                 bury(path.stem)
                 path.unlink()

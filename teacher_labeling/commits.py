@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from llm4teach.datasets.advice import AdviceRow, AdviceStore
-from llm4teach.datasets.journal import Journal
+from llm4teach.datasets.journal import EARLIER, Journal
 
 COMMIT_EVERY_S = 5.0  # after at most so long, others see an answer; a crash loses none
 COMMIT_EVERY_ROWS = 2_048
@@ -34,8 +34,9 @@ class Commits:
         on_commit: Callable[[Sequence[str]], None],
     ) -> None:
         self._store, self._on_commit = store, on_commit
-        # Recovery goes by name, and frees the owner's leases after the journal of the plain one.
-        self._journal, self._other = Journal(journals, owner), Journal(journals, f"0-{owner}")
+        # Recovery frees the owner's leases after the journal of the plain name.
+        self._journal = Journal(journals, owner)
+        self._other = Journal(journals, f"{EARLIER}{owner}")
         self._pending: list[AdviceRow] = []
         self._last = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "commit")

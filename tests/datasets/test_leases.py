@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm4teach.datasets.conditional_store import ConditionalStore, FileStore, store_at
-from llm4teach.datasets.journal import Journal, recover
+from llm4teach.datasets.journal import EARLIER, Journal, Row, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.datasets.object_store import ObjectStore
 from llm4teach.datasets.places import place_of
@@ -159,6 +159,23 @@ def test_the_journal_of_the_living_is_left_alone(tmp_path: Path) -> None:
     recover(tmp_path, committed.extend, buried.append)
     assert committed == [{"state_key": "y"}] and buried == ["a"]
     assert not list(tmp_path.iterdir())
+
+
+def test_nobody_is_buried_while_rows_are_being_recovered(tmp_path: Path) -> None:
+    for name in ("a", f"{EARLIER}a"):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"state_key": "{name}"}}\n')
+    committed: list[object] = []
+    buried: list[str] = []
+
+    def commit(rows: list[Row]) -> None:
+        committed.extend(rows)
+        if rows == [{"state_key": f"{EARLIER}a"}]:  # another process comes along right now
+            recover(tmp_path, committed.extend, buried.append)
+            assert not buried, "its leases would be free, and this row not committed yet"
+
+    recover(tmp_path, commit, buried.append)
+    assert committed == [{"state_key": f"{EARLIER}a"}, {"state_key": "a"}]
+    assert buried == [f"{EARLIER}a", "a"] and not list(tmp_path.iterdir())
 
 
 def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
