@@ -201,7 +201,7 @@ class OpenAIClient:
             wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
             raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
         self.errors.raise_for_status(reply)
-        content = _parsed(self.errors.hide_in(reply.body))
+        content = parsed(self.errors.hide_in(reply.body))
         if not isinstance(content, dict):
             kind = reply.headers.get("content-type", "nothing")[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
@@ -216,7 +216,7 @@ class OpenAIClient:
             raise GoneError(self.errors.gone(trouble)) from None
 
 
-def _parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
     """Return what a body says, None if it is no JSON; also of servers that write NaN."""
     for loads in (orjson.loads, json.loads):  # the first takes a quarter of the time, and no NaN
         with suppress(ValueError, RecursionError):
