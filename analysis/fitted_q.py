@@ -60,15 +60,21 @@ def fitted_q_evaluation(
 
 
 def conservative_values(
-    logged: Logged, n_actions: int, gamma: float, steps: int, seed: int = 0
+    logged: Logged,
+    rows: NDArray[np.intp],
+    n_actions: int,
+    gamma: float,
+    steps: int,
+    seed: int = 0,
 ) -> NDArray[np.float32] | None:
-    """Q of every action at the logged steps by d3rlpy's DiscreteCQL, (N, n_actions).
+    """Q of every action at some logged steps by d3rlpy's DiscreteCQL, (M, n_actions).
 
     Conservative Q-learning (Kumar et al., arXiv 2006.04779) holds the values of actions that were
     not tried below those that were. The scale of the values means little, their order does.
 
     Args:
-        logged: what was played.
+        logged: what was played; all of it is learned from.
+        rows: the steps that are asked about, (M,).
         n_actions: of the task.
         gamma: discount factor of a step.
         steps: gradient steps.
@@ -91,7 +97,7 @@ def conservative_values(
         )
         cql = config.create(device="cpu:0")
         _fit(cql, logged, n_actions, steps)
-        return _values(cql, logged.observations, n_actions)
+        return _values(cql, logged.observations[rows], n_actions)
 
 
 def _d3rlpy() -> ModuleType | None:

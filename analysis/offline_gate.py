@@ -17,6 +17,7 @@ from llm4teach.analysis.fitted_q import conservative_values, fitted_q_evaluation
 from llm4teach.analysis.off_policy import Logged, discounted_returns
 from llm4teach.student.policies import Policy
 
+_MOST_STEPS = 20_000  # judged; all are learned from
 _SPREAD = 1e-3  # of a standard deviation of the values: below, behaviour looks like chance
 
 
@@ -76,17 +77,19 @@ def offline_gate(
     Returns:
         None where d3rlpy is not installed.
     """
-    values = conservative_values(logged, n_actions, gamma, steps, seed)  # (N, n_actions)
+    n = len(logged.actions)
+    rows = np.random.default_rng(seed).permutation(n)[:_MOST_STEPS]  # (M,)
+    values = conservative_values(logged, rows, n_actions, gamma, steps, seed)  # (M, n_actions)
     if values is None:
         return None
-    behaviour = float(values[np.arange(len(values)), logged.actions].mean())
+    behaviour = float(values[np.arange(len(rows)), logged.actions[rows]].mean())
     chance = float(values.mean())
-    student = float((policy(logged.observations) * values).sum(1).mean())
+    student = float((policy(logged.observations[rows]) * values).sum(1).mean())
     tells = behaviour - chance > _SPREAD * float(values.std())
     return Gate(
         (student - chance) / (behaviour - chance) if tells else None,
         least,
         fitted_q_evaluation(logged, policy, n_actions, gamma, steps, seed),
         float(discounted_returns(logged.rewards, logged.starts, gamma).mean()),
-        len(values),
+        n,
     )
