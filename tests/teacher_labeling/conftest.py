@@ -10,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from asking import Make
+from bad_server import BadServer
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
+from llm4teach.teacher_labeling import circuit_breaker, openai_client
 
 SCENES = [  # sees, holds
     ("nothing", "nothing"),
@@ -148,3 +151,20 @@ def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     server = ChatServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(circuit_breaker, "RESTS_S", (0.05, 0.1, 0.2, 0.4))
+    made: list[BadServer] = []
+
+    def serve(*arguments: Any, **settings: Any) -> BadServer:
+        made.append(BadServer(*arguments, **settings))
+        return made[-1]
+
+    yield serve
+    for server in made:
+        server.close()

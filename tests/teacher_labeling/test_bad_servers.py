@@ -6,54 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bad_server import FAULTS, BadServer
+from asking import FAMILY, OPTIONS, Make, make_states, make_teacher
+from bad_server import FAULTS
 
 from llm4teach.datasets.advice import AdviceStore
-from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
-from llm4teach.teacher_labeling import circuit_breaker, openai_client
+from llm4teach.teacher_labeling import openai_client
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
-FAMILY = "SimpleDoorKey"
 SECRET = "sk-planted-5d1c0ffee"
-OPTIONS = tuple(map(parse_plan, ("explore", "go to key > pick up key", "drop key")))
-Make = Callable[..., BadServer]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(circuit_breaker, "RESTS_S", (0.05, 0.1, 0.2, 0.4))
-    made: list[BadServer] = []
-
-    def serve(*arguments: Any, **settings: Any) -> BadServer:
-        made.append(BadServer(*arguments, **settings))
-        return made[-1]
-
-    yield serve
-    for server in made:
-        server.close()
-
-
-def make_states(n: int) -> list[State]:
-    texts = [f"Agent sees <key{i}>, holds <nothing>." for i in range(n)]
-    return [State(state_key(FAMILY, text), text, OPTIONS) for text in texts]
-
-
-def make_teacher(server: BadServer, **settings: Any) -> OpenAITeacher:
-    defaults = {"timeout_s": 0.5, "n_samples": 2, "permutations": 2}
-    return OpenAITeacher(TeacherConfig(base_url=server.url, **(defaults | settings)), FAMILY)
 
 
 @pytest.mark.parametrize("method", ["sampling", "verbalized", "logprobs"])
@@ -174,56 +142,6 @@ def test_connections_are_kept_and_bounded(serve: Make) -> None:
     list(make_teacher(server, max_in_flight=5).advise(make_states(200)))
     assert server.most_in_flight <= 5
     assert server.connections <= 6  # five, and the one of the start
-
-
-@pytest.mark.parametrize(
-    ("fields", "protocol"),
-    [
-        (["n", "logprob_token_ids", "logprobs"], "logprob_token_ids"),
-        (["n", "logprobs", "structured_outputs"], "top_logprobs"),
-        (["n", "logprobs"], "top_logprobs"),
-    ],
-)
-def test_the_best_protocol_that_the_server_has(
-    fields: list[str], protocol: str, serve: Make
-) -> None:
-    """All ways lead to the same distribution, and the ignored fields are found out."""
-    server = serve(fields=fields)
-    server.scores = {"A": -0.4, "B": -1.6, "C": -3.0}
-    teacher = make_teacher(server, method="logprobs", permutations=1)
-    for advice in teacher.advise(make_states(3)):
-        by_plan = dict(advice.plans)
-        assert by_plan[OPTIONS[0]] == pytest.approx(0.7270, abs=1e-3)  # e^-0.4 / sum, by hand
-        assert by_plan[OPTIONS[1]] == pytest.approx(0.2190, abs=1e-3)
-        assert advice.coverage == pytest.approx(0.9220, abs=2e-2)
-        assert f"[{protocol}]" in advice.replies[0]
-
-
-def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
-    server = serve(fields=["n", "logprobs"])
-    teacher = make_teacher(server, method="logprobs", permutations=1)
-    teacher._engine._token_ids = {letter: ord(letter) for letter in "ABC"}
-    teacher._engine._scoring = type(teacher._engine._scoring).TOKEN_IDS
-    answers = list(teacher.advise(make_states(4)))
-    assert all("[top_logprobs]" in a.replies[0] for a in answers)
-    asked_by_ids = ["logprob_token_ids" in body for body in server.bodies]
-    assert any(asked_by_ids) and not asked_by_ids[-1]
-
-
-def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
-    server = serve(fields=["n", "logprobs", "structured_outputs"])
-    server.most_logprobs = 5
-    answers = list(make_teacher(server, method="logprobs").advise(make_states(3)))
-    assert [advice.status for advice in answers] == [AdviceStatus.OK] * 3
-    server.most_logprobs = 0
-    with pytest.raises(TeacherError, match="top_logprobs: too many"):
-        list(make_teacher(server, method="logprobs").advise(make_states(1)))
-
-
-def test_no_scores_at_all(serve: Make) -> None:
-    server = serve(fields=["n"])
-    with pytest.raises(TeacherError, match=r"without logprobs.*sampling or verbalized"):
-        list(make_teacher(server, method="logprobs", max_retries=1).advise(make_states(2)))
 
 
 def test_a_planted_key_is_written_nowhere(

@@ -1,0 +1,58 @@
+"""The openai teacher and what servers can do: the best way of asking that each of them has."""
+
+from __future__ import annotations
+
+import pytest
+from asking import OPTIONS, Make, make_states, make_teacher
+
+from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
+
+
+@pytest.mark.parametrize(
+    ("fields", "protocol"),
+    [
+        (["n", "logprob_token_ids", "logprobs"], "logprob_token_ids"),
+        (["n", "logprobs", "structured_outputs"], "top_logprobs"),
+        (["n", "logprobs"], "top_logprobs"),
+    ],
+)
+def test_the_best_protocol_that_the_server_has(
+    fields: list[str], protocol: str, serve: Make
+) -> None:
+    """All ways lead to the same distribution, and the ignored fields are found out."""
+    server = serve(fields=fields)
+    server.scores = {"A": -0.4, "B": -1.6, "C": -3.0}
+    teacher = make_teacher(server, method="logprobs", permutations=1)
+    for advice in teacher.advise(make_states(3)):
+        by_plan = dict(advice.plans)
+        assert by_plan[OPTIONS[0]] == pytest.approx(0.7270, abs=1e-3)  # e^-0.4 / sum, by hand
+        assert by_plan[OPTIONS[1]] == pytest.approx(0.2190, abs=1e-3)
+        assert advice.coverage == pytest.approx(0.9220, abs=2e-2)
+        assert f"[{protocol}]" in advice.replies[0]
+
+
+def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
+    server = serve(fields=["n", "logprobs"])
+    teacher = make_teacher(server, method="logprobs", permutations=1)
+    teacher._engine._token_ids = {letter: ord(letter) for letter in "ABC"}
+    teacher._engine._scoring = type(teacher._engine._scoring).TOKEN_IDS
+    answers = list(teacher.advise(make_states(4)))
+    assert all("[top_logprobs]" in a.replies[0] for a in answers)
+    asked_by_ids = ["logprob_token_ids" in body for body in server.bodies]
+    assert any(asked_by_ids) and not asked_by_ids[-1]
+
+
+def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
+    server = serve(fields=["n", "logprobs", "structured_outputs"])
+    server.most_logprobs = 5
+    answers = list(make_teacher(server, method="logprobs").advise(make_states(3)))
+    assert [advice.status for advice in answers] == [AdviceStatus.OK] * 3
+    server.most_logprobs = 0
+    with pytest.raises(TeacherError, match="top_logprobs: too many"):
+        list(make_teacher(server, method="logprobs").advise(make_states(1)))
+
+
+def test_no_scores_at_all(serve: Make) -> None:
+    server = serve(fields=["n"])
+    with pytest.raises(TeacherError, match=r"without logprobs.*sampling or verbalized"):
+        list(make_teacher(server, method="logprobs", max_retries=1).advise(make_states(2)))
