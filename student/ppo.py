@@ -49,14 +49,14 @@ def student_loss(
     """``L_PPO + kl_coef * E_s[KL(pi_T || pi_S)]`` and what it is made of.
 
     L_PPO is the clipped surrogate, the value loss and the entropy bonus (1707.06347, equations 7
-    and 9). With ``kl_coef`` 0 the KL term is not computed into the graph: this is PPO.
+    and 9). With ``kl_coef`` 0 the KL term is not computed into the graph: this is PPO. The batch
+    is `normalised` before, since it may be one process's share of a minibatch.
     """
     log_probs = F.log_softmax(output.logits, dim=-1)  # (B, n_actions)
     logprobs = log_probs.gather(1, batch.actions[:, None]).squeeze(1)  # (B,)
-    advantages = batch.advantages
     ratio = (logprobs - batch.logprobs).exp()  # (B,)
     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-    policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
+    policy_loss = -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
     value_loss = 0.5 * (output.values - batch.returns).square().mean()
     entropy = -(log_probs.exp() * log_probs).sum(-1).mean()
     loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -25,13 +24,9 @@ FLOWS = [command.name for command in COMMANDS if command.is_flow]
 
 
 @pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in os.environ:
-        if name.startswith("LLM4TEACH_"):
-            monkeypatch.delenv(name)
+def folder(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> Path:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # never used: flows are fakes
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return own_folder
 
 
 def run_with_fake_flow(
