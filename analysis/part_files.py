@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,58 +61,56 @@ class _Part:
         return found
 
 
-def _open_local(path: Path) -> _Part:
-    file = path.open("rb", buffering=0)
+class _LocalFile:
+    """A file that is opened when it is first read: DuckDB opens many of which it knows all."""
 
-    def read_range(start: int, end: int) -> bytes:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+        self._mutex = threading.Lock()
+
+    def read_range(self, start: int, end: int) -> bytes:
+        with self._mutex:
+            file = self._file = self._file or FileIO(self._path)
         blocks = []
         while start < end and (block := os.pread(file.fileno(), end - start, start)):
             blocks.append(block)
             start += len(block)
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
-    return _Part(os.fstat(file.fileno()).st_size, read_range, file.close)
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
-class _Objects:
-    """Parts in an object store. They never change: what was asked once is not asked again."""
+def _whole(path: UPath) -> bytes:
+    return path.read_bytes()
 
-    def __init__(self) -> None:
-        self.stat = lru_cache(maxsize=None)(self._stat)
-        self._whole = lru_cache(maxsize=64)(self._read)
 
-    def _stat(self, path: UPath) -> tuple[int, float]:
-        """Size in bytes, and unix time of the last change."""
-        found = path.stat()
-        return found.st_size, found.st_mtime
+def _in_store(path: UPath, size: int) -> _Part:
+    """A part in an object store: of a large one the ranges that are wanted are read."""
 
-    def _read(self, path: UPath) -> bytes:
-        return path.read_bytes()
+    def read_range(start: int, end: int) -> bytes:
+        content: bytes = path.fs.cat_file(path.path, start, end)
+        return content
 
-    def open(self, path: UPath) -> _Part:
-        """Open a part: small ones are read whole, of large ones the ranges that are wanted."""
-        size = self.stat(path)[0]
-        if size <= _READ_WHOLE:
-            whole = self._whole(path)
-            return _Part(size, lambda start, end: whole[start:end], lambda: None)
-
-        def read_range(start: int, end: int) -> bytes:
-            content: bytes = path.fs.cat_file(path.path, start, end)
-            return content
-
-        return _Part(size, read_range, lambda: None)
+    return _Part(size, read_range, lambda: None)
 
 
 class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A workspace's parts as ``llm4teach://<path in the workspace>``, a fixed list of them."""
+    """A workspace's parts as ``llm4teach://<path in the workspace>``, a fixed list of them.
+
+    They never change: what was asked about one once is not asked again.
+    """
 
     protocol = PROTOCOL
     cachable = False
 
     def __init__(self, root: Place, paths: list[Place]) -> None:
         super().__init__()
-        self._objects = _Objects()
         self._files = {_url(path, root): path for path in paths}
+        self._about: dict[str, tuple[int, datetime]] = {}
+        self._small = lru_cache(maxsize=64)(_whole)
 
     def _path(self, url: str) -> Place:
         if url not in self._files:
@@ -127,8 +126,14 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         """
         if mode != "rb":
             raise PermissionError(f"{path} can only be read")
-        found = self._path(path)
-        return _open_local(found) if isinstance(found, Path) else self._objects.open(found)
+        found, size = self._path(path), self._stat(path)[0]
+        if isinstance(found, Path):
+            local = _LocalFile(found)
+            return _Part(size, local.read_range, local.close)
+        if size > _READ_WHOLE:
+            return _in_store(found, size)
+        whole = self._small(found)
+        return _Part(size, lambda start, end: whole[start:end], lambda: None)
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         """Return name, size in bytes and type."""
@@ -136,14 +141,14 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
 
     def modified(self, path: str) -> datetime:
         """Return the time of the last change."""
-        return datetime.fromtimestamp(self._stat(path)[1], UTC)
+        return self._stat(path)[1]
 
-    def _stat(self, url: str) -> tuple[int, float]:
-        path = self._path(url)
-        if not isinstance(path, Path):
-            return self._objects.stat(path)
-        found = path.stat()
-        return found.st_size, found.st_mtime
+    def _stat(self, url: str) -> tuple[int, datetime]:
+        """Size in bytes, and time of the last change."""
+        if url not in self._about:
+            found = self._path(url).stat()
+            self._about[url] = found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+        return self._about[url]
 
     def glob(self, path: str, **options: Any) -> list[str]:
         """Return the path itself if it is a part: names are never patterns here."""
@@ -176,7 +181,8 @@ def create_part_view(
         table: its columns.
         root: the workspace's folder.
         paths: of the parts.
-        folders: columns that come from folders ``key=value``, by that key.
+        folders: columns that come from folders ``key=value``, by that key; also where they
+            are stored, too: what is one value in a whole part is read faster, and skips parts.
 
     Raises:
         duckdb.Error: a part is damaged, or does not lie in such folders.
@@ -184,19 +190,23 @@ def create_part_view(
     connection.register("_empty", table.remove_metadata().empty_table())
     kinds = {row[0]: row[1] for row in connection.sql("DESCRIBE _empty").fetchall()}
     connection.unregister("_empty")
-    typed = ", ".join(f"NULL::{kind} AS {_name(column)}" for column, kind in kinds.items())
-    source = f"SELECT {typed} WHERE false"
+    source, stored = "(SELECT 1) WHERE false", {}
     if paths:
         urls = ", ".join(_text(_url(path, root)) for path in paths)
-        renamed = ", ".join(f"{_name(key)} AS {_name(column)}" for key, column in folders.items())
-        excluded = ", ".join(map(_name, folders))
-        source += (
-            f" UNION ALL BY NAME SELECT {renamed}, * EXCLUDE ({excluded}) FROM read_parquet("
-            f"[{urls}], union_by_name = true, hive_partitioning = true, "
+        source = (
+            f"read_parquet([{urls}], union_by_name = true, hive_partitioning = true, "
             "hive_types_autocast = false)"
         )
-    columns = ", ".join(map(_name, table.names))
-    connection.execute(f"CREATE TEMP VIEW {_name(name)} AS SELECT {columns} FROM ({source})")
+        stored = {row[0]: row[1] for row in connection.sql(f"DESCRIBE FROM {source}").fetchall()}
+    keys = {column: key for key, column in folders.items()}
+    columns = []
+    for column, kind in kinds.items():
+        key = keys.get(column, column)
+        value = _name(key) if stored.get(key) == kind else f"CAST({_name(key)} AS {kind})"
+        columns.append(f"{value if key in stored else f'NULL::{kind}'} AS {_name(column)}")
+    connection.execute(
+        f"CREATE TEMP VIEW {_name(name)} AS SELECT {', '.join(columns)} FROM {source}"
+    )
 
 
 def _url(path: Place, root: Place) -> str:

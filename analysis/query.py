@@ -33,6 +33,7 @@ VIEWS = (
 
 _SETTINGS = (
     "SET python_enable_replacements = false",  # else a table name could name a Python variable
+    "SET parquet_metadata_cache = true",  # parts never change
     "SET temp_directory = ''",  # a query that outgrows the memory fails, and leaves no files
 )
 _NO_EXTERNAL_ACCESS = (
@@ -94,11 +95,12 @@ def connect(
     if not workspace.exists:
         raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
     connection = duckdb.connect(":memory:")
-    for statement in (*_SETTINGS, *(() if allow_external else _NO_EXTERNAL_ACCESS)):
-        connection.execute(statement)
     tables = stored_tables(workspace)
     parts = [path for name in FOLDERS for path in tables[name][1]]
+    # First: a file system that comes after the lock is locked out, too.
     connection.register_filesystem(PartFiles(workspace.root, parts))
+    for statement in (*_SETTINGS, *(() if allow_external else _NO_EXTERNAL_ACCESS)):
+        connection.execute(statement)
     for name, (table, paths) in tables.items():
         if name not in FOLDERS:
             connection.register(name, ReadAnew(workspace, name))

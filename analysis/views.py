@@ -20,7 +20,7 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 
 # Tables in parts that never change, and their columns that come from folders ``key=value``.
 FOLDERS = {
-    "trajectories": {"task": "task"},
+    "trajectories": {"task": "task", "run": "run_id"},
     "advice": {"task": "family", "teacher": "teacher"},  # it belongs to a family of tasks
 }
 RUNS = pa.schema(
@@ -59,7 +59,8 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Place
 
 
 def _before(table: pa.Schema, *columns: str) -> pa.Schema:
-    return pa.schema([*(pa.field(c, pa.string()) for c in columns), *table], table.metadata)
+    new = [pa.field(name, pa.string()) for name in columns if name not in table.names]
+    return pa.schema([*new, *table], table.metadata)
 
 
 class ReadAnew:

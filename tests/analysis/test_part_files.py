@@ -59,6 +59,23 @@ def test_many_threads_that_share_a_file_read_it_right(root: Path) -> None:
             assert found >= 2 * ROWS
 
 
+def test_what_the_folder_says_skips_parts(tmp_path: Path) -> None:
+    """A column that is stored and stands in the folder's name, too, is the folder's."""
+    for run in ("x", "y"):
+        table = pa.table({"run_id": [run] * 10, "n": list(range(10))})
+        write_compacted(tmp_path / f"run={run}" / "part-0.parquet", table)
+    wanted = pa.schema([("n", pa.float64()), ("run_id", pa.string()), ("new", pa.int8())])
+    paths = sorted(tmp_path.rglob("*.parquet"))
+    with duckdb.connect() as connection:
+        connection.register_filesystem(PartFiles(tmp_path, paths))
+        create_part_view(connection, "steps", wanted, tmp_path, paths, {"run": "run_id"})
+        rows = connection.sql("FROM steps ORDER BY run_id, n").fetchall()
+        assert rows == [(float(n), run, None) for run in ("x", "y") for n in range(10)]
+        sql = "EXPLAIN ANALYZE SELECT sum(n) FROM steps WHERE run_id = 'y'"
+        [(_, plan)] = connection.sql(sql).fetchall()
+        assert "Total Files Read: 1" in plan
+
+
 def test_each_thread_has_its_own_position(root: Path) -> None:
     path = next(root.rglob("*.parquet"))
     content = path.read_bytes()

@@ -25,7 +25,7 @@ def test_answers_never_fail_while_a_run_writes(workspace: Workspace) -> None:
         seen, asked = 0, 0
         with connect(workspace) as kept:  # a notebook's connection, opened once
             until = time.monotonic() + SECONDS
-            while time.monotonic() < until or seen < 10 * STEPS:
+            while time.monotonic() < until or seen < 10 * STEPS or asked <= 20:
                 assert writer.is_alive() and time.monotonic() < until + 60
                 [row] = run_sql(workspace, "SELECT count(*) AS n FROM trajectories").to_pylist()
                 assert row["n"] >= seen and row["n"] % STEPS == 0
@@ -38,7 +38,6 @@ def test_answers_never_fail_while_a_run_writes(workspace: Workspace) -> None:
                         assert answer[0]["n"] > 0
                         asked += 1
                 run_sql(workspace, "FROM runs")
-        assert asked > 20
     finally:
         stop.set()
         writer.join(30)
