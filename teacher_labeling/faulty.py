@@ -14,6 +14,7 @@ from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher, TeacherError
 
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill [0, 1) evenly however many there are
 FaultKind = Literal["none", "random", "wrong", "constant", "stale"]
 
 
@@ -33,7 +34,10 @@ class Fault:
 
 
 class FaultyTeacher:
-    """Passes advice on, corrupted where a hash of seed and state key says so.
+    """Passes advice on, corrupted where a hash of the state key and the seed say so.
+
+    Seeds in a row take turns: over n of them each state is corrupted n times the share, give or
+    take two, so that a study of few states and seeds corrupts as much as it says.
 
     Which states these are, and what becomes of them, does not depend on the order in which they are
     asked about, except that stale advice is that of the state answered before. Only advice is
@@ -54,7 +58,7 @@ class FaultyTeacher:
                 "give one such as 'explore' or 'go to key > pick up key'"
             ) from None
         own = teacher.info
-        about = f"{fault.kind}={fault.share:g},seed={fault.seed}"
+        about = f"{fault.kind}={fault.share:g},fault_seed={fault.seed}"
         about += f",plan={self._constant}" if fault.kind == "constant" else ""
         settings = f"{own.settings},{about}" if own.settings else about
         self.info = replace(own, backend=f"faulty-{own.backend}", settings=settings)
@@ -72,8 +76,7 @@ class FaultyTeacher:
                 yield advice
                 continue
             self._last = advice
-            corrupt = self._chance("whether", advice.state) < self._fault.share
-            yield self._corrupted(advice, before) if corrupt else advice
+            yield self._corrupted(advice, before) if self._is_due(advice.state) else advice
 
     def close(self) -> None:
         """Close the teacher."""
@@ -86,19 +89,22 @@ class FaultyTeacher:
         if kind == "constant":
             return _certain(advice, self._constant)
         if kind == "random" and options:
-            return _certain(
-                advice, options[int(self._chance("which", advice.state) * len(options))]
-            )
+            which = _chance(f"which/{self._fault.seed}/{advice.state.key}")
+            return _certain(advice, options[int(which * len(options))])
         if kind == "wrong" and options:
             share = dict(advice.plans)
             return _certain(advice, min(options, key=lambda plan: (share.get(plan, 0.0), plan)))
         return advice
 
-    def _chance(self, what: str, state: State) -> float:
-        """A number from [0, 1) that is the same whenever this state comes up."""
-        text = f"{what}/{self._fault.seed}/{state.key}"
-        digest = hashlib.sha256(text.encode()).digest()
-        return int.from_bytes(digest[:6], "big") / 2**48
+    def _is_due(self, state: State) -> bool:
+        turn = (_chance(f"whether/{state.key}") + self._fault.seed * _GOLDEN) % 1.0
+        return turn < self._fault.share
+
+
+def _chance(text: str) -> float:
+    """A number from [0, 1) that is the same whenever this text comes up."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _certain(advice: Advice, plan: Plan) -> Advice:

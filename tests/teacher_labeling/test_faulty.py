@@ -69,6 +69,19 @@ def test_the_share_is_kept_and_seeded(kind: Any) -> None:
         assert [p for _, p in advice.plans] == [1.0] and advice.entropy == 0
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_a_few_states_and_seeds_have_their_share_too(share: float) -> None:
+    """Six states, as many as SimpleDoorKey has, and six seeds."""
+    for first in range(0, 300, 6):
+        states = STATES[first : first + 6]
+        teachers = [FaultyTeacher(Sure(), Fault("constant", share, seed)) for seed in range(6)]
+        times = {state.key: 0 for state in states}
+        for teacher in teachers:
+            for key, advice in told(teacher, states).items():
+                times[key] += len(advice.plans) == 1
+        assert all(abs(n - 6 * share) < 2 for n in times.values())
+
+
 def test_what_becomes_of_it() -> None:
     assert {a.plans for a in changed(Fault("constant", 0.3)).values()} == {((OPTIONS[0], 1.0),)}
     assert {a.plans for a in changed(Fault("wrong", 0.3)).values()} == {((OPTIONS[3], 1.0),)}
@@ -116,7 +129,7 @@ def test_it_is_another_teacher_and_says_how() -> None:
         names.add(teacher.info.teacher_id)
     assert len(names) == 6
     assert sum("faulty-recorded/" in name for name in names) == 5
-    assert any("random=0.5,seed=0" in name for name in names)
+    assert any("random=0.5,fault_seed=0" in name for name in names)
     with pytest.raises(TeacherError, match="'fly home'"):
         make_teacher(
             TeacherConfig(teacher="recorded/vicuna-33b", fault="constant", fault_plan="fly home"),
