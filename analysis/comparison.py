@@ -87,6 +87,7 @@ class MethodResult:
     teacher: str | None = None  # label of its `TeacherResult`
     improvement: Improvement | None = None  # over the baseline, sampled
     shifted: dict[str, Spread] = field(default_factory=dict)  # sampled, by variant of the task
+    shifted_improvement: dict[str, Improvement] = field(default_factory=dict)  # there, likewise
     means: dict[str, float] = field(default_factory=dict)  # see `SeedResult.means`
 
 
@@ -247,13 +248,22 @@ def rate(rates: Sequence[float], played: Sequence[SeedResult]) -> tuple[float, I
 
 def with_improvements(methods: Sequence[MethodResult], baseline: str) -> list[MethodResult]:
     """Return the methods, each but the baseline with its probability of improvement over it."""
-    scores = {method.label: method.sampled.per_seed for method in methods}
+    own = next((method for method in methods if method.label == baseline), None)
+    if own is None:
+        return list(methods)
+
+    def over(ours: Spread, theirs: Spread) -> Improvement:
+        return probability_of_improvement([ours.per_seed], [theirs.per_seed])
+
     return [
         method
-        if method.label == baseline or baseline not in scores
+        if method is own
         else replace(
             method,
-            improvement=probability_of_improvement([scores[method.label]], [scores[baseline]]),
+            improvement=over(method.sampled, own.sampled),
+            shifted_improvement={
+                name: over(there, own.shifted[name]) for name, there in method.shifted.items()
+            },
         )
         for method in methods
     ]

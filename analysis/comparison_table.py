@@ -42,7 +42,8 @@ def overall(findings: Findings) -> str:
     """Return who is better over all tasks in one sentence; nothing if there is only one task."""
     if not findings.overall:
         return ""
-    better = [f"{name} {_better(found)}" for name, found in findings.overall.items()]
+    one_seed = len(findings.comparisons[0].seeds) == 1
+    better = [f"{name} {_better(found, one_seed)}" for name, found in findings.overall.items()]
     baseline = findings.comparisons[0].baseline
     return f"P(better) than {baseline} over all tasks: {'; '.join(better)}."
 
@@ -83,7 +84,10 @@ def comparison_rows(comparison: Comparison) -> Rows:
 
 
 def shifted_rows(comparison: Comparison) -> Rows:
-    """Return the table of the task's variants: sampled success, IQM [95%]; empty without any."""
+    """Return the table of the task's variants: sampled success, IQM [95%]; empty without any.
+
+    Below it, each method's probability of improvement over the baseline there.
+    """
     variants = list(comparison.methods[0].shifted) if comparison.methods else []
     if not variants:
         return []
@@ -97,6 +101,12 @@ def shifted_rows(comparison: Comparison) -> Rows:
     for method in comparison.methods:
         levels = [method.sampled, *(method.shifted[name] for name in variants)]
         rows += [(method.label, *(_spread(level)[1] for level in levels))]
+    for method in comparison.methods:
+        if method.improvement:
+            over = [method.improvement, *(method.shifted_improvement[name] for name in variants)]
+            few = len(comparison.seeds) == 1
+            label = f"P(better): {method.label} than {comparison.baseline}"
+            rows += [(label, *(_better(found, few) for found in over))]
     return rows
 
 
@@ -127,7 +137,7 @@ def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
         method.label,
         *_spread(method.sampled),
         *_spread(method.greedy),
-        _better(method.improvement) if method.improvement else "",
+        _better(method.improvement, n == 1) if method.improvement else "",
         *(_steps(steps, n) for steps in method.steps_to),
         f"{method.env_steps:,.0f}",
         f"{method.questions:,}",
@@ -137,7 +147,8 @@ def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _spread(values: Spread) -> tuple[str, str, str]:
-    middle = f"{values.iqm:.1%} {_interval(values.interval)}"
+    known = len(values.per_seed) > 1  # one seed says nothing of the others
+    middle = f"{values.iqm:.1%} {_interval(values.interval) if known else '[–]'}"
     return f"{values.median:.1%}", middle, f"{values.worst:.1%}"
 
 
@@ -145,8 +156,10 @@ def _interval(interval: Interval) -> str:
     return f"[{interval.low:.1%}, {interval.high:.1%}]"
 
 
-def _better(improvement: Improvement) -> str:
+def _better(improvement: Improvement, one_seed: bool) -> str:
     low, high = improvement.interval
+    if one_seed:
+        return f"{improvement.probability:.2f} [–]"
     return f"{improvement.probability:.2f} [{low:.2f}, {high:.2f}]"
 
 
@@ -166,10 +179,21 @@ def notes(comparison: Comparison) -> str:
         f"{episodes} held-out episodes a seed and mode; the interval is the bootstrap's of "
         "the interquartile mean over seeds (a teacher's: Wilson's over its episodes, or where each "
         "seed had another one the bootstrap's of the mean). P(better): that a seed does better "
-        f"than one of “{comparison.baseline}”, sampled, with its bootstrap interval. Steps to a "
-        "success rate: the first point of the learning curve at or above it (other episodes, "
-        "sampled), median over seeds; – where a seed never got there, with how many did. LLM "
-        "questions and tokens: what the method would have cost in an empty workspace, every "
+        f"than one of “{comparison.baseline}”, sampled, with its bootstrap interval. {_few(n)}"
+        "Steps to a success rate: the first point of the learning curve at or above it (other "
+        "episodes, sampled), median over seeds; – where a seed never got there, with how many did. "
+        "LLM questions and tokens: what the method would have cost in an empty workspace, every "
         "distinct state that any of its seeds asked about counted once. CPU s: median of training "
         "a seed, without labelling, learning curve and evaluation."
     )
+
+
+def _few(seeds: int) -> str:
+    if seeds == 1:
+        return "One seed says nothing of how much others differ: there are no intervals. "
+    if seeds < 10:
+        return (
+            f"A bootstrap of {seeds} seeds stays between the worst and the best of them: its "
+            "intervals are too narrow, and ones that overlap decide nothing. "
+        )
+    return ""

@@ -140,7 +140,7 @@ def several_teachers() -> Comparison:
         replace(method, shifted={"SimpleDoorKey-sizes": method.sampled}) for method in methods
     ]
     teachers = [replace(t, shifted={"SimpleDoorKey-sizes": (0.5, interval)}) for t in own]
-    return replace(base, methods=shifted, teachers=teachers)
+    return replace(base, methods=with_improvements(shifted, base.baseline), teachers=teachers)
 
 
 def test_a_teacher_for_each_seed_has_their_mean() -> None:
@@ -159,6 +159,20 @@ def test_where_teachers_differ_each_stands_beside_its_student() -> None:
     words = comparison_markdown(several_teachers())
     assert "| sampled, IQM [95%] | SimpleDoorKey | SimpleDoorKey-sizes |" in words
     assert "| weak, its own policy | 20.0% [0.0%, 100.0%] | 50.0% [0.0%, 100.0%] |" in words
+    better = "P(better): whole method than plain PPO"
+    assert f"| {better} | 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] |" in words
+
+
+def test_few_seeds_are_not_made_much_of() -> None:
+    assert "decide nothing" in comparison_markdown(comparison())
+    alone = [
+        method_result(name, [seed_result(0, rate, {0: 0.0})])
+        for name, rate in (("plain PPO", 0.1), ("m", 0.9))
+    ]
+    one = replace(comparison(), seeds=[0], methods=with_improvements(alone, "plain PPO"))
+    words = comparison_markdown(one)
+    assert "90.0% [–]" in words and "1.00 [–]" in words and "One seed says nothing" in words
+    assert "[90.0%" not in words
 
 
 def test_several_tasks_are_summed_up() -> None:
