@@ -64,7 +64,7 @@ _STAGES = {
     "collect": _Stage(
         "Collecting",
         "env steps",
-        {"success_rate": "Success rate while collecting"},
+        {"success_rate": "Success rate of ended episodes while collecting"},
         frozenset({"success_rate"}),
     ),
 }

@@ -18,7 +18,11 @@ from llm4teach.envs.task import Observations
 
 @dataclass(frozen=True)
 class Logged:
-    """Complete episodes; arrays of length N, one episode after the other."""
+    """Episodes from their start; arrays of length N, one episode after the other.
+
+    Those that were cut off when their collection ended are among them, as they are longer than
+    others: who left them out would learn of short episodes alone, which are the solved ones.
+    """
 
     observations: Observations  # uint8 (N, *observation_shape)
     actions: NDArray[np.int64]
@@ -26,6 +30,7 @@ class Logged:
     log_behaviour: NDArray[np.float64]  # log-probability of the action, nats
     terminated: NDArray[np.bool_]
     starts: NDArray[np.intp]  # (E,) first step of each episode
+    whole: NDArray[np.bool_]  # (E,) whether it is stored to its end
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -41,20 +46,20 @@ class Weighted:
     low: float  # 95% percentile bootstrap over episodes
     high: float
     effective: float  # episodes that it rests on, effectively
-    episodes: int
+    episodes: int  # whole ones
 
 
-def complete_episodes(trajectories: Trajectories) -> Logged | None:
-    """Return the episodes that are stored from start to end; None if there are none."""
+def logged_episodes(trajectories: Trajectories) -> Logged | None:
+    """Return the episodes that are stored from their start; None if none of them is whole."""
     t = trajectories.column("t")
     starts = np.flatnonzero(np.append(True, t[1:] != t[:-1] + 1))
-    ends = np.append(starts[1:], len(t)) - 1
+    lengths = np.diff(np.append(starts, len(t)))
     over = trajectories.column("terminated") | trajectories.column("truncated")
-    whole = (t[starts] == 0) & over[ends]
-    keep = np.repeat(whole, ends - starts + 1)
-    if not whole.any():
+    begun, whole = t[starts] == 0, over[starts + lengths - 1]
+    if not (begun & whole).any():
         return None
-    lengths = (ends - starts + 1)[whole]
+    keep = np.repeat(begun, lengths)
+    lengths = lengths[begun]
     return Logged(
         trajectories.observations[keep],
         trajectories.column("action")[keep].astype(np.int64),
@@ -62,6 +67,7 @@ def complete_episodes(trajectories: Trajectories) -> Logged | None:
         trajectories.column("action_logprob")[keep].astype(np.float64),
         trajectories.column("terminated")[keep],
         np.cumsum(lengths) - lengths,
+        whole[begun],
     )
 
 
@@ -82,7 +88,8 @@ def weighted_importance_sampling(
 
     With ``w_i = prod_t pi(a_t | s_t) / b(a_t | s_t)`` over the whole episode (Precup, Sutton and
     Singh 2000). ``effective`` is Kish's ``(sum w)^2 / sum w^2``: under about ten episodes the
-    estimate, and its interval, mean little.
+    estimate, and its interval, mean little. Episodes that were cut off have no return and are left
+    out, which leans the estimate towards short ones.
 
     Args:
         logged: what was played.
@@ -96,14 +103,14 @@ def weighted_importance_sampling(
     chosen = probs[np.arange(len(logged.actions)), logged.actions].astype(np.float64)
     with np.errstate(divide="ignore"):
         ratio = np.log(chosen) - logged.log_behaviour  # (N,)
-    log_weights = np.add.reduceat(ratio, logged.starts)  # (E,)
+    log_weights = np.add.reduceat(ratio, logged.starts)[logged.whole]  # (E',) of the whole ones
     log_weights[
         np.isnan(log_weights)
     ] = -np.inf  # imported without the probabilities of its actions
     if not np.isfinite(log_weights).any():
         return None
     weights = np.exp(log_weights - log_weights.max())
-    returns = discounted_returns(logged.rewards, logged.starts, gamma)
+    returns = discounted_returns(logged.rewards, logged.starts, gamma)[logged.whole]
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(weights), size=(1000, len(weights)))
     totals = weights[drawn].sum(1)

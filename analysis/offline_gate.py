@@ -32,7 +32,7 @@ class Gate:
     lead: float | None
     least: float  # a lead below it is refused
     fitted_q: float | None  # estimated discounted return of the student
-    behaviour_return: float  # mean discounted return of the logged episodes
+    behaviour_return: float  # mean discounted return of the logged whole episodes
     steps: int  # logged
 
     @property
@@ -66,7 +66,7 @@ def offline_gate(
     """Judge a policy by what others have played.
 
     Args:
-        logged: complete episodes.
+        logged: what was played.
         policy: to judge.
         n_actions: of the task.
         gamma: discount factor of a step.
@@ -90,6 +90,6 @@ def offline_gate(
         (student - chance) / (behaviour - chance) if tells else None,
         least,
         fitted_q_evaluation(logged, policy, n_actions, gamma, steps, seed),
-        float(discounted_returns(logged.rewards, logged.starts, gamma).mean()),
+        float(discounted_returns(logged.rewards, logged.starts, gamma)[logged.whole].mean()),
         n,
     )

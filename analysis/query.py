@@ -32,6 +32,7 @@ VIEWS = (
 )
 
 _SETTINGS = (
+    "SET TimeZone = 'UTC'",  # days are the same wherever one asks
     "SET python_enable_replacements = false",  # else a table name could name a Python variable
     "SET parquet_metadata_cache = true",  # parts never change
     "SET temp_directory = ''",  # a query that outgrows the memory fails, and leaves no files

@@ -15,8 +15,8 @@ from llm4teach.analysis import calibration as stats
 from llm4teach.analysis.fitted_q import fitted_q_evaluation
 from llm4teach.analysis.off_policy import (
     Logged,
-    complete_episodes,
     discounted_returns,
+    logged_episodes,
     weighted_importance_sampling,
 )
 from llm4teach.analysis.option_values import (
@@ -100,6 +100,7 @@ def diagnose(
         "states": _states(values, teachers),
         "baseline": baseline,
         "logged": 0 if logged is None else len(logged.starts),
+        "logged_cut": 0 if logged is None else int((~logged.whole).sum()),
         "episodes": config.episodes,
         "uncertain": UNCERTAIN,
         "gamma": GAMMA,
@@ -212,7 +213,7 @@ def _logged(workspace: Workspace, task: Task) -> Logged | None:
     folder = workspace.trajectories(task.name)
     if not part_paths(folder):
         return None
-    logged = complete_episodes(read_steps(folder, task.observation_shape))
+    logged = logged_episodes(read_steps(folder, task.observation_shape))
     if logged is None or len(logged.starts) <= LOGGED_EPISODES:
         return logged
     end = int(logged.starts[LOGGED_EPISODES])
@@ -223,6 +224,7 @@ def _logged(workspace: Workspace, task: Task) -> Logged | None:
         logged.log_behaviour[:end],
         logged.terminated[:end],
         logged.starts[:LOGGED_EPISODES],
+        logged.whole[:LOGGED_EPISODES],
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -42,12 +41,12 @@ class Run:
     def __init__(self, workspace: Workspace, run_id: str, kind: str) -> None:
         self.run_id, self.kind = run_id, kind
         self.folder = workspace.run(run_id)
-        self._began = time.monotonic()
+        self._began: datetime | None = None  # the run's beginning, once it is known
         self._unflushed: list[dict[str, Any]] = []
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Store the resolved configuration; a run without a manifest is unfinished."""
-        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         content = {"kind": self.kind, "created_at": created_at, "config": dict(config)}
         write_json(self.folder / CONFIG, content)
 
@@ -70,11 +69,20 @@ class Run:
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Keep measurements for the next `flush`."""
         common = {"run_id": self.run_id, "stage": stage, "step": step}
-        wall_s = time.monotonic() - self._began
+        wall_s = self._seconds()
         self._unflushed += [
             {**common, "name": name, "value": float(value), "wall_s": wall_s}
             for name, value in values.items()
         ]
+
+    def _seconds(self) -> float:
+        """Time since the run began, in whichever stage and process that was."""
+        now = datetime.now(UTC)
+        if self._began is None:
+            known = (self.folder / CONFIG).exists()
+            began = read_json(self.folder / CONFIG)["created_at"] if known else None
+            self._began = datetime.fromisoformat(began) if began else now
+        return max(0.0, (now - self._began).total_seconds())
 
     def flush(self) -> None:
         """Store the measurements."""
@@ -123,7 +131,7 @@ class Run:
                 "kind": self.kind,
                 "created_at": started["created_at"],
                 "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "wall_s": round(time.monotonic() - self._began, 3),
+                "wall_s": round(self._seconds(), 3),
                 "config": started["config"],
                 "results": self.results,
                 "versions": {name: version(name) for name in _VERSIONS_OF},

@@ -94,7 +94,7 @@ def collected(report: CollectReport, student: Student | None) -> str:
     """One line for people."""
     led = "options" if student is None else "advice and student"
     ended = report.episodes_ended
-    solved = f"{report.successes} of {ended} episodes solved" if ended else "no episode ended"
+    solved = f"{report.successes} of {ended} ended episodes solved" if ended else "no episode ended"
     return f"{report.steps:,} env steps led by {led}, {solved}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm4teach.analysis.off_policy import complete_episodes
+from llm4teach.analysis.off_policy import logged_episodes
 from llm4teach.analysis.offline_gate import Gate, offline_gate
 from llm4teach.datasets.registry import Registry
 from llm4teach.datasets.runs import CHECKPOINT
@@ -26,7 +26,7 @@ def may_play(ctx: Context, retrain: RetrainConfig, gamma: float) -> bool:
     """
     if not retrain.gate:
         return True
-    logged = complete_episodes(stages.trajectories(ctx, None))
+    logged = logged_episodes(stages.trajectories(ctx, None))
     if logged is None:
         ctx.run.note(gate="not asked: no logged episode is whole")
         return True

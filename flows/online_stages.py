@@ -60,7 +60,9 @@ def finetune(
         tuner.restore(state)
         ctx.run.forget_after("finetune", tuner.update * tuner.steps_per_update)
     before = ctx.run.results
-    offline_tokens = before.get("prompt_tokens", 0) + before.get("completion_tokens", 0)
+    earlier_questions = before.get("live_questions", 0)  # of attempts that were killed
+    earlier_tokens = before.get("prompt_tokens", 0) + before.get("completion_tokens", 0)
+    counted: dict[str, float] = {}
     began, begun_at = time.monotonic(), tuner.update * tuner.steps_per_update
 
     with (
@@ -73,8 +75,8 @@ def finetune(
         def log(step: int, values: Mapping[str, float]) -> None:
             nonlocal began
             live = teacher.questions
-            asked = live.asked
-            tokens = offline_tokens + live.prompt_tokens + live.completion_tokens
+            asked = earlier_questions + live.asked
+            tokens = earlier_tokens + live.prompt_tokens + live.completion_tokens
             speed = (step - begun_at) / (time.monotonic() - began)
             values = {**values, "live_questions": asked, "tokens": tokens, "steps_per_s": speed}
             ctx.run.log("finetune", step, values)
@@ -88,20 +90,27 @@ def finetune(
             on_update(step)
             began += time.monotonic() - paused
 
+        def count() -> None:
+            nonlocal counted
+            live = teacher.questions
+            now = {"live_questions": live.asked, **spent(live)}
+            ctx.run.count(**{name: n - counted.get(name, 0) for name, n in now.items()})
+            counted = now
+
         def checkpoint() -> None:
             ctx.run.flush()
+            count()
             tuner.save(state)
 
         try:
             tuner.run(log, checkpoint)
         finally:
             teacher.close()
+            count()
             tuner.close()
         shown.summary = shown.summary or "0 env steps"
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
-    asked = teacher.questions
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
-    ctx.run.count(live_questions=asked.asked, **spent(asked))
     state.unlink(missing_ok=True)
 
 

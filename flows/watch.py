@@ -35,8 +35,8 @@ class Snapshot:
         unit = "gradient steps" if self.stage == "pretrain" else "env steps"
         parts = [f"{self.stage} {self.step:,} {unit}"]
         for name, title in CURVES.items():
-            steps, values = self.curves.get(name, ([], []))
-            if values and (self.stage, steps[-1]) == ("finetune", self.step):
+            _, values = self.curves.get(name, ([], []))
+            if values and self.stage in ("finetune", "validate"):
                 shown = f"{values[-1]:.1%}" if name == "success_rate" else f"{values[-1]:.3g}"
                 parts.append(f"{title} {shown}")
         return ", ".join(parts)
@@ -67,11 +67,14 @@ def snapshot(folder: Place) -> Snapshot:
 
 
 def _rate(counted: Series) -> Series:
-    """Questions a thousand env steps, from how many there were by then."""
+    """Questions a thousand env steps, from how many there were by then.
+
+    A run that was taken up again counts from 0 again.
+    """
     steps, questions = counted
     before = zip([0.0, *steps], [0.0, *questions], strict=False)
     rates = [
-        1000 * (q - q_before) / (s - s_before) if s > s_before else 0.0
+        1000 * (q - q_before if q >= q_before else q) / (s - s_before) if s > s_before else 0.0
         for (s_before, q_before), s, q in zip(before, steps, questions, strict=False)
     ]
     return steps, rates

@@ -16,7 +16,8 @@ WITH points AS (
 )
 SELECT run_id, step, questions::BIGINT AS questions,
        -- a run that was taken up again counts from 0 again
-       greatest(questions - lag(questions, 1, 0) OVER w, 0)::BIGINT AS asked,
+       (CASE WHEN questions < lag(questions, 1, 0) OVER w THEN questions
+             ELSE questions - lag(questions, 1, 0) OVER w END)::BIGINT AS asked,
        1000 * asked / (step - lag(step, 1, 0) OVER w) AS per_1000_steps,
        advice_rate
 FROM points

@@ -188,12 +188,12 @@ def test_advice_against_outcome(workspace: Workspace) -> None:
 
 def test_ask_rate(workspace: Workspace) -> None:
     run = Run(workspace, RUN, "teach")
-    for step, asked in ((512, 4), (1024, 5), (1536, 0), (2048, 0)):  # taken up again after 1024
+    for step, asked in ((512, 4), (1024, 5), (1536, 2), (2048, 2)):  # taken up again after 1024
         run.log("finetune", step, {"live_questions": asked, "advice_rate": 0.5})
     run.log("pretrain", 90, {"loss": 1.0})
     run.flush()
     rows = ask(workspace, "ask-rate")
-    assert [(r["step"], r["asked"]) for r in rows] == [(512, 4), (1024, 1), (1536, 0), (2048, 0)]
+    assert [(r["step"], r["asked"]) for r in rows] == [(512, 4), (1024, 1), (1536, 2), (2048, 0)]
     assert rows[0]["per_1000_steps"] == pytest.approx(1000 * 4 / 512)
     assert rows[1]["advice_rate"] == 0.5
     assert ask(workspace, "ask-rate", run="other") == []

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from llm4teach.analysis.fitted_q import fitted_q_evaluation
 from llm4teach.analysis.off_policy import (
     Logged,
-    complete_episodes,
     discounted_returns,
+    logged_episodes,
     weighted_importance_sampling,
 )
 from llm4teach.datasets.trajectories import Trajectories, read_steps
@@ -39,6 +39,7 @@ def hand_made(
         np.log(b),
         np.zeros(len(actions), bool),
         np.array(starts),
+        np.ones(len(starts), bool),
     )
 
 
@@ -72,6 +73,7 @@ def world(n_episodes: int, seed: int) -> Logged:
         np.full(actions.size, np.log(0.5)),
         last.ravel(),
         np.arange(n_episodes) * LENGTH,
+        np.ones(n_episodes, bool),
     )
 
 
@@ -107,6 +109,7 @@ def test_episodes_of_unknown_behaviour_do_not_count() -> None:
         log_behaviour=logged.log_behaviour[:half],
         terminated=logged.terminated[:half],
         starts=logged.starts[:1_000],
+        whole=logged.whole[:1_000],
     )
     behaviour = logged.log_behaviour.copy()
     behaviour[half:] = np.nan
@@ -124,7 +127,47 @@ def test_fitted_q_evaluation_tells_bad_from_good() -> None:
     assert bad == pytest.approx(truth(0.1), abs=0.1)
 
 
-def test_only_complete_episodes_count(tmp_path: Path) -> None:
+def with_cuts(logged: Logged, lengths: list[int]) -> Logged:
+    """The same with the first episodes cut off after so many steps."""
+    keep = np.ones(len(logged.actions), bool)
+    for episode, length in enumerate(lengths):
+        keep[episode * LENGTH + length : (episode + 1) * LENGTH] = False
+    whole = logged.whole.copy()
+    whole[: len(lengths)] = False
+    all_lengths = np.array(lengths + [LENGTH] * (len(whole) - len(lengths)))
+    return Logged(
+        logged.observations[keep],
+        logged.actions[keep],
+        logged.rewards[keep],
+        logged.log_behaviour[keep],
+        logged.terminated[keep],
+        np.cumsum(all_lengths) - all_lengths,
+        whole,
+    )
+
+
+def test_cut_episodes_teach_the_critic_and_have_no_weight() -> None:
+    pytest.importorskip("d3rlpy")
+    logged = world(600, 1)
+    cut = with_cuts(logged, [1] * 100 + [2] * 100)
+    probs = constant(0.9)
+    found = weighted_importance_sampling(cut, probs(cut.observations), GAMMA)
+    rest = world(600, 1)
+    begin = 200 * LENGTH
+    alone = Logged(
+        *(part[begin:] for part in (rest.observations, rest.actions, rest.rewards)),
+        *(part[begin:] for part in (rest.log_behaviour, rest.terminated)),
+        rest.starts[:400],
+        rest.whole[:400],
+    )
+    right = weighted_importance_sampling(alone, probs(alone.observations), GAMMA)
+    assert found is not None and right is not None
+    assert found.value == pytest.approx(right.value) and found.episodes == 400
+    estimate = fitted_q_evaluation(cut, probs, 2, GAMMA, steps=1500)
+    assert estimate == pytest.approx(truth(0.9), rel=0.1)
+
+
+def test_episodes_count_from_their_start(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     for episode in range(3):
         write_one_episode(workspace, episode)
@@ -132,13 +175,15 @@ def test_only_complete_episodes_count(tmp_path: Path) -> None:
 
     def cut(keep: NDArray[np.bool_]) -> Logged | None:
         table = whole.table.filter(keep)
-        return complete_episodes(Trajectories(table, whole.observations[keep]))
+        return logged_episodes(Trajectories(table, whole.observations[keep]))
 
     rows = np.arange(3 * STEPS)
     headless = cut(rows != STEPS)  # the second lacks its first step
+    assert headless is not None and headless.lengths.tolist() == [STEPS, STEPS]
+    assert headless.observations[headless.starts, 0, 0, 0].tolist() == [0, 2]
+    assert headless.whole.all() and headless.rewards.sum() == 2
     tailless = cut(rows != 2 * STEPS - 1)  # … its last step
-    for found in (headless, tailless):
-        assert found is not None and found.lengths.tolist() == [STEPS, STEPS]
-        assert found.observations[found.starts, 0, 0, 0].tolist() == [0, 2]
-        assert found.rewards.sum() == 2
-    assert cut(rows % STEPS != 0) is None
+    assert tailless is not None and tailless.lengths.tolist() == [STEPS, STEPS - 1, STEPS]
+    assert tailless.whole.tolist() == [True, False, True] and tailless.rewards.sum() == 2
+    assert cut(rows % STEPS != 0) is None, "no starts"
+    assert cut(rows % STEPS != STEPS - 1) is None, "no ends"

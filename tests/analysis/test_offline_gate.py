@@ -36,6 +36,7 @@ def logged_episodes(noise: float, seed: int = 0) -> Logged:
         np.full(len(states), np.nan),
         ends.ravel(),
         np.arange(EPISODES) * LENGTH,
+        np.ones(EPISODES, bool),
     )
 
 

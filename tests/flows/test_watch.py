@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from llm4teach.datasets.runs import Run
+from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.runs import METRICS, Run
+from llm4teach.datasets.schema import METRICS as METRICS_TABLE
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.cli import main
 from llm4teach.flows.watch import CURVES, Snapshot, snapshot
@@ -49,6 +52,34 @@ def test_what_the_files_say(tmp_path: Path) -> None:
     assert "success while training 75.0%" in now.line and "kl_coef 0.25" in now.line
     run.finish()
     assert snapshot(run.folder).complete
+
+
+def test_stages_that_open_the_run_anew(tmp_path: Path) -> None:
+    """Each has an object of its own; the last to measure is the one that is shown."""
+    first = Run(Workspace(tmp_path), RUN, "teach")
+    first.start({})
+    time.sleep(0.2)
+    first.log("pretrain", 90, {"loss": 1.0})
+    first.flush()
+    second = Run(Workspace(tmp_path), RUN, "teach")
+    log(second, 1000)
+    second.log("validate", 1000, {"success_rate": 0.5})
+    second.flush()
+    assert snapshot(second.folder).line.startswith(
+        "validate 1,000 env steps, success while training"
+    )
+    rows = read_parquet(second.folder / METRICS, METRICS_TABLE).to_pylist()
+    assert [row["wall_s"] for row in rows] == sorted(row["wall_s"] for row in rows)
+    assert rows[0]["wall_s"] >= 0.2
+
+
+def test_a_run_taken_up_again_has_no_negative_rate(tmp_path: Path) -> None:
+    run = Run(Workspace(tmp_path), RUN, "finetune")
+    run.start({})
+    for step, asked in ((1000, 5), (2000, 8), (3000, 2)):
+        run.log("finetune", step, {"live_questions": asked})
+    run.flush()
+    assert snapshot(run.folder).curves["ask_rate"][1] == [5.0, 3.0, 2.0]
 
 
 def test_curves_fit_into_the_terminal(tmp_path: Path) -> None:
