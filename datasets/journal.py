@@ -57,11 +57,12 @@ class Journal:
         """Forget the rows: they are committed."""
         os.ftruncate(self._file, 0)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Remove the journal; one that still has rows stays, to be recovered."""
-        if not os.fstat(self._file).st_size:
+        if empty := not os.fstat(self._file).st_size:
             self._path.unlink(missing_ok=True)
         os.close(self._file)
+        return empty
 
 
 def recover(

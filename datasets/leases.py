@@ -111,6 +111,11 @@ class Leases:
             if held is not None:
                 self._store.delete(name, held[0])
 
+    def keep(self) -> None:
+        """Let the records stand until somebody buries this holder, or their term ends."""
+        with self._mutex:
+            self._held.clear()
+
     def forget(self, owner: str) -> None:
         """Remove the leases of a holder that is known to be dead."""
         for name in self._store.names():

@@ -25,14 +25,19 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
     states = describe(ctx.task, distinct_states(trajectories))
     with stage("label", len(states), "states") as shown:
-        display = _Display(shown)
+        report = LabelReport()
         try:
-            report = label_states(
-                ctx.teacher, ctx.store, states, display, limits=ctx.limits, spending=ctx.spending
+            label_states(
+                ctx.teacher,
+                ctx.store,
+                states,
+                _Display(shown),
+                limits=ctx.limits,
+                spending=ctx.spending,
+                report=report,
             )
-        except BaseException:
-            if display.report:  # the budget is the run's, however often it is begun again
-                ctx.run.count(**spent(display.report))
+        except BaseException:  # the budget is the run's, however often it is begun again
+            ctx.run.count(**spent(report))
             raise
         shown.summary = summary(report)
     ctx.run.note(
@@ -82,10 +87,8 @@ class _Display:
 
     def __init__(self, shown: Stage) -> None:
         self._shown, self._began, self._last = shown, time.monotonic(), 0.0
-        self.report: LabelReport | None = None  # the last one, which goes on counting
 
     def __call__(self, report: LabelReport) -> None:
-        self.report = report
         now = time.monotonic()
         if now - self._last < _SHOW_EVERY_S:
             return

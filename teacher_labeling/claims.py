@@ -53,6 +53,7 @@ class Claims:
         self._open: dict[int, int] = {}  # claimed states of a bucket that are not committed yet
         self._mutex = threading.Lock()  # handed out and committed in different threads
         self._closed = False
+        self.handed_out = 0
         self.answered_elsewhere = 0  # found committed by others when their turn came
 
     def __len__(self) -> int:
@@ -73,6 +74,7 @@ class Claims:
                 self._put_back()
             else:
                 self._current = (bucket, places[1:]) if len(places) > 1 else None
+                self.handed_out += 1
                 yield self._states[int(places[0])]
 
     def claim(self) -> bool:

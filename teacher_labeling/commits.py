@@ -67,11 +67,10 @@ class Commits:
             self._begin()
         self._wait()
 
-    def close(self) -> None:
-        """Free the journals; one that still has rows stays, to be recovered."""
+    def close(self) -> bool:
+        """Free the journals; one that still has rows stays, to be recovered. Whether none has."""
         self._thread.shutdown()
-        self._other.close()
-        self._journal.close()
+        return self._other.close() & self._journal.close()
 
     def _begin(self) -> None:
         self._wait()

@@ -20,7 +20,7 @@ from llm4teach.teacher_labeling.claims import Claims
 from llm4teach.teacher_labeling.commits import Commits
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.spending import Spending
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between looks at what others are doing
 
@@ -75,6 +75,7 @@ def label_states(
     limits: LabelConfig = LabelConfig(),  # noqa: B008  (frozen)
     spending: Spending | None = None,
     stop: threading.Event | None = None,
+    report: LabelReport | None = None,
 ) -> LabelReport:
     """Ask about each distinct state that the store has no advice for; commit as answers come.
 
@@ -92,6 +93,7 @@ def label_states(
         limits: budget, prices and term of the leases.
         spending: counts against the budget, where it is not this labelling's alone.
         stop: when set, no further questions are asked.
+        report: filled in as it goes, for who wants to know also how far a failure got.
 
     Raises:
         TeacherError: the teacher cannot answer.
@@ -111,14 +113,16 @@ def label_states(
     take_over()
     claims = Claims(states, store, leases, lambda: not stop.is_set() and spending.begin())
     missing = len(claims)
-    report = LabelReport(claims.distinct, known=claims.distinct - missing, left=missing)
+    report = report or LabelReport()
+    report.distinct_states = claims.distinct
+    report.known, report.left = claims.distinct - missing, missing
     if not missing:
         return report
     began, wait_s = time.monotonic(), _FIRST_WAIT_S
     commits = Commits(store, journals, leases.owner, claims.committed)
     desk = _Desk(teacher, claims, commits, limits, spending, report, on_progress)
-    try:
-        with leases:
+    with leases:
+        try:
             while len(claims) and not spending.reached and not stop.is_set():
                 if claims.claim():
                     desk.ask()
@@ -131,11 +135,12 @@ def label_states(
                     take_over()
                     claims.look_again()
                 report.answered_elsewhere = claims.answered_elsewhere
-    finally:
-        commits.close()
+        finally:
+            if not commits.close():  # rows that are paid for wait for their recovery
+                leases.keep()
+            report.seconds = time.monotonic() - began
     report.waiting_for, report.stopped_by = 0, spending.reached
     report.left = missing - report.asked - report.answered_elsewhere
-    report.seconds = time.monotonic() - began
     return report
 
 
@@ -150,6 +155,7 @@ class _Desk:
     spending: Spending
     report: LabelReport
     on_progress: OnProgress
+    answered: int = 0
 
     def ask(self) -> None:
         """Ask about all that can be claimed."""
@@ -162,7 +168,19 @@ class _Desk:
                 self.commits.add(to_row(advice, info))
                 self.spending.end(advice)
                 self.report.count(advice)
+                self.answered += 1
                 self.report.left -= 1
                 self.on_progress(self.report)
+        except TeacherError as error:
+            prompt, completion, cost = error.prompt_tokens, error.completion_tokens, error.cost
+            if price is not None and not cost:
+                cost = price.of(prompt, completion)
+            self.spending.waste(prompt + completion, cost)
+            self.report.prompt_tokens += prompt
+            self.report.completion_tokens += completion
+            self.report.cost += cost
+            raise
         finally:
+            self.spending.give_back(self.claims.handed_out - self.answered)
+            self.claims.handed_out = self.answered
             self.commits.finish()

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.elicitation import Answer
 from llm4teach.teacher_labeling.interrupts import finishing_on_interrupt
 from llm4teach.teacher_labeling.methods import make_elicitation, prices_of
 from llm4teach.teacher_labeling.openai_client import OpenAIClient
@@ -34,6 +35,7 @@ class OpenAITeacher:
         self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
         self.server: ServerFacts = _in_thread(self._start(config))
         self._config = config
+        self._memos: dict[str, Answer] = {}
         self.info = TeacherInfo(
             backend="openai",
             model=self.server.model,
@@ -53,7 +55,7 @@ class OpenAITeacher:
         if not states:
             return
         labelling = Labelling(
-            self._client, self._engine, self._elicitation, prices_of(self._config)
+            self._client, self._engine, self._elicitation, prices_of(self._config), self._memos
         )
         answers: queue.SimpleQueue[list[Advice] | BaseException | None] = queue.SimpleQueue()
         workers = min(self._config.max_in_flight, len(states))

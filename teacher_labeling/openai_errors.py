@@ -21,6 +21,8 @@ _LONGEST_QUOTE = 200  # characters of what a server said
 class RefusedError(TeacherError):
     """The server understood and refused (400, 413 or 422): asking in another way may help."""
 
+    for_good = True
+
 
 class UnansweredError(TeacherError):
     """One question got no usable answer, however often it was repeated; others may get theirs."""

@@ -20,10 +20,11 @@ from llm4teach.teacher_labeling.elicitation import (
 )
 from llm4teach.teacher_labeling.openai_client import OpenAIClient, Session
 from llm4teach.teacher_labeling.openai_engine import OpenAIEngine
-from llm4teach.teacher_labeling.openai_errors import UnansweredError
+from llm4teach.teacher_labeling.openai_errors import RefusedError, UnansweredError
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherError
 
 PASSES = 3  # of a state whose question fails
+MOST_REFUSED = 8  # before any is answered: then it is not the state that the server dislikes
 _MOST_MEMOS = 10_000
 _GATHER_S = 0.004  # answers are judged and given together: waking the other thread costs
 
@@ -46,10 +47,14 @@ class Labelling:
         engine: OpenAIEngine,
         elicitation: Elicitation,
         prices: Prices,
+        memos: dict[str, Answer],
     ) -> None:
         self._client, self._engine = client, engine
         self._elicitation, self._prices = elicitation, prices
-        self._memos: dict[str, Answer] = {}
+        self._memos = memos  # answers that several states need, those of earlier calls too
+        self._asking: dict[str, asyncio.Lock] = {}  # by memo
+        self._spent: dict[str, Spent] = {}  # on states without an answer so far, by key
+        self._refused: list[RefusedError] = []
         self._stopped = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
@@ -73,8 +78,23 @@ class Labelling:
         """Ask about every state and give the answers.
 
         Raises:
-            TeacherError: some state got no answer. The others' have been given.
+            TeacherError: some state got no answer. The others' have been given; the error tells
+                what was spent on those that have none.
         """
+        try:
+            await self._run(states, workers, give)
+        except TeacherError as error:
+            wasted = Spent()
+            for spent in self._spent.values():
+                wasted.add(spent.prompt_tokens, spent.completion_tokens)
+            error.prompt_tokens = wasted.prompt_tokens
+            error.completion_tokens = wasted.completion_tokens
+            error.cost = self._prices.cost(wasted)
+            raise
+
+    async def _run(
+        self, states: States, workers: int, give: Callable[[list[Advice]], None]
+    ) -> None:
         waiting: Iterable[State] = states
         self._workers = workers
         async with self._client.session() as session:
@@ -83,11 +103,18 @@ class Labelling:
                 failed: list[tuple[State, UnansweredError]] = []
                 asked = await self._pass(session, waiting, workers, give, failed)
                 if not failed or self._stopped.is_set():
-                    return
+                    break
                 if len(failed) == asked:  # asking again will not help
                     break
                 waiting = [state for state, _ in failed]
+        if self._stopped.is_set():
+            return
+        if failed:
             raise failed[0][1]
+        if self._refused:
+            n = len(self._refused)
+            more = f" (so it did for {n} states; the others have their advice)" if n > 1 else ""
+            raise RefusedError(f"{self._refused[0]}{more}")
 
     async def _pass(
         self,
@@ -109,6 +136,10 @@ class Labelling:
                     answered = await self._ask(session, state)
                 except UnansweredError as error:
                     failed.append((state, error))
+                except RefusedError as error:
+                    self._refused.append(error)
+                    if not self._given and not self._ready and len(self._refused) >= MOST_REFUSED:
+                        fatal.append(error)
                 except TeacherError as error:
                     fatal.append(error)
                 else:
@@ -155,17 +186,20 @@ class Labelling:
 
     async def _ask(self, session: Session, state: State) -> _Answered:
         begin = time.perf_counter()
-        spent = Spent()
+        spent = self._spent.setdefault(state.key, Spent())
         questions = self._elicitation.questions(state)
         answers = [await self._answer(session, question, spent) for question in questions]
+        del self._spent[state.key]
         return _Answered(state, answers, spent, time.perf_counter() - begin)
 
     async def _answer(self, session: Session, question: Question, spent: Spent) -> Answer:
-        if not question.memo:
+        memo = question.memo
+        if not memo:
             return await self._engine.ask(session, question, spent)
-        if question.memo not in self._memos:
+        async with self._asking.setdefault(memo, asyncio.Lock()):  # one asks, the others wait
+            if memo in self._memos:
+                return self._memos[memo]
             answer = await self._engine.ask(session, question, spent)
             if len(self._memos) < _MOST_MEMOS:
-                self._memos[question.memo] = answer
+                self._memos[memo] = answer
             return answer
-        return self._memos[question.memo]

@@ -49,10 +49,19 @@ class Questions:
     def _label(
         self, states: Sequence[State], teacher: Teacher, stop: threading.Event | None
     ) -> list[Answer]:
-        done = label_states(
-            teacher, self._store, states, limits=self._limits, spending=self._spending, stop=stop
-        )
-        self.report.add(done)
+        done = LabelReport()
+        try:
+            label_states(
+                teacher,
+                self._store,
+                states,
+                limits=self._limits,
+                spending=self._spending,
+                stop=stop,
+                report=done,
+            )
+        finally:
+            self.report.add(done)
         rows = self._store.lookup((state.key for state in states), ["options"])
         return [(key, plans_of(row)) for key, row in rows.items()]
 
@@ -116,16 +125,21 @@ class BackgroundQuestions(Questions):
             self._wake.clear()
             with self._mutex:
                 states = list(self._waiting.values())
+            if not states:
+                continue
             try:
                 answers = self._label(states, _Tap(self._teacher, self._answers), self._stop)
             except TeacherError as error:
                 if not told:
-                    self._warn(f"the teacher is down, training goes on without it: {error}")
+                    how = "refuses a state" if error.for_good else "is down"
+                    self._warn(f"the teacher {how}, training goes on without it: {error}")
                 told = True
-                self._stop.wait(retry_s)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-                self._wake.set()
-                continue
+                if not error.for_good:
+                    self._stop.wait(retry_s)
+                    retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                    self._wake.set()
+                    continue
+                answers = []  # the others' have been put already
             except Exception as error:  # the caller's thread has to hear of it
                 self._failure = error
                 return

@@ -50,6 +50,18 @@ class Spending:
             self._tokens += advice.prompt_tokens + advice.completion_tokens
             self._cost += advice.cost
 
+    def give_back(self, questions: int) -> None:
+        """Give back questions that were taken and will not be answered."""
+        with self._mutex:
+            self._in_flight -= questions
+            self._requests -= questions
+
+    def waste(self, tokens: int, cost: float) -> None:
+        """Count what questions without an answer have cost."""
+        with self._mutex:
+            self._tokens += tokens
+            self._cost += cost
+
     def _limit_reached(self) -> str:
         limits, answered = self._limits, max(1, self._answered)
         if limits.max_requests is not None and self._requests >= limits.max_requests:

@@ -18,6 +18,9 @@ class TeacherError(RuntimeError):
     """A teacher cannot be made or cannot answer; the message says why and what to do."""
 
     may_pass = False  # its server is gone or busy, and may be back after a pause
+    for_good = False  # asking the same again will not help; another state may be answered
+    prompt_tokens = completion_tokens = 0  # spent on questions that got no answer
+    cost = 0.0  # of these, US dollars
 
 
 class AdviceStatus(StrEnum):

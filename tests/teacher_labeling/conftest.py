@@ -70,6 +70,7 @@ class ChatServer:
         self.requests: list[dict[str, Any]] = []
         self.delay_s = 0.0  # before each chat reply
         self.poison = ""  # a request with this in its last message fails for ever
+        self.poisoned: str | int = 500  # in this way
         self._lock = threading.Lock()
         chat_server = self
 
@@ -92,7 +93,7 @@ class ChatServer:
                     act = script.pop(0) if script else chat_server.default
                 time.sleep(chat_server.delay_s)
                 if chat_server.poison and chat_server.poison in body["messages"][-1]["content"]:
-                    act = 500
+                    act = chat_server.poisoned
                 if act == "reset":
                     linger = struct.pack("ii", 1, 0)  # close with RST
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -19,6 +19,7 @@ from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.conditional_store import FileStore
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling import commits
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
@@ -174,6 +175,30 @@ def test_a_commit_that_fails_leaves_the_answers_to_the_next_run(
         label_states(teacher, store, STATES[:50])
     report = label_states(teacher, store, STATES[:50])
     assert (report.known, report.asked) == (50, 0)
+
+
+def test_answers_whose_commit_fails_are_not_asked_again_by_a_run_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their leases stay until their journal is recovered."""
+    monkeypatch.setattr(commits, "COMMIT_EVERY_S", 0.2)
+    log = tmp_path / "asked.log"
+    failing, other = children.store_in(tmp_path), children.store_in(tmp_path)
+
+    def full(rows: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(failing, "commit", full)
+    beside = threading.Thread(
+        target=label_states, args=(children.LoggingTeacher(log, 0.01), other, STATES)
+    )
+    beside.start()
+    with pytest.raises(OSError, match="No space"):
+        label_states(children.LoggingTeacher(log, 0.005), failing, STATES)
+    beside.join(60)
+    asked = [line.split()[1] for line in log.read_text().splitlines()]
+    assert len(other.rows()) == len(STATES) == len(set(asked))
+    assert len(asked) - len(STATES) <= 4, "no more than were in flight"
 
 
 @pytest.mark.parametrize("backend", ["openai", "recorded/vicuna-33b"])
