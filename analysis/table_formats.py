@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -82,7 +83,11 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _json(table: pa.Table) -> str:
-    records = [dict(zip(table.column_names, map(_plain, row), strict=True)) for row in _rows(table)]
+    names = list[str]()
+    for name in table.column_names:  # an object has one value a name
+        same = (f"{name}_{i}" for i in count(1))
+        names.append(name if name not in names else next(n for n in same if n not in names))
+    records = [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
     return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -17,7 +18,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.arms import Experiment, on_task, shifted_variants, teacher_cell
 from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell, teacher_of
-from llm4teach.flows.config import Settings
+from llm4teach.flows.config import ConfigError, Settings
 
 Key = tuple[str, str, int]  # task, label of the arm, seed
 Grid = Mapping[Key, Cell]
@@ -66,6 +67,8 @@ def run_experiment(
         for arm in experiment.arms
     }
 
+    _must_differ(experiment, [cells[tasks[0], arm.label, numbers[0]] for arm in experiment.arms])
+
     def run(title: str, grid: Grid) -> dict[Key, str]:
         return dict(zip(grid, run_cells(title, list(grid.values()), workspace, jobs), strict=True))
 
@@ -99,6 +102,20 @@ def run_experiment(
         comparisons=comparisons,
         overall=results.overall_improvements(comparisons),
     )
+
+
+def _must_differ(experiment: Experiment, cells: Sequence[Cell]) -> None:
+    """Refuse arms that would train the same, because their teacher ignores what sets them apart."""
+    known: dict[str, str] = {}
+    for arm, cell in zip(experiment.arms, cells, strict=True):
+        identity = json.dumps(cell.identity(teacher_of(cell.settings)), sort_keys=True)
+        other = known.setdefault(identity, arm.label)
+        if other != arm.label:
+            raise ConfigError(
+                f"{experiment.name}: {other!r} and {arm.label!r} would be the same with the "
+                f"teacher {cell.settings.teacher.teacher}, which ignores what they differ in; "
+                "choose another --teacher"
+            )
 
 
 def write_findings(findings: Findings, folder: Place) -> None:

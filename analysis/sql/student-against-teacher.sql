@@ -7,7 +7,7 @@
 -- `margin`. `differs` is the share of the student's steps in which its likeliest action is none of
 -- the teacher's likeliest.
 --
--- $least = 10: visits that each of the two must have had
+-- $least = 10: episodes in which each of the two must have been there: visits of one are one case
 -- $margin = 0.01: difference of returns that counts
 WITH played AS (
     FROM agreement WHERE mode = 'sampled'
@@ -19,8 +19,9 @@ SELECT s.task, s.state_text, s.differs,
             WHEN t.return_after >= s.return_after + $margin::DOUBLE THEN 'teacher'
             ELSE 'neither' END AS "right",
        s.return_after AS student_return, t.return_after AS teacher_return, s.kl,
-       s.steps AS student_steps, t.steps AS teacher_steps, s.run_id, s.state_key
+       s.steps AS student_steps, t.steps AS teacher_steps,
+       s.episodes AS student_episodes, t.episodes AS teacher_episodes, s.run_id, s.state_key
 FROM student AS s
 JOIN teacher AS t USING (run_id, task, state_key)
-WHERE s.steps >= $least::BIGINT AND t.steps >= $least::BIGINT
+WHERE s.episodes >= $least::BIGINT AND t.episodes >= $least::BIGINT
 ORDER BY s.differs * s.steps DESC, s.task, s.state_text, s.run_id;

@@ -104,6 +104,8 @@ def test_tables_without_rows_or_columns(capsys: pytest.CaptureFixture[str]) -> N
 def test_two_columns_of_one_name(capsys: pytest.CaptureFixture[str]) -> None:
     format_table(pa.table([[1], [2]], names=["a", "a"]), "csv")
     assert capsys.readouterr().out == "a,a\n1,2\n"
+    format_table(pa.table([[1], [2], [3]], names=["a", "a", "a_1"]), "json")
+    assert json.loads(capsys.readouterr().out) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
 
 
 def test_a_plan_is_drawn_as_duckdb_drew_it(

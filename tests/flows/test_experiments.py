@@ -91,6 +91,10 @@ def test_what_cannot_be_meant_is_refused() -> None:
         (("nothing",), "there is no experiment 'nothing'; choose one of ablation, schedules"),
         (("ablation", "--task", "Nowhere"), "unknown task 'Nowhere'"),
         (("ablation", "--budget", "100"), "--budget is 100: it must exceed the 4000 offline"),
+        (
+            ("elicitation", "--teacher", "recorded/vicuna-33b"),
+            "'sampling' and 'verbalized' would be the same with the teacher recorded/vicuna-33b",
+        ),
     ],
 )
 def test_misuse_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
