@@ -201,10 +201,11 @@ class OpenAIClient:
             wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
             raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
         self.errors.raise_for_status(reply)
-        content = parsed(self.errors.hide_in(reply.body))
+        content = parsed(reply.body)
         if not isinstance(content, dict):
             kind = reply.headers.get("content-type", "nothing")[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
+        self.errors.hide_in(content)
         if spent is not None:
             spent.add(*_usage(content))
         return read(content)

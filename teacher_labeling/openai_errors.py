@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from llm4teach.teacher_labeling.http_connections import Reply
 from llm4teach.teacher_labeling.teacher import TeacherError
@@ -16,6 +17,9 @@ _TOO_LONG = re.compile(
     r"context.?length|context window|too (?:long|large)|max(?:imum|_model_len)", re.I
 )
 _LONGEST_QUOTE = 200  # characters of what a server said
+# Real keys are longer. Shorter ones are dummies (EMPTY, key, none) for servers that want some key:
+# they are no secret, and taking them out would change words that a model has written.
+_SHORTEST_SECRET = 8
 
 
 class RefusedError(TeacherError):
@@ -58,13 +62,13 @@ class ServerErrors:
         url: address, without secrets.
         has_key: whether a key is sent.
         key_variable: where it is to be set.
-        secrets: never to be shown, not even where the server quotes them.
+        secrets: never to be shown, not even where the server quotes them; short ones are none.
     """
 
     def __init__(self, url: str, has_key: bool, key_variable: str, secrets: Sequence[str]) -> None:
         self._server = f"the server at {url}"
         self._has_key, self._key_variable = has_key, key_variable
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
 
     def raise_for_status(self, reply: Reply) -> None:
         """Raise unless the status is 200.
@@ -115,11 +119,21 @@ class ServerErrors:
             text = text.replace(secret, "***")
         return text
 
-    def hide_in(self, body: bytes) -> bytes:
-        """Take the secrets out of a reply: some servers quote the key, and replies are stored."""
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), b"***")
-        return body
+    def hide_in(self, content: dict[str, Any]) -> None:
+        """Take the secrets out of a reply: some servers quote the key, and replies are stored.
+
+        In its strings and not in its bytes, where a key may be written with escapes (``\\/``), and
+        where what is taken out may be part of the JSON.
+        """
+        holders: list[Any] = [content] if self._secrets else []
+        while holders:  # no recursion: how deep it goes is up to the server
+            holder = holders.pop()
+            places = holder.items() if isinstance(holder, dict) else enumerate(holder)
+            for place, value in places:
+                if isinstance(value, str):
+                    holder[place] = self.hide(value)
+                elif isinstance(value, dict | list):
+                    holders.append(value)
 
     def said(self, reply: Reply) -> str:
         """Return the server's own error message, shortened."""

@@ -1,6 +1,7 @@
 """The openai teacher against a real, and often ill-behaved, HTTP server."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.http_connections import Reply
 from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.openai_errors import ServerErrors
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 SECRET = "sk-very-secret-123"
@@ -208,6 +211,40 @@ def test_keys(chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyP
     assert "sk-wrong" not in str(caught.value)
     monkeypatch.setenv("LLM4TEACH_API_KEY", SECRET)  # goes before the other
     assert SECRET not in repr(teacher(chat_server).info)
+
+
+@pytest.mark.parametrize("key", ["explore", "a", "key", "none", "EMPTY"])
+def test_a_dummy_key_changes_no_reply(
+    key: str, chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the JSON, and in what the model writes."""
+    monkeypatch.setenv("LLM4TEACH_API_KEY", key)
+    chat_server.key = key
+    chat_server.reply = "EMPTY, none. Action: {explore}"
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert dict(advice.plans) == {EXPLORE: 1.0}
+    assert set(advice.replies) == {chat_server.reply}
+
+
+@pytest.mark.parametrize(
+    "written", ["sk-abc/def+ghi", r"sk-abc\/def+ghi", r"sk-abc\u002fdef\u002bghi"]
+)
+def test_a_key_is_found_however_json_writes_it(
+    written: str, chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-abc/def+ghi"
+    monkeypatch.setenv("LLM4TEACH_API_KEY", key)
+    nested = '{"a": [[{"b": "' + written + '"}]]}'
+    raw = '{"choices": [{"message": {"content": "' + written + '? Action: {explore}"}}], "x": '
+    chat_server.raw = raw + nested + "}"
+    (advice,) = teacher(chat_server, n_samples=1).advise(states[:1])
+    assert advice.replies == ("***? Action: {explore}",)
+    errors = ServerErrors("http://here", True, "KEY", [key])
+    content = json.loads(nested)
+    errors.hide_in(content)
+    assert content == {"a": [[{"b": "***"}]]}
+    told = '{"error": {"message": "no such key: ' + written + '"}}'
+    assert errors.said(Reply(404, {}, told.encode())) == ": no such key: ***"
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:
