@@ -26,7 +26,6 @@ from llm4teach.teacher_labeling.http_connections import (
     HTTPConnections,
     Reply,
     UntrustedError,
-    basic,
 )
 from llm4teach.teacher_labeling.openai_errors import (
     CHECK_ADDRESS,
@@ -70,6 +69,8 @@ class Session:
 class OpenAIClient:
     """An address, a key if there is one, and the patience to ask again.
 
+    The address holds no secret: TeacherConfig refuses those that might.
+
     Raises:
         TeacherError: the address is not an http(s) URL.
     """
@@ -88,9 +89,7 @@ class OpenAIClient:
             )
         self._url = url
         self._path = quote(url.path.rstrip("/"), safe="/%:@") or "/v1"
-        self._query = f"?{quote(url.query, safe='=&%:/')}" if url.query else ""
-        host = url.netloc.rpartition("@")[2]
-        self.shown_url = f"{url.scheme}://{host}{self._path}"  # without secrets
+        self.shown_url = f"{url.scheme}://{url.netloc}{self._path}"
         keys = (api_key.strip(), *(os.environ.get(v, "").strip() for v in KEY_VARIABLES))
         self._key = next(filter(None, keys), "")
         if not (self._key.isascii() and self._key.isprintable()):
@@ -100,11 +99,8 @@ class OpenAIClient:
                 "that no key has; set it again"
             )
         self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        if not self._key and url.username:
-            self._headers = {"Authorization": basic(url)}
         self._max_retries, self._timeout_s = max_retries, timeout_s
-        secrets = [self._key, url.password or ""]
-        self.errors = ServerErrors(self.shown_url, bool(self._key), KEY_VARIABLES[0], secrets)
+        self.errors = ServerErrors(self.shown_url, KEY_VARIABLES[0], self._key)
 
     def session(self) -> Session:
         """Return connections to the server; use them in ``async with``."""
@@ -180,7 +176,7 @@ class OpenAIClient:
         try:
             reply = await session.connections.request(
                 "POST" if data else "GET",
-                target + self._query,
+                target,
                 self._headers,
                 data,
                 self._timeout_s,

@@ -1,10 +1,9 @@
-"""What went wrong between us and a server, in one sentence each, and never with a secret in it."""
+"""What went wrong between us and a server, in one sentence each, and never with the key in it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from llm4teach.teacher_labeling.http_connections import Reply
@@ -59,16 +58,15 @@ class ServerErrors:
     """Words the failures of one server.
 
     Args:
-        url: address, without secrets.
-        has_key: whether a key is sent.
-        key_variable: where it is to be set.
-        secrets: never to be shown, not even where the server quotes them; short ones are none.
+        url: its address.
+        key_variable: where a key is to be set.
+        key: what is sent, if anything; not to be shown, not even where the server quotes it.
     """
 
-    def __init__(self, url: str, has_key: bool, key_variable: str, secrets: Sequence[str]) -> None:
+    def __init__(self, url: str, key_variable: str, key: str) -> None:
         self._server = f"the server at {url}"
-        self._has_key, self._key_variable = has_key, key_variable
-        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        self._has_key, self._key_variable = bool(key), key_variable
+        self._secret = key if len(key) >= _SHORTEST_SECRET else ""
 
     def raise_for_status(self, reply: Reply) -> None:
         """Raise unless the status is 200.
@@ -114,18 +112,16 @@ class ServerErrors:
         )
 
     def hide(self, text: str) -> str:
-        """Take the secrets out of a text."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        """Take the key out of a text."""
+        return text.replace(self._secret, "***") if self._secret else text
 
     def hide_in(self, content: dict[str, Any]) -> None:
-        """Take the secrets out of a reply: some servers quote the key, and replies are stored.
+        """Take the key out of a reply: some servers quote it, and replies are stored.
 
         In its strings and not in its bytes, where a key may be written with escapes (``\\/``), and
         where what is taken out may be part of the JSON.
         """
-        holders: list[Any] = [content] if self._secrets else []
+        holders: list[Any] = [content] if self._secret else []
         while holders:  # no recursion: how deep it goes is up to the server
             holder = holders.pop()
             places = holder.items() if isinstance(holder, dict) else enumerate(holder)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
@@ -239,7 +240,7 @@ def test_a_key_is_found_however_json_writes_it(
     chat_server.raw = raw + nested + "}"
     (advice,) = teacher(chat_server, n_samples=1).advise(states[:1])
     assert advice.replies == ("***? Action: {explore}",)
-    errors = ServerErrors("http://here", True, "KEY", [key])
+    errors = ServerErrors("http://here", "KEY", key)
     content = json.loads(nested)
     errors.hide_in(content)
     assert content == {"a": [[{"b": "***"}]]}
@@ -247,9 +248,18 @@ def test_a_key_is_found_however_json_writes_it(
     assert errors.said(Reply(404, {}, told.encode())) == ": no such key: ***"
 
 
-def test_a_password_in_the_address_is_not_shown() -> None:
-    with pytest.raises(TeacherError) as caught:
-        OpenAITeacher(
-            TeacherConfig(base_url="http://me:hush@127.0.0.1:1/v1", max_retries=0), "SimpleDoorKey"
-        )
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hush-hush@127.0.0.1:1/v1",
+        "http://hush-hush@127.0.0.1:1/v1",
+        "http://127.0.0.1:1/v1?api-key=hush-hush",
+        "http://127.0.0.1:1/v1#hush-hush",
+        "http://me:a/hush-hush@127.0.0.1:1/v1",  # no URL, which is why it is not parsed
+        "me:hush-hush@127.0.0.1:1",
+    ],
+)
+def test_a_secret_in_the_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"LLM4TEACH_API_KEY.*api_key_block") as caught:
+        TeacherConfig(base_url=url)
     assert "hush" not in str(caught.value)
