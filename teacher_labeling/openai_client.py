@@ -39,7 +39,8 @@ from llm4teach.teacher_labeling.openai_errors import (
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
-RETRIED = {408, 409, 429}  # and every 5xx: busy or broken for now
+RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
+NOT_IMPLEMENTED = 501
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 CONNECT_TIMEOUT_S = 10.0
 JSON = dict[str, Any]  # a ``read`` that takes the object as it is
@@ -192,7 +193,8 @@ class OpenAIClient:
             raise Trouble("it closed the connection in the middle of a reply") from None
         except (OSError, BadReplyError) as error:
             raise Trouble(str(error) or type(error).__name__) from None
-        if reply.status >= 500 or reply.status in RETRIED:
+        is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
+        if is_broken or reply.status in RETRIED:
             said = f"HTTP {reply.status}{self.errors.said(reply)}"
             wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
             raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)

@@ -140,15 +140,20 @@ class OpenAIEngine:
         return scores if self._can_choose else {}
 
     async def learn_labels(self, session: Session, labels: str) -> None:
-        """Ask the server for the labels' tokens; if it cannot tell, scores are had another way."""
+        """Ask the server for the labels' tokens; if it cannot tell, scores are had another way.
+
+        Raises:
+            TeacherError: it did not say whether it can. Going on would mean that what the server
+                felt like at the start decides the protocol of a whole run.
+        """
         for label in labels:
             body = {"model": self._model, "prompt": label, "add_special_tokens": False}
             try:
-                content = await self._client.request(
-                    session, "/tokenize", body, read=JSON, retries=START_RETRIES
-                )
-            except TeacherError:
-                content = {}
+                content = await self._client.request(session, "/tokenize", body, read=JSON)
+            except TeacherError as error:
+                if error.may_pass:
+                    raise
+                content = {}  # it has no such page, or not for us, or not in this form
             tokens = content.get("tokens")
             if not isinstance(tokens, list) or len(tokens) != 1 or type(tokens[0]) is not int:
                 self._scoring = Scoring.TOP

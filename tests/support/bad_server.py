@@ -53,6 +53,7 @@ class BadServer:
         self.retry_after = "0.05"
         self.hang_s = 8.0
         self.most_logprobs = 20
+        self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
         self.down = False  # every chat request gets 503
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
@@ -111,6 +112,11 @@ class BadServer:
         if path == "/version":
             return await send(writer, {"version": "9.9"})
         body = json.loads(raw)
+        if path == "/tokenize" and self.tokenize:
+            said = self.tokenize.pop(0)
+            if isinstance(said, int):
+                return await send(writer, {"error": {"message": "busy"}}, said)
+            return await send(writer, said)
         if path == "/tokenize":
             known = "logprob_token_ids" in self.fields
             tokens = {"tokens": [ord(body["prompt"])]}

@@ -31,6 +31,25 @@ def test_the_best_protocol_that_the_server_has(
         assert f"[{protocol}]" in advice.replies[0]
 
 
+@pytest.mark.parametrize("said", [400, 401, 403, 404, 405, 501, "<html>home</html>", "{}"])
+def test_a_server_without_tokens_is_asked_otherwise(said: int | str, serve: Make) -> None:
+    server = serve()
+    server.tokenize = [said] * 8
+    (advice,) = make_teacher(server, method="logprobs", max_retries=1).advise(make_states(1))
+    assert "[top_logprobs]" in advice.replies[0]
+
+
+def test_a_busy_start_does_not_change_the_protocol(serve: Make) -> None:
+    """Or the rows of one teacher_id would be of two protocols."""
+    server = serve()
+    server.tokenize = [503, 503, 429]
+    (advice,) = make_teacher(server, method="logprobs").advise(make_states(1))
+    assert "[logprob_token_ids]" in advice.replies[0]
+    server.tokenize = [503] * 20
+    with pytest.raises(TeacherError, match=r"did not answer in 3 attempt.*HTTP 503: busy"):
+        make_teacher(server, method="logprobs", max_retries=2)
+
+
 def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
     server = serve(fields=["n", "logprobs"])
     teacher = make_teacher(server, method="logprobs", permutations=1)
