@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -32,7 +33,7 @@ class UnansweredError(TeacherError):
 
 
 class GoneError(TeacherError):
-    """No question gets an answer any more."""
+    """No question gets an answer any more, or for long."""
 
     may_pass = True
 
@@ -109,6 +110,15 @@ class ServerErrors:
             f"{self._server} has stopped answering: many questions in a row failed, and so did one "
             f"after each of several rests (last: {self.hide(str(trouble))}). What it had answered "
             f"is kept; {trouble.hint}, and repeat the command to go on"
+        )
+
+    def away(self, trouble: Trouble) -> str:
+        """No question will get an answer before long, as the server says."""
+        minutes = math.ceil(trouble.wait_s / 60)
+        return (
+            f"{self._server} asks to be left alone for {minutes} minutes (Retry-After, with "
+            f"{self.hide(str(trouble))}). What it had answered is kept; repeat the command then to "
+            "go on"
         )
 
     def hide(self, text: str) -> str:

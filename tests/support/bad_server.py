@@ -50,7 +50,7 @@ class BadServer:
         self._port = port
         self.reply = GOOD_REPLY
         self.key = ""  # without which nothing is answered
-        self.retry_after = "0.05"
+        self.retry_after, self.retry_after_with = "0.05", {"429"}
         self.hang_s = 8.0
         self.most_logprobs = 20
         self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
@@ -145,7 +145,7 @@ class BadServer:
         content = self._content(body)
         text = json.dumps(content)
         if fault.isdigit():
-            headers = {"Retry-After": self.retry_after} if fault == "429" else {}
+            headers = {"Retry-After": self.retry_after} if fault in self.retry_after_with else {}
             return await send(writer, {"error": {"message": "busy"}}, int(fault), headers)
         if fault == "reset":
             writer.transport.abort()
