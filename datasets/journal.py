@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from llm4teach.datasets.places import Place, state_folder
+from llm4teach.datasets.places import DatasetError, Place, state_folder
 
 Row = dict[str, Any]
 EARLIER = "0-"  # begins the name of an owner's second journal, which is recovered first
@@ -78,6 +78,9 @@ def recover(
         folder: of the journals.
         commit: takes the rows of a dead owner.
         bury: takes the name of a dead owner, when its rows are committed.
+
+    Raises:
+        DatasetError: a journal is damaged; nothing of it is used, and it stays.
     """
     for path in sorted(folder.glob("*.jsonl")):
         try:
@@ -100,4 +103,17 @@ def recover(
 
 def _rows(path: Path) -> list[Row]:
     whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return [orjson.loads(line) for line in whole.splitlines()]
+    rows = []
+    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict):
+            raise DatasetError(
+                f"line {number} of the journal {path} is damaged; the journal holds answers that a "
+                "run had no time to commit: remove that line to keep the others, or move the file "
+                "away to do without them, and repeat the command"
+            )
+        rows.append(row)
+    return rows

@@ -139,9 +139,21 @@ def files_in_each(folder: Place, name: str) -> list[Place]:
 
 
 def state_folder(place: Place | None = None) -> Path:
-    """Return where this machine keeps what is not in a workspace; one folder a place."""
+    """Return where this machine keeps what is not in a workspace; one folder a place.
+
+    Two object stores may both have a bucket of the same name: those are two places.
+    """
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     folder = Path(base) / "llm4teach"
     if place is None:
         return folder
-    return folder / hashlib.sha256(str(place).encode()).hexdigest()[:16]
+    name = f"{place}{_server(place)}"
+    return folder / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _server(place: Place) -> str:
+    """Return host and port of the object store; nothing for Amazon's, where names are unique."""
+    if isinstance(place, Path) or place.protocol != "s3":
+        return ""
+    host = urlsplit(place.fs.s3.meta.endpoint_url).netloc.lower()  # wherever it is configured
+    return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else f" at {host}"

@@ -23,7 +23,7 @@ from llm4teach.student.config import (
     RetrainConfig,
     ValidationConfig,
 )
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import SECRET_IN_VALUE, TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
@@ -40,7 +40,7 @@ class Settings(BaseModel):
     There is no place for an API key: those stay in the environment and reach no file.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     task: str = Field("SimpleDoorKey", description="environment, see `llm4teach tasks`")
     workspace: str = Field("workspace", description="folder of all datasets and runs")
@@ -149,7 +149,8 @@ def _explain(problem: dict[str, Any], sources: Mapping[str, Mapping[str, Any]]) 
     if problem["type"] == "extra_forbidden":
         return f"{where} is unknown; {_alternatives(path)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if isinstance(problem["input"], Mapping):  # of a section as a whole: the message says it all
+    is_section = isinstance(problem["input"], Mapping)  # as a whole: the message says it all
+    if is_section or problem["type"] == SECRET_IN_VALUE:
         return f"{where}: {message}"
     return f"{where} is {problem['input']!r}: {message}"
 

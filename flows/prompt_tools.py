@@ -59,11 +59,16 @@ def check_prompts(folder: Path, update: bool) -> None:
     """Hold every template's rendering against its golden text, or write the latter anew.
 
     Raises:
-        ConfigError: some differ; each difference has been printed.
+        ConfigError: there is no such folder; or some differ, and each difference has been printed.
     """
     changed = []
     if update:
         folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.is_dir():
+        raise ConfigError(
+            f"there is no folder {folder} of golden texts here; go to the repository, or name "
+            "yours with --golden (llm4teach prompts test --update writes it)"
+        )
     for name, file in template_files().items():
         golden = folder / f"{name}.txt"
         now = render(parse_template(file.read_text("utf-8"), name), family_of(name))

@@ -13,7 +13,7 @@ from llm4teach.envs.task import Observations
 from llm4teach.teacher_labeling.label_config import LiveConfig
 
 Uncertainty = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> nats (N,)
-_WINDOW = 1_000  # env steps
+_STEPS = 1_000  # that a number of questions is given for
 
 
 class AskPolicy(Protocol):
@@ -50,17 +50,22 @@ class AskUnseen:
 
 
 class AskBudgeted:
-    """The commonest first, and at most so many in any 1,000 env steps in a row."""
+    """The commonest first, and at most so many in any 1,000 env steps in a row.
+
+    Less than one question in them means one in more steps: 0.5 is one in any 2,000.
+    """
 
     def __init__(self, questions_per_1000_steps: float) -> None:
-        self._most = int(questions_per_1000_steps)
+        rate = questions_per_1000_steps
+        self._most = int(rate) if rate >= 1 or not rate else 1
+        self._window = _STEPS / rate if 0 < rate < 1 else _STEPS  # env steps
         self._step = 0
         self._asked: deque[int] = deque()  # at which step each of the latest questions was
 
     def saw(self, steps: int) -> None:
         """Count env steps."""
         self._step += steps
-        while self._asked and self._asked[0] <= self._step - _WINDOW:
+        while self._asked and self._asked[0] <= self._step - self._window:
             self._asked.popleft()
 
     def choose(

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+SECRET_IN_VALUE = "secret_in_value"  # type of the errors that must not quote their input
 
 
 class TeacherConfig(BaseModel):
     """Which teacher, and how it is asked. There is no place for an API key, only for its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     teacher: str = Field(
         "embedded",
@@ -58,7 +61,8 @@ class TeacherConfig(BaseModel):
     )
 
     base_url: str = Field(
-        "http://127.0.0.1:8000/v1", description="openai: address of the server, /v1 included"
+        "http://127.0.0.1:8000/v1",
+        description="openai: address of the server, /v1 included, without any password or key",
     )
     api_key_block: str = Field(
         "",
@@ -95,6 +99,20 @@ class TeacherConfig(BaseModel):
     usd_per_million_completion_tokens: float = Field(
         0.0, ge=0, description="openai: price, US dollars"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_no_secret(cls, url: str) -> str:
+        # By its characters: an address that is no URL is not to be shown or stored either.
+        if found := set("@?#").intersection(url):
+            raise PydanticCustomError(
+                SECRET_IN_VALUE,
+                "an address is written to disk, and this one holds {found}: give it without user "
+                "name, password, query and fragment; a key goes into the environment variable "
+                "LLM4TEACH_API_KEY, or into the Prefect secret block that api_key_block names",
+                {"found": " and ".join(sorted(found))},
+            )
+        return url
 
     @field_validator("vllm_options")
     @classmethod

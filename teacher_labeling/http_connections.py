@@ -6,12 +6,11 @@ makes millions of them. Proxies are taken from the environment, certificates are
 
 from __future__ import annotations
 
-import base64
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -47,7 +46,7 @@ class HTTPConnections:
     """
 
     def __init__(self, url: SplitResult, connect_timeout_s: float) -> None:
-        self._server = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+        self._server = f"{url.scheme}://{url.netloc}"
         self._connect_timeout_s = connect_timeout_s
         # Looked up once: aiohttp's own way (trust_env) does it, and reads netrc, at every request.
         proxy = None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
@@ -77,7 +76,7 @@ class HTTPConnections:
 
         Args:
             method: GET or POST.
-            target: path and query, encoded.
+            target: path, encoded.
             headers: beside the usual ones.
             body: JSON, for POST.
             timeout_s: longest wait for the whole reply.
@@ -129,9 +128,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             response.close()
             raise BadReplyError(f"the reply is larger than {MAX_REPLY_BYTES / 1e6:g} MB")
     return bytes(body)
-
-
-def basic(url: SplitResult) -> str:
-    """Return the header value for the name and password that stand in a URL."""
-    pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,10 +27,8 @@ from llm4teach.teacher_labeling.http_connections import (
     HTTPConnections,
     Reply,
     UntrustedError,
-    basic,
 )
 from llm4teach.teacher_labeling.openai_errors import (
-    CHECK_ADDRESS,
     CHECK_KIND,
     CHECK_LOAD,
     GoneError,
@@ -40,11 +39,14 @@ from llm4teach.teacher_labeling.openai_errors import (
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
-RETRIED = {408, 409, 429}  # and every 5xx: busy or broken for now
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
+NOT_IMPLEMENTED = 501
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # by ourselves
+LONGEST_RETRY_AFTER_S = 900.0  # because the server asks for it
 CONNECT_TIMEOUT_S = 10.0
 JSON = dict[str, Any]  # a ``read`` that takes the object as it is
 _T = TypeVar("_T")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
 _MOST_TOKENS = 10**9  # of one reply; more is not believed
 
 
@@ -57,6 +59,7 @@ class Session:
     def __init__(self, connections: HTTPConnections) -> None:
         self.connections = connections
         self.breaker = CircuitBreaker()
+        self.trouble = Trouble("nothing went wrong")  # the last one that any question met
         self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
 
     async def __aenter__(self) -> Session:
@@ -69,6 +72,8 @@ class Session:
 
 class OpenAIClient:
     """An address, a key if there is one, and the patience to ask again.
+
+    The address holds no secret: TeacherConfig refuses those that might.
 
     Raises:
         TeacherError: the address is not an http(s) URL.
@@ -88,9 +93,7 @@ class OpenAIClient:
             )
         self._url = url
         self._path = quote(url.path.rstrip("/"), safe="/%:@") or "/v1"
-        self._query = f"?{quote(url.query, safe='=&%:/')}" if url.query else ""
-        host = url.netloc.rpartition("@")[2]
-        self.shown_url = f"{url.scheme}://{host}{self._path}"  # without secrets
+        self.shown_url = f"{url.scheme}://{url.netloc}{self._path}"
         keys = (api_key.strip(), *(os.environ.get(v, "").strip() for v in KEY_VARIABLES))
         self._key = next(filter(None, keys), "")
         if not (self._key.isascii() and self._key.isprintable()):
@@ -100,11 +103,8 @@ class OpenAIClient:
                 "that no key has; set it again"
             )
         self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        if not self._key and url.username:
-            self._headers = {"Authorization": basic(url)}
         self._max_retries, self._timeout_s = max_retries, timeout_s
-        secrets = [self._key, url.password or ""]
-        self.errors = ServerErrors(self.shown_url, bool(self._key), KEY_VARIABLES[0], secrets)
+        self.errors = ServerErrors(self.shown_url, KEY_VARIABLES[0], self._key)
 
     def session(self) -> Session:
         """Return connections to the server; use them in ``async with``."""
@@ -135,20 +135,20 @@ class OpenAIClient:
         Raises:
             RefusedError: 400, 413 or 422.
             UnansweredError: no answer after all repetitions.
-            GoneError: nothing has been answered for long.
+            GoneError: nothing has been answered for long, or will be for more than
+                `LONGEST_RETRY_AFTER_S`.
             TeacherError: the server will not do.
         """
         data = b"" if body is None else orjson.dumps(body)
         retries = self._max_retries if retries is None else min(retries, self._max_retries)
-        trouble = Trouble("interrupted", CHECK_ADDRESS)
         for attempt in range(retries + 1):
-            probe = await self._admit(session, trouble)
+            probe = await self._admit(session)
             if attempt and session.stop.is_set():
                 break  # what has begun is tried once, and not repeated
             try:
                 value = await self._once(session, path, data, spent, read)
             except Trouble as error:
-                trouble = error
+                trouble = session.trouble = error
             except TeacherError:
                 session.breaker.succeeded()  # it has answered, if only to refuse
                 raise
@@ -157,12 +157,15 @@ class OpenAIClient:
                 return value
             if trouble.is_alive:
                 session.breaker.succeeded()
-                session.breaker.wait(trouble.wait_s)
             else:
                 session.breaker.failed(probe)
+            if trouble.wait_s > LONGEST_RETRY_AFTER_S:
+                raise GoneError(self.errors.away(trouble))
+            session.breaker.wait(trouble.wait_s)
             if attempt < retries:
-                wait = max(FIRST_WAIT_S * 2**attempt, trouble.wait_s)
-                await pause(min(wait, LONGEST_WAIT_S) * random.uniform(1.0, 1.5), session.stop)
+                backoff = min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S)
+                jitter = backoff * random.uniform(0.0, 0.5)
+                await pause(max(backoff, trouble.wait_s) + jitter, session.stop)
         unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
         unanswered.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
         raise unanswered
@@ -180,7 +183,7 @@ class OpenAIClient:
         try:
             reply = await session.connections.request(
                 "POST" if data else "GET",
-                target + self._query,
+                target,
                 self._headers,
                 data,
                 self._timeout_s,
@@ -196,24 +199,26 @@ class OpenAIClient:
             raise Trouble("it closed the connection in the middle of a reply") from None
         except (OSError, BadReplyError) as error:
             raise Trouble(str(error) or type(error).__name__) from None
-        if reply.status >= 500 or reply.status in RETRIED:
+        is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
+        if is_broken or reply.status in RETRIED:
             said = f"HTTP {reply.status}{self.errors.said(reply)}"
-            wait_s = min(_retry_after(reply), LONGEST_WAIT_S)
-            raise Trouble(said, wait_s=wait_s, is_alive=reply.status in RETRIED)
+            is_alive = reply.status in RETRIED
+            raise Trouble(said, wait_s=_retry_after(reply), is_alive=is_alive)
         self.errors.raise_for_status(reply)
-        content = parsed(self.errors.hide_in(reply.body))
+        content = parsed(reply.body)
         if not isinstance(content, dict):
             kind = reply.headers.get("content-type", "nothing")[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
+        self.errors.hide_in(content)
         if spent is not None:
             spent.add(*_usage(content))
         return read(content)
 
-    async def _admit(self, session: Session, trouble: Trouble) -> bool:
+    async def _admit(self, session: Session) -> bool:
         try:
             return await session.breaker.admit(session.stop)
         except CircuitOpenError:
-            raise GoneError(self.errors.gone(trouble)) from None
+            raise GoneError(self.errors.gone(session.trouble)) from None
 
 
 def parsed(body: bytes) -> Any:
@@ -237,13 +242,12 @@ def _count(told: Any) -> int:
 
 def _retry_after(reply: Reply) -> float:
     """Return the seconds that the server asks to wait; 0 if it does not say."""
-    value = reply.headers.get("retry-after", "")
+    value = reply.headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(value)
-            seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
-    return seconds if seconds > 0 else 0.0  # also for nan
+        at = parsedate_to_datetime(value)
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return max(seconds, 0.0)

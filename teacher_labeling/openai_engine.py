@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.elicitation import Answer, Question, Spent
@@ -59,19 +60,23 @@ class OpenAIEngine:
 
     async def _reply(self, session: Session, question: Question, spent: Spent) -> Answer:
         texts: list[str] = []
+        at_once = self._at_once
         while len(texts) < question.n:  # some servers ignore ``n``; each answer has one at least
+            n = question.n - len(texts) if at_once else 1
             body = self._body(question) | {
-                "n": question.n - len(texts) if self._at_once else 1,
+                "n": n,
                 "temperature": question.temperature,
                 "max_tokens": question.max_tokens,
                 "seed": question.seed(len(texts)),
             }
             try:
-                texts += await self._chat(session, body, spent, texts_of)
+                texts += await self._chat(session, body, spent, partial(texts_of, n=n))
             except RefusedError:
-                if body["n"] == 1:
-                    raise
-                self._at_once = False  # some refuse n > 1
+                if n == 1:
+                    raise  # it is the state that is refused, and not how we ask
+                at_once = False  # some refuse n > 1
+            else:
+                self._at_once = self._at_once and at_once
         return Answer(tuple(texts[: question.n]))
 
     async def _score(self, session: Session, question: Question, spent: Spent) -> Answer:
@@ -79,15 +84,17 @@ class OpenAIEngine:
             answer = await self._score_by_ids(session, question, spent)
             if answer is not None:
                 return answer
-            self._scoring = Scoring.TOP
         body = self._one_token(question)
         try:
             seen = await self._chat(session, body, spent, first_token_scores)
         except RefusedError:
             if body["top_logprobs"] == FEWER_LOGPROBS:
                 raise
-            self._top = FEWER_LOGPROBS  # some allow no more
-            return await self._score(session, question, spent)
+            body["top_logprobs"] = FEWER_LOGPROBS  # some allow no more
+            seen = await self._chat(session, body, spent, first_token_scores)
+            self._top = FEWER_LOGPROBS
+        if not self._scoring_proven:  # a state that is refused in every way proves nothing
+            self._scoring = Scoring.TOP
         scores = matching(seen, question.labels)
         if len(scores) < len(question.labels) and self._can_choose:
             forced = await self._score_by_choice(session, question, spent)
@@ -140,15 +147,20 @@ class OpenAIEngine:
         return scores if self._can_choose else {}
 
     async def learn_labels(self, session: Session, labels: str) -> None:
-        """Ask the server for the labels' tokens; if it cannot tell, scores are had another way."""
+        """Ask the server for the labels' tokens; if it cannot tell, scores are had another way.
+
+        Raises:
+            TeacherError: it did not say whether it can. Going on would mean that what the server
+                felt like at the start decides the protocol of a whole run.
+        """
         for label in labels:
             body = {"model": self._model, "prompt": label, "add_special_tokens": False}
             try:
-                content = await self._client.request(
-                    session, "/tokenize", body, read=JSON, retries=START_RETRIES
-                )
-            except TeacherError:
-                content = {}
+                content = await self._client.request(session, "/tokenize", body, read=JSON)
+            except TeacherError as error:
+                if error.may_pass:
+                    raise
+                content = {}  # it has no such page, or not for us, or not in this form
             tokens = content.get("tokens")
             if not isinstance(tokens, list) or len(tokens) != 1 or type(tokens[0]) is not int:
                 self._scoring = Scoring.TOP

@@ -1,10 +1,11 @@
-"""What went wrong between us and a server, in one sentence each, and never with a secret in it."""
+"""What went wrong between us and a server, in one sentence each, and never with the key in it."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from typing import Any
 
 from llm4teach.teacher_labeling.http_connections import Reply
 from llm4teach.teacher_labeling.teacher import TeacherError
@@ -16,6 +17,9 @@ _TOO_LONG = re.compile(
     r"context.?length|context window|too (?:long|large)|max(?:imum|_model_len)", re.I
 )
 _LONGEST_QUOTE = 200  # characters of what a server said
+# Real keys are longer. Shorter ones are dummies (EMPTY, key, none) for servers that want some key:
+# they are no secret, and taking them out would change words that a model has written.
+_SHORTEST_SECRET = 8
 
 
 class RefusedError(TeacherError):
@@ -31,7 +35,7 @@ class UnansweredError(TeacherError):
 
 
 class GoneError(TeacherError):
-    """No question gets an answer any more."""
+    """No question gets an answer any more, or for long."""
 
     may_pass = True
 
@@ -57,16 +61,15 @@ class ServerErrors:
     """Words the failures of one server.
 
     Args:
-        url: address, without secrets.
-        has_key: whether a key is sent.
-        key_variable: where it is to be set.
-        secrets: never to be shown, not even where the server quotes them.
+        url: its address.
+        key_variable: where a key is to be set.
+        key: what is sent, if anything; not to be shown, not even where the server quotes it.
     """
 
-    def __init__(self, url: str, has_key: bool, key_variable: str, secrets: Sequence[str]) -> None:
+    def __init__(self, url: str, key_variable: str, key: str) -> None:
         self._server = f"the server at {url}"
-        self._has_key, self._key_variable = has_key, key_variable
-        self._secrets = [secret for secret in secrets if secret]
+        self._has_key, self._key_variable = bool(key), key_variable
+        self._secret = key if len(key) >= _SHORTEST_SECRET else ""
 
     def raise_for_status(self, reply: Reply) -> None:
         """Raise unless the status is 200.
@@ -111,17 +114,34 @@ class ServerErrors:
             f"is kept; {trouble.hint}, and repeat the command to go on"
         )
 
-    def hide(self, text: str) -> str:
-        """Take the secrets out of a text."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+    def away(self, trouble: Trouble) -> str:
+        """No question will get an answer before long, as the server says."""
+        minutes = math.ceil(trouble.wait_s / 60)
+        return (
+            f"{self._server} asks to be left alone for {minutes} minutes (Retry-After, with "
+            f"{self.hide(str(trouble))}). What it had answered is kept; repeat the command then to "
+            "go on"
+        )
 
-    def hide_in(self, body: bytes) -> bytes:
-        """Take the secrets out of a reply: some servers quote the key, and replies are stored."""
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), b"***")
-        return body
+    def hide(self, text: str) -> str:
+        """Take the key out of a text."""
+        return text.replace(self._secret, "***") if self._secret else text
+
+    def hide_in(self, content: dict[str, Any]) -> None:
+        """Take the key out of a reply: some servers quote it, and replies are stored.
+
+        In its strings and not in its bytes, where a key may be written with escapes (``\\/``), and
+        where what is taken out may be part of the JSON.
+        """
+        holders: list[Any] = [content] if self._secret else []
+        while holders:  # no recursion: how deep it goes is up to the server
+            holder = holders.pop()
+            places = holder.items() if isinstance(holder, dict) else enumerate(holder)
+            for place, value in places:
+                if isinstance(value, str):
+                    holder[place] = self.hide(value)
+                elif isinstance(value, dict | list):
+                    holders.append(value)
 
     def said(self, reply: Reply) -> str:
         """Return the server's own error message, shortened."""

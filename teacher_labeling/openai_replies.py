@@ -12,19 +12,22 @@ ASK_OTHERWISE = "use --teacher.method sampling or verbalized with this server"
 _ABOVE_ZERO = 1e-3  # rounding; a log probability is at most 0
 
 
-def texts_of(content: Mapping[str, Any]) -> list[str]:
+def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
     """Return the text of each choice; of choices with one index, which are one, the first.
+
+    Where there are ``n`` of them, as asked for, each is one: some servers give all the same index.
 
     Raises:
         Trouble: there is none, or one is not text.
     """
     by_index: dict[int, str] = {}
-    for place, choice in enumerate(_list(content.get("choices"))):
+    choices = _list(content.get("choices"))
+    for place, choice in enumerate(choices):
         message = choice.get("message") if isinstance(choice, dict) else None
         text = message.get("content") if isinstance(message, dict) else 0
         if text is not None and not isinstance(text, str):
             raise Trouble("it answered without any choices", CHECK_KIND)
-        index = choice.get("index", place)
+        index = choice.get("index", place) if len(choices) != n else place
         by_index.setdefault(index if type(index) is int else place, clean(text or ""))
     if not by_index:
         raise Trouble("it answered without any choices", CHECK_KIND)

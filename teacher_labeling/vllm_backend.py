@@ -130,11 +130,17 @@ class VLLMTeacher:
     def _ask(self, questions: list[tuple[Question, Spent]]) -> Iterator[Answer]:
         if not questions:
             return
-        outputs = self._engine.chat(
-            [list(question.messages) for question, _ in questions],
-            [self._params(question) for question, _ in questions],
-            use_tqdm=False,
-        )
+        params = [self._params(question) for question, _ in questions]
+        try:
+            outputs = self._engine.chat(
+                [list(question.messages) for question, _ in questions], params, use_tqdm=False
+            )
+        except ValueError as error:  # vLLM's word for what it will not do
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise TeacherError(
+                f"vLLM refused the questions to {self._model!r} ({reason}); if a prompt is too "
+                "long, lower max_tokens or raise max_model_len in vllm_options"
+            ) from error
         for (question, spent), output in zip(questions, outputs, strict=True):
             generated = sum(len(reply.token_ids) for reply in output.outputs)
             spent.add(len(output.prompt_token_ids or ()), generated)

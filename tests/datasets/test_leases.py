@@ -1,5 +1,6 @@
 """Leases and the journal: one holder at a time, nothing lost, clocks and rivals included."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -8,12 +9,13 @@ import uuid
 from pathlib import Path
 
 import pytest
+from s3_server import BUCKET, s3_server
 
 from llm4teach.datasets.conditional_store import ConditionalStore, FileStore, store_at
-from llm4teach.datasets.journal import EARLIER, Journal, Row, recover
+from llm4teach.datasets.journal import EARLIER, Journal, Row, journal_folder, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.datasets.object_store import ObjectStore
-from llm4teach.datasets.places import place_of
+from llm4teach.datasets.places import DatasetError, _reached, place_of, state_folder
 
 
 class Bucket:
@@ -187,6 +189,22 @@ def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
     recover(tmp_path / "nowhere", committed.extend, lambda owner: None)
 
 
+@pytest.mark.parametrize(
+    "damage", [b"\0\0\0\0", b"", b"[1]", b'{"state_k{"state_key": "y"}', b"\xff"]
+)
+def test_a_damaged_journal_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
+    """A power failure may leave anything; cut out, it stands in nobody's way."""
+    good = b'{"state_key": "x"}\n'
+    (tmp_path / "dead.jsonl").write_bytes(good + damage + b"\n" + good)
+    committed: list[object] = []
+    with pytest.raises(DatasetError, match=r"line 2 of .*dead\.jsonl is damaged.*remove that line"):
+        recover(tmp_path, committed.extend, lambda owner: None)
+    assert not committed
+    (tmp_path / "dead.jsonl").write_bytes(good + good)
+    recover(tmp_path, committed.extend, lambda owner: None)
+    assert len(committed) == 2 and not list(tmp_path.iterdir())
+
+
 def test_recovery_that_fails_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n')
 
@@ -198,3 +216,35 @@ def test_recovery_that_fails_can_be_repeated(tmp_path: Path) -> None:
     committed: list[object] = []
     recover(tmp_path, committed.extend, lambda owner: None)
     assert committed == [{"state_key": "x"}]
+
+
+def test_buckets_of_one_name_have_journals_of_their_own(
+    s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a process would commit to one store what was answered for the other."""
+    url = f"s3://{BUCKET}/work"
+    places = [place_of(url)]
+    with s3_server() as other:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", other["AWS_ENDPOINT_URL"])
+        for cached in (_reached.cache_clear, type(places[0].fs).clear_instance_cache):
+            cached()  # as in another process
+        places.append(place_of(url))
+        first, second = map(journal_folder, places)
+    assert first != second and first == journal_folder(places[0])
+    assert journal_folder(place_of("memory://work")) == journal_folder(place_of("memory://work"))
+    _reached.cache_clear()
+    type(places[0].fs).clear_instance_cache()
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "cn-north-1"])
+def test_at_amazon_a_bucket_is_the_same_from_every_region(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from upath import UPath
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    place = UPath("s3://bucket/work", skip_instance_cache=True)  # nothing is asked
+    digest = hashlib.sha256(b"s3://bucket/work").hexdigest()
+    assert state_folder(place).name == digest[:16]

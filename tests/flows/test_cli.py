@@ -234,7 +234,9 @@ def test_prompts_are_held_against_golden_texts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     golden = ["--golden", str(folder / "golden")]
-    assert main(["prompts", "test", *golden]) == 2  # there are none yet
+    assert main(["prompts", "test", *golden]) == 2
+    shown = capsys.readouterr()
+    assert "there is no folder" in shown.err and "differ" not in shown.err and not shown.out
     assert main(["prompts", "test", "--update", *golden]) == 0
     assert main(["prompts", "test", *golden]) == 0
     changed = folder / "golden/SimpleDoorKey.sampling.txt"

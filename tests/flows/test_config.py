@@ -91,6 +91,23 @@ def test_a_wrong_flag_is_told_by_its_own_name() -> None:
         load_settings({"finetune": {"kl_coef": "-1"}})
 
 
+@pytest.mark.parametrize("source", ["flag", "environment", "file"])
+def test_a_secret_in_an_address_is_refused_wherever_it_stands(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, flags, file = "http://me:hush-hush@host/v1?api-key=hush-hush", {}, None
+    if source == "flag":
+        flags = {"teacher": {"base_url": url}}
+    elif source == "environment":
+        monkeypatch.setenv("LLM4TEACH_TEACHER__BASE_URL", url)
+    else:
+        file = tmp_path / "mine.toml"
+        file.write_text(f'[teacher]\nbase_url = "{url}"\n')
+    with pytest.raises(ConfigError, match=r"(?i)base.url: .*LLM4TEACH_API_KEY") as error:
+        load_settings(flags, file)
+    assert "hush" not in str(error.value)
+
+
 def test_a_budget_in_which_nothing_is_learned_is_refused() -> None:
     with pytest.raises(ConfigError, match="100 steps are less than one update, n_envs x rollout"):
         load_settings({"finetune": {"steps": 100}})

@@ -95,7 +95,7 @@ def check_reply(text: str) -> None:
         if not isinstance(wrapped, dict):
             continue
         with suppress(Trouble):
-            assert all(text.encode() is not None for text in texts_of(wrapped))
+            assert all(text.encode() is not None for text in texts_of(wrapped, 2))
         with suppress(Trouble):
             scores = first_token_scores(wrapped)
             assert all(score <= 0 for score in scores.values())

@@ -50,9 +50,12 @@ class BadServer:
         self._port = port
         self.reply = GOOD_REPLY
         self.key = ""  # without which nothing is answered
-        self.retry_after = "0.05"
+        self.retry_after, self.retry_after_with = "0.05", {"429"}
         self.hang_s = 8.0
+        self.refused = ""  # chat requests with this in their last message get 400
+        self.same_index = False  # every choice says that it is the first
         self.most_logprobs = 20
+        self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
         self.down = False  # every chat request gets 503
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
@@ -111,6 +114,11 @@ class BadServer:
         if path == "/version":
             return await send(writer, {"version": "9.9"})
         body = json.loads(raw)
+        if path == "/tokenize" and self.tokenize:
+            said = self.tokenize.pop(0)
+            if isinstance(said, int):
+                return await send(writer, {"error": {"message": "busy"}}, said)
+            return await send(writer, said)
         if path == "/tokenize":
             known = "logprob_token_ids" in self.fields
             tokens = {"tokens": [ord(body["prompt"])]}
@@ -120,6 +128,8 @@ class BadServer:
         self.asked[body["messages"][-1]["content"]] += 1
         if body.get("top_logprobs", 0) > self.most_logprobs:
             return await send(writer, {"error": {"message": "top_logprobs: too many"}}, 400)
+        if self.refused and self.refused in body["messages"][-1]["content"]:
+            return await send(writer, {"error": {"message": "too long"}}, 400)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -139,7 +149,7 @@ class BadServer:
         content = self._content(body)
         text = json.dumps(content)
         if fault.isdigit():
-            headers = {"Retry-After": self.retry_after} if fault == "429" else {}
+            headers = {"Retry-After": self.retry_after} if fault in self.retry_after_with else {}
             return await send(writer, {"error": {"message": "busy"}}, int(fault), headers)
         if fault == "reset":
             writer.transport.abort()
@@ -189,6 +199,8 @@ class BadServer:
         choices = [
             {"index": i, "message": {"role": "assistant", "content": self.reply}} for i in range(n)
         ]
+        if self.same_index:
+            choices = [choice | {"index": 0} for choice in choices]
         if body.get("logprobs") and "logprobs" in self.fields:
             choices[0]["logprobs"] = {"content": [self._logprobs(body)]}
         usage = {"prompt_tokens": 100, "completion_tokens": 10 * n}

@@ -63,6 +63,7 @@ class ChatServer:
         self.default: str | int = "ok"
         self.reply = "1. Seen.\n2. Done.\n3. Action: {go to <key>, pick up <key>}"
         self.replies: list[str] = []  # taken first, one a choice
+        self.raw = ""  # if set, the body of every good chat reply
         self.ignore_n = False
         self.models = ["test-model"]
         self.key = ""
@@ -106,6 +107,8 @@ class ChatServer:
                 elif isinstance(act, int):
                     echo = self.headers.get("authorization", "")
                     self._send(act, {"error": {"message": f"no: {echo}"}}, chat_server.headers)
+                elif chat_server.raw:
+                    self._send(200, chat_server.raw)
                 else:
                     n = 1 if chat_server.ignore_n else body["n"]
                     texts = [chat_server._next_reply() for _ in range(n)]

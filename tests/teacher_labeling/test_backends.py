@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from llm4teach.teacher_labeling.backends import list_teachers, make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.known_states import known_states
 from llm4teach.teacher_labeling.recorded_backend import recordings
 from llm4teach.teacher_labeling.teacher import TeacherError
 
@@ -75,6 +78,24 @@ def test_a_recording_of_ones_own(tmp_path: Path) -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in TeacherConfig.model_fields.values())
+
+
+def test_a_prompt_that_vllm_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of vLLM, which is not in this environment, something that raises what it raises."""
+
+    class TooShort:
+        def __init__(self, **options: object) -> None:
+            pass
+
+        def chat(self, *arguments: object, **options: object) -> None:
+            raise ValueError("The decoder prompt (length 512) is longer than the maximum of 64.")
+
+    fake = ModuleType("vllm")
+    vars(fake).update(LLM=TooShort, SamplingParams=dict, __spec__=ModuleSpec("vllm", None))
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    teacher = make_teacher(TeacherConfig(teacher="vllm/org/model"), FAMILY)
+    with pytest.raises(TeacherError, match=r"length 512.*lower max_tokens or raise max_model_len"):
+        list(teacher.advise(known_states(FAMILY)))
 
 
 def test_importing_is_light() -> None:

@@ -219,6 +219,18 @@ def test_budgeted_asks_the_commonest_and_at_most_so_many_in_a_thousand_steps(
     assert all(later - earlier >= 1_000 for earlier, later in zip(times, times[2:], strict=False))
 
 
+@pytest.mark.parametrize(
+    ("rate", "asked_at"), [(0.5, [100, 2_100, 4_100]), (0.0, []), (1e-9, [100])]
+)
+def test_less_than_one_question_in_1000_steps(rate: float, asked_at: list[int]) -> None:
+    policy, times = AskBudgeted(rate), []
+    for step in range(100, 5_001, 100):
+        policy.saw(100)
+        if policy.choose(numbers(0), np.zeros(1, int), np.ones(1, int)).any():
+            times.append(step)
+    assert times == asked_at
+
+
 def test_uncertain_asks_where_the_student_is_undecided(tmp_path: Path) -> None:
     def entropy(observations: Observations) -> NDArray[np.float32]:
         return observations[:, 0].astype(np.float32) / 10

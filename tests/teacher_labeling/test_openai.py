@@ -1,15 +1,19 @@
 """The openai teacher against a real, and often ill-behaved, HTTP server."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.http_connections import Reply
 from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.openai_errors import ServerErrors
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 SECRET = "sk-very-secret-123"
@@ -210,9 +214,52 @@ def test_keys(chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyP
     assert SECRET not in repr(teacher(chat_server).info)
 
 
-def test_a_password_in_the_address_is_not_shown() -> None:
-    with pytest.raises(TeacherError) as caught:
-        OpenAITeacher(
-            TeacherConfig(base_url="http://me:hush@127.0.0.1:1/v1", max_retries=0), "SimpleDoorKey"
-        )
+@pytest.mark.parametrize("key", ["explore", "a", "key", "none", "EMPTY"])
+def test_a_dummy_key_changes_no_reply(
+    key: str, chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the JSON, and in what the model writes."""
+    monkeypatch.setenv("LLM4TEACH_API_KEY", key)
+    chat_server.key = key
+    chat_server.reply = "EMPTY, none. Action: {explore}"
+    (advice,) = teacher(chat_server).advise(states[:1])
+    assert dict(advice.plans) == {EXPLORE: 1.0}
+    assert set(advice.replies) == {chat_server.reply}
+
+
+@pytest.mark.parametrize(
+    "written", ["sk-abc/def+ghi", r"sk-abc\/def+ghi", r"sk-abc\u002fdef\u002bghi"]
+)
+def test_a_key_is_found_however_json_writes_it(
+    written: str, chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-abc/def+ghi"
+    monkeypatch.setenv("LLM4TEACH_API_KEY", key)
+    nested = '{"a": [[{"b": "' + written + '"}]]}'
+    raw = '{"choices": [{"message": {"content": "' + written + '? Action: {explore}"}}], "x": '
+    chat_server.raw = raw + nested + "}"
+    (advice,) = teacher(chat_server, n_samples=1).advise(states[:1])
+    assert advice.replies == ("***? Action: {explore}",)
+    errors = ServerErrors("http://here", "KEY", key)
+    content = json.loads(nested)
+    errors.hide_in(content)
+    assert content == {"a": [[{"b": "***"}]]}
+    told = '{"error": {"message": "no such key: ' + written + '"}}'
+    assert errors.said(Reply(404, {}, told.encode())) == ": no such key: ***"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hush-hush@127.0.0.1:1/v1",
+        "http://hush-hush@127.0.0.1:1/v1",
+        "http://127.0.0.1:1/v1?api-key=hush-hush",
+        "http://127.0.0.1:1/v1#hush-hush",
+        "http://me:a/hush-hush@127.0.0.1:1/v1",  # no URL, which is why it is not parsed
+        "me:hush-hush@127.0.0.1:1",
+    ],
+)
+def test_a_secret_in_the_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"LLM4TEACH_API_KEY.*api_key_block") as caught:
+        TeacherConfig(base_url=url)
     assert "hush" not in str(caught.value)

@@ -31,6 +31,25 @@ def test_the_best_protocol_that_the_server_has(
         assert f"[{protocol}]" in advice.replies[0]
 
 
+@pytest.mark.parametrize("said", [400, 401, 403, 404, 405, 501, "<html>home</html>", "{}"])
+def test_a_server_without_tokens_is_asked_otherwise(said: int | str, serve: Make) -> None:
+    server = serve()
+    server.tokenize = [said] * 8
+    (advice,) = make_teacher(server, method="logprobs", max_retries=1).advise(make_states(1))
+    assert "[top_logprobs]" in advice.replies[0]
+
+
+def test_a_busy_start_does_not_change_the_protocol(serve: Make) -> None:
+    """Or the rows of one teacher_id would be of two protocols."""
+    server = serve()
+    server.tokenize = [503, 503, 429]
+    (advice,) = make_teacher(server, method="logprobs").advise(make_states(1))
+    assert "[logprob_token_ids]" in advice.replies[0]
+    server.tokenize = [503] * 20
+    with pytest.raises(TeacherError, match=r"did not answer in 3 attempt.*HTTP 503: busy"):
+        make_teacher(server, method="logprobs", max_retries=2)
+
+
 def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
     server = serve(fields=["n", "logprobs"])
     teacher = make_teacher(server, method="logprobs", permutations=1)
@@ -50,6 +69,32 @@ def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
     server.most_logprobs = 0
     with pytest.raises(TeacherError, match="top_logprobs: too many"):
         list(make_teacher(server, method="logprobs").advise(make_states(1)))
+
+
+def test_choices_of_one_index_are_paid_once(serve: Make) -> None:
+    server = serve()
+    server.same_index = True
+    (advice,) = make_teacher(server, n_samples=10).advise(make_states(1))
+    assert len(advice.replies) == 10
+    assert [body["n"] for body in server.bodies] == [10]
+
+
+@pytest.mark.parametrize("method", ["sampling", "logprobs"])
+def test_a_refused_state_changes_nothing_for_the_others(method: str, serve: Make) -> None:
+    """It is refused however it is asked: that says nothing of the way of asking."""
+    server, states = serve(), make_states(4)
+    server.refused = "<key0>"
+    teacher = make_teacher(server, method=method, n_samples=10, max_in_flight=1, permutations=1)
+    with pytest.raises(TeacherError, match="too long for the model"):
+        list(teacher.advise(states[:1]))
+    before = len(server.bodies)
+    answers = list(teacher.advise(states[1:]))
+    asked = server.bodies[before:]
+    assert len(asked) == 3
+    if method == "sampling":
+        assert [body["n"] for body in asked] == [10] * 3
+    else:
+        assert all("[logprob_token_ids]" in advice.replies[0] for advice in answers)
 
 
 def test_no_scores_at_all(serve: Make) -> None:
