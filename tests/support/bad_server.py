@@ -113,7 +113,9 @@ class BadServer:
         body = json.loads(raw)
         if path == "/tokenize":
             known = "logprob_token_ids" in self.fields
-            tokens = {"tokens": [ord(body["prompt"])]}
+            chat = "".join(message["content"] for message in body.get("messages", ()))
+            ids = [ord(letter) for letter in body.get("prompt", chat)]  # a character is a token
+            tokens = {"tokens": ids, "count": len(ids)}
             return await send(writer, tokens if known else {"error": "?"}, 200 if known else 404)
         if len(self.bodies) < 1000:
             self.bodies.append(body)
