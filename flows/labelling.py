@@ -14,10 +14,9 @@ from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
 from llm4teach.flows.teachers import advice_of, open_teacher
-from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
-from llm4teach.teacher_labeling.label_config import Price
+from llm4teach.teacher_labeling.pricing import price_of
 
 _SHOW_EVERY_S = 0.1
 
@@ -70,7 +69,7 @@ def summary(report: LabelReport) -> str:
         line += f", {report.invalid} without valid advice"
     if report.stopped_by:
         line += f"; stopped: {report.stopped_by}. {report.left} states are left without advice: "
-        line += "to go on, repeat the command with a larger budget"
+        line += "to go on, repeat the command with another budget"
     return line
 
 
@@ -117,7 +116,7 @@ def dry_run(settings: Settings) -> dict[str, str]:
     with closing(open_teacher(settings.teacher, task.family)) as teacher:
         info = teacher.info
         store = advice_of(info, workspace, task.family)
-        price = settings.label.prices.get(info.model) or _own_price(settings.teacher)
+        price = price_of(settings.teacher, settings.label, info)
         found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
     bound = "at most " if found.completion_is_bound else ""
     return {
@@ -128,12 +127,6 @@ def dry_run(settings: Settings) -> dict[str, str]:
         "cost": _dollars(found, bound),
         "estimated from": found.source,
     }
-
-
-def _own_price(teacher: TeacherConfig) -> Price | None:
-    prompt = teacher.usd_per_million_prompt_tokens
-    completion = teacher.usd_per_million_completion_tokens
-    return Price(prompt=prompt, completion=completion) if prompt or completion else None
 
 
 def _figure(count: int | None, qualified: str = "") -> str:

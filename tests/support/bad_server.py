@@ -53,6 +53,7 @@ class BadServer:
         self.retry_after = "0.05"
         self.hang_s = 8.0
         self.most_logprobs = 20
+        self.tells_usage = True
         self.down = False  # every chat request gets 503
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
@@ -194,7 +195,8 @@ class BadServer:
         if body.get("logprobs") and "logprobs" in self.fields:
             choices[0]["logprobs"] = {"content": [self._logprobs(body)]}
         usage = {"prompt_tokens": 100, "completion_tokens": 10 * n}
-        return {"id": "chat-1", "choices": choices, "usage": usage}
+        told = {"usage": usage} if self.tells_usage else {}
+        return {"id": "chat-1", "choices": choices, **told}
 
     def _logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         """Scores of the letters asked for, else of the likeliest tokens."""
