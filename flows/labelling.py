@@ -134,4 +134,6 @@ def _figure(count: int | None, qualified: str = "") -> str:
 
 
 def _dollars(found: Estimate, bound: str) -> str:
-    return "unknown" if found.cost is None else f"{bound}${found.cost:.4g}"
+    if not found.cost:
+        return "unknown" if found.cost is None else "$0"
+    return f"{bound}${found.cost:.4g}"

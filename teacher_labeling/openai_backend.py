@@ -89,7 +89,11 @@ class OpenAITeacher:
                 labelling.stop()  # the caller may have stopped listening
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
-        """Have the server count the prompts, or guess them from their characters."""
+        """Have the server count the prompts, or guess them from their characters.
+
+        Questions that a server needs twice are not foreseen: scores where it has no
+        ``logprob_token_ids``, n replies where it ignores ``n``.
+        """
         all_counted = True
 
         def lengths(questions: Sequence[Question]) -> list[int]:
