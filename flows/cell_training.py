@@ -23,7 +23,8 @@ from llm4teach.flows.learning_curve import STAGE, LearningCurve
 from llm4teach.flows.stages import Context
 from llm4teach.flows.students import PRETRAINED, new_student, stored_student
 from llm4teach.student.network import Student
-from llm4teach.teacher_labeling.label_config import LiveConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.pricing import priced
 from llm4teach.teacher_labeling.shared_teacher import SharedTeacher
 
 
@@ -71,11 +72,14 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
         ctx = stack.enter_context(stages.opened(cell.kind, *place, resume=run_id, **sections))
         if run_id is None:
             stack.enter_context(_mine(workspace, ctx.run.run_id))
-        shared = SharedTeacher(ctx.teacher, ctx.store)
+        no_budget = LabelConfig(prices=given.label.prices, lease_s=given.label.lease_s)
+        limits = priced(given.teacher, no_budget, ctx.teacher.info)
+        shared = SharedTeacher(ctx.teacher, ctx.store, limits)
         yield replace(
             ctx,
             teacher=shared,
             advice_folder=ctx.run.folder / ADVICE,
+            limits=limits,
             live=LiveConfig(in_background=False),  # the same seed gives the same student
         )
 

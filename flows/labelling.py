@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import Workspace
@@ -13,10 +14,9 @@ from llm4teach.flows.config import Settings
 from llm4teach.flows.progress import Stage, stage
 from llm4teach.flows.stages import Context
 from llm4teach.flows.teachers import advice_of, open_teacher
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.estimate import estimate
+from llm4teach.teacher_labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
-from llm4teach.teacher_labeling.label_config import Price
+from llm4teach.teacher_labeling.pricing import price_of
 
 _SHOW_EVERY_S = 0.1
 
@@ -74,7 +74,7 @@ def summary(report: LabelReport) -> str:
         line += f", {report.invalid} without valid advice"
     if report.stopped_by:
         line += f"; stopped: {report.stopped_by}. {report.left} states are left without advice: "
-        line += "to go on, repeat the command with a larger budget"
+        line += "to go on, repeat the command with another budget"
     return line
 
 
@@ -116,27 +116,27 @@ def dry_run(settings: Settings) -> dict[str, str]:
     """
     task, workspace = get_training_task(settings.task), Workspace(settings.workspace)
     steps = read_steps(workspace.trajectories(task.name), task.observation_shape)
-    teacher = open_teacher(settings.teacher, task.family)
-    info = teacher.info
-    store = advice_of(info, workspace, task.family)
-    price = settings.label.prices.get(info.model) or _own_price(settings.teacher)
-    found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
-    teacher.close()
+    with closing(open_teacher(settings.teacher, task.family)) as teacher:
+        info = teacher.info
+        store = advice_of(info, workspace, task.family)
+        price = price_of(settings.teacher, settings.label, info)
+        found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
+    bound = "at most " if found.completion_is_bound else ""
     return {
         "distinct states": f"{found.distinct_states:,}",
         "without advice": f"{found.missing:,}",
-        "prompt tokens": _figure(found.prompt_tokens),
-        "completion tokens": _figure(found.completion_tokens),
-        "cost": f"${found.cost:.4g}" if found.cost else "unknown",
+        "prompt tokens": _figure(found.prompt_tokens, "about " if found.prompt_is_guess else ""),
+        "completion tokens": _figure(found.completion_tokens, bound),
+        "cost": _dollars(found, bound),
         "estimated from": found.source,
     }
 
 
-def _own_price(teacher: TeacherConfig) -> Price | None:
-    prompt = teacher.usd_per_million_prompt_tokens
-    completion = teacher.usd_per_million_completion_tokens
-    return Price(prompt=prompt, completion=completion) if prompt or completion else None
+def _figure(count: int | None, qualified: str = "") -> str:
+    return "unknown" if count is None else f"{qualified}{count:,}"
 
 
-def _figure(count: int | None) -> str:
-    return "unknown" if count is None else f"{count:,}"
+def _dollars(found: Estimate, bound: str) -> str:
+    if not found.cost:
+        return "unknown" if found.cost is None else "$0"
+    return f"{bound}${found.cost:.4g}"

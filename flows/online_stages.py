@@ -109,6 +109,8 @@ def finetune(
             count()
             tuner.close()
         shown.summary = shown.summary or "0 env steps"
+        if ctx.spending.reached:
+            shown.summary += f"; asked no more: {ctx.spending.reached}"
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
     state.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from llm4teach.flows.arms import Experiment, on_task, shifted_variants, teacher_
 from llm4teach.flows.cell_runner import run_cells
 from llm4teach.flows.cells import Cell, teacher_of
 from llm4teach.flows.config import ConfigError, Settings
+from llm4teach.teacher_labeling.label_config import LabelConfig
 
 Key = tuple[str, str, int]  # task, label of the arm, seed
 Grid = Mapping[Key, Cell]
@@ -54,10 +55,11 @@ def run_experiment(
         command: that makes the findings again.
 
     Raises:
-        ConfigError: an arm does not go with the settings.
+        ConfigError: an arm does not go with the settings, or these have a budget.
         TaskError, TeacherError: there is no such task or teacher.
         CellError: training failed. What is complete stays, what is not is taken up again.
     """
+    _refuse_a_budget(settings.label)
     workspace = Workspace(settings.workspace)
     numbers = [settings.seed + i for i in range(seeds)]
     cells = {
@@ -116,6 +118,17 @@ def _must_differ(experiment: Experiment, cells: Sequence[Cell]) -> None:
                 f"teacher {cell.settings.teacher.teacher}, which ignores what they differ in; "
                 "choose another --teacher"
             )
+
+
+def _refuse_a_budget(label: LabelConfig) -> None:
+    """Cells run side by side, in any order: which of them did without advice would be chance."""
+    names = ("max_requests", "max_tokens", "max_cost")
+    if limited := [f"label.{name}" for name in names if getattr(label, name) is not None]:
+        raise ConfigError(
+            f"{' and '.join(limited)} cannot be kept here: compare and experiment have no budget, "
+            "as every method must get the advice that it asks for; leave it out of the "
+            "configuration file (or give another one with --config) and the environment"
+        )
 
 
 def write_findings(findings: Findings, folder: Place) -> None:

@@ -32,6 +32,7 @@ from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.pricing import priced
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
 from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Teacher
@@ -110,6 +111,7 @@ def opened(
         place.existing_run(existing)
     run = Run(place, existing or new_run_id(kind), kind)
     if not existing:
+        priced(teacher, config.get("label", LabelConfig()), advisor.info)  # before it is begun
         settings = {"task": task, "teacher": teacher, "seed": seed, **config}
         run.start({name: _plain(value) for name, value in settings.items()})
         by = {"flow_run_id": flow_run} if flow_run else {}
@@ -118,7 +120,7 @@ def opened(
         if not join:  # who opened the run has done it in this process
             warm_up(made)
         started = read_config(run.folder)  # also where another stage has started the run
-        limits = LabelConfig(**started.get("label", {}))
+        limits = priced(teacher, LabelConfig(**started.get("label", {})), advisor.info)
         yield Context(
             place,
             made,

@@ -9,6 +9,8 @@ from llm4teach.flows.config import Settings
 from llm4teach.flows.output import print_table
 from llm4teach.flows.teachers import open_teacher
 from llm4teach.teacher_labeling.known_states import known_states
+from llm4teach.teacher_labeling.label_config import Price
+from llm4teach.teacher_labeling.pricing import charged, price_of
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 _LIKELIEST = 3  # plans shown of each state
@@ -32,16 +34,21 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
             version = f"version {server.version}" if server.version else "of unknown version"
             context = f"{server.context_tokens:,} tokens" if server.context_tokens else "not told"
             print(f"server:  {version}, context {context}, serves {', '.join(server.served[:5])}")
-        answers = {advice.state.key: advice for advice in teacher.advise(states)}
+        price = price_of(settings.teacher, settings.label, teacher.info)
+        asked = (charged(advice, price) for advice in teacher.advise(states))
+        answers = {advice.state.key: advice for advice in asked}
     finally:
         teacher.close()
     print()
     rows = [answers[state.key] for state in states]
-    print_table([_row(advice) for advice in rows])
+    print_table([_row(advice, price) for advice in rows])
     tokens_in = sum(advice.prompt_tokens for advice in rows)
     tokens_out = sum(advice.completion_tokens for advice in rows)
     cost = sum(a.cost for a in rows)
-    print(f"\n{tokens_in:,} tokens in, {tokens_out:,} out, {cost:.6f} US dollars")
+    dollars = f"{cost:.6f} US dollars"
+    if price is None:
+        dollars = f"cost unknown: label.prices has no {teacher.info.model}"
+    print(f"\n{tokens_in:,} tokens in, {tokens_out:,} out, {dollars}")
     if show_replies:
         for advice in rows:
             print(f"\n{advice.state.text}")
@@ -54,7 +61,7 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
         )
 
 
-def _row(advice: Advice) -> dict[str, Any]:
+def _row(advice: Advice, price: Price | None) -> dict[str, Any]:
     likely = [f"{p:.0%} {plan}" for plan, p in advice.plans[:_LIKELIEST]]
     return {
         "state": advice.state.text,
@@ -64,5 +71,5 @@ def _row(advice: Advice) -> dict[str, Any]:
         "tokens in": advice.prompt_tokens,
         "out": advice.completion_tokens,
         "seconds": round(advice.latency_s, 2),
-        "cost $": f"{advice.cost:.6f}",
+        "cost $": f"{advice.cost:.6f}" if price is not None else "unknown",
     }

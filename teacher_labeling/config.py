@@ -95,9 +95,11 @@ class TeacherConfig(BaseModel):
     max_retries: int = Field(
         6, ge=0, le=20, description="openai: repetitions after a busy or broken answer"
     )
-    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="openai: price, US dollars")
-    usd_per_million_completion_tokens: float = Field(
-        0.0, ge=0, description="openai: price, US dollars"
+    usd_per_million_prompt_tokens: float | None = Field(
+        None, ge=0, description="openai: price, US dollars; by default that of label.prices"
+    )
+    usd_per_million_completion_tokens: float | None = Field(
+        None, ge=0, description="openai: price, US dollars; by default that of label.prices"
     )
 
     @field_validator("base_url")

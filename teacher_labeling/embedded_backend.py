@@ -32,6 +32,7 @@ from llm4teach.teacher_labeling.teacher import (
     TeacherInfo,
     advice_from_weights,
 )
+from llm4teach.teacher_labeling.token_counts import TokenCounts
 
 MAX_REASONING_TOKENS = 80  # the worked examples take about 45
 _ACTION = "Action:"
@@ -85,6 +86,25 @@ class EmbeddedTeacher:
         """Yield each state's advice, in the order of the question."""
         for state in states:
             yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Count what the model would read anew and generate at most; loads the model.
+
+        As in its advice, tokens that the cache holds do not count. Each request reads one again,
+        and the one that only reads generates one.
+        """
+        count, prompt, completion, examples = self._engine.count, 0, 0, 0
+        for order in self._orders:
+            prefix = count(chatml(self._template.preamble(order), ""))
+            examples += prefix
+            for state in states:
+                if not state.options:
+                    continue
+                whole = count(chatml(self._template.messages(state.text, order)))
+                prompt += 1 + whole - prefix + len(state.options)
+                plans = (self._engine.tokenize(f" {render_plan(plan)}") for plan in state.options)
+                completion += 1 + MAX_REASONING_TOKENS + sum(map(len, plans))
+        return TokenCounts(prompt, completion, prompt_once=examples, is_bound=True)
 
     def close(self) -> None:
         """Free the model."""

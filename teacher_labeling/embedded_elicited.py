@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation import Answer, Prices, Question, Spent, to_advice
 from llm4teach.teacher_labeling.embedded_backend import chatml
@@ -13,6 +15,11 @@ from llm4teach.teacher_labeling.embedded_weights import embedded_model, find_wei
 from llm4teach.teacher_labeling.llama_engine import LlamaEngine, Usage
 from llm4teach.teacher_labeling.methods import make_elicitation
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo
+from llm4teach.teacher_labeling.token_counts import (
+    TokenCounts,
+    count_questions,
+    generated_tokens,
+)
 
 
 class EmbeddedElicitedTeacher:
@@ -53,6 +60,31 @@ class EmbeddedElicitedTeacher:
             answers = [self._ask(question, spent) for question in questions]
             verdict = self._elicitation.judge(state, answers)
             yield to_advice(state, verdict, spent, time.perf_counter() - begin, Prices())
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Count what the model would read anew and generate; loads the model.
+
+        As in its advice, tokens that the cache holds do not count. Each request reads one again,
+        and each that only reads generates one.
+        """
+        examples = 0  # read once, when the first question is asked
+
+        def lengths(questions: Sequence[Question]) -> list[int]:
+            nonlocal examples
+            counts = []
+            for question in questions:
+                whole = self._engine.count(chatml(question.messages))
+                examples = self._engine.count(chatml(question.messages[:-1], ""))
+                requests = 1 + len(question.labels) if question.labels else question.n
+                counts.append(whole - examples + requests)
+            return counts
+
+        def generated(question: Question) -> int:
+            labels = len(question.labels)
+            return 1 + (1 + labels if labels else generated_tokens(question))
+
+        counts = count_questions(self._elicitation, states, lengths, generated)
+        return replace(counts, prompt_once=counts.prompt_once + examples)
 
     def close(self) -> None:
         """Free the model."""

@@ -6,13 +6,14 @@ For robustness studies: what does the student make of a teacher that is wrong in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher, TeacherError
+from llm4teach.teacher_labeling.token_counts import TokenCounts, tokens_of
 
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill [0, 1) evenly however many there are
 FaultKind = Literal["none", "random", "wrong", "constant", "stale"]
@@ -77,6 +78,10 @@ class FaultyTeacher:
                 continue
             self._last = advice
             yield self._corrupted(advice, before) if self._is_due(advice.state) else advice
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts | None:
+        """Count the teacher's own questions, if it can."""
+        return tokens_of(self._teacher, states)
 
     def close(self) -> None:
         """Close the teacher."""

@@ -5,10 +5,12 @@ For the question what the shares of the other plans are worth to the student.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
+from llm4teach.teacher_labeling.token_counts import TokenCounts, tokens_of
 
 
 class HardTeacher:
@@ -31,6 +33,10 @@ class HardTeacher:
                 plan, _ = min(advice.plans, key=lambda option: (-option[1], str(option[0])))
                 advice = replace(advice, plans=((plan, 1.0),))
             yield advice
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts | None:
+        """Count the teacher's own questions, if it can."""
+        return tokens_of(self._teacher, states)
 
     def close(self) -> None:
         """Close the teacher."""

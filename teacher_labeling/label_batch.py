@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.conditional_store import store_at
@@ -19,6 +19,7 @@ from llm4teach.teacher_labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.claims import Claims
 from llm4teach.teacher_labeling.commits import Commits
 from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.pricing import charged, is_local
 from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
 
@@ -90,7 +91,7 @@ def label_states(
         store: of this teacher's advice.
         states: in any number and order.
         on_progress: called after each answer, and while waiting for others.
-        limits: budget, prices and term of the leases.
+        limits: budget, prices and term of the leases; see also `pricing.priced`.
         spending: counts against the budget, where it is not this labelling's alone.
         stop: when set, no further questions are asked.
         report: filled in as it goes, for who wants to know also how far a failure got.
@@ -162,11 +163,9 @@ class _Desk:
         info, price = self.teacher.info, self.limits.prices.get(self.teacher.info.model)
         try:
             for advice in self.teacher.advise(self.claims):
-                if price is not None and not advice.cost:
-                    cost = price.of(advice.prompt_tokens, advice.completion_tokens)
-                    advice = replace(advice, cost=cost)
+                advice = charged(advice, price)
                 self.commits.add(to_row(advice, info))
-                self.spending.end(advice)
+                self.spending.end(advice, is_billed=not is_local(info))
                 self.report.count(advice)
                 self.answered += 1
                 self.report.left -= 1

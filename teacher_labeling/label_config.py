@@ -17,6 +17,11 @@ class Price(_Settings):
     prompt: float = Field(0.0, ge=0, description="US dollars a million prompt tokens")
     completion: float = Field(0.0, ge=0, description="US dollars a million completion tokens")
 
+    @property
+    def is_free(self) -> bool:
+        """Whether tokens cost nothing, however many there are."""
+        return not self.prompt and not self.completion
+
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Cost in US dollars."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6

@@ -110,15 +110,23 @@ class LlamaEngine:
     def tokenize(self, text: str) -> list[int]:
         """Split text into the model's own token ids (asked over the socket: not in the binding)."""
         if text not in self._ids_of:
-            reply = self._http.post("/tokenize", json={"content": text, "add_special": False})
-            self._ids_of[text] = reply.raise_for_status().json()["tokens"]
+            self._ids_of[text] = self._tokens(text)
         return self._ids_of[text]
+
+    def count(self, prompt: str) -> int:
+        """Return how many tokens a prompt is."""
+        return len(self._tokens(prompt))
 
     def close(self) -> None:
         """Free the model."""
         self._http.close()
         self._server = None
         shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def _tokens(self, text: str) -> list[int]:
+        reply = self._http.post("/tokenize", json={"content": text, "add_special": False})
+        tokens: list[int] = reply.raise_for_status().json()["tokens"]
+        return tokens
 
     def _complete(
         self, prompt: str, slot: int, max_tokens: int, spent: Usage, **fields: Any

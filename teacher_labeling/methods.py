@@ -42,5 +42,8 @@ def make_elicitation(config: TeacherConfig, family: str) -> Elicitation:
 
 
 def prices_of(config: TeacherConfig) -> Prices:
-    """Return the model's prices."""
-    return Prices(config.usd_per_million_prompt_tokens, config.usd_per_million_completion_tokens)
+    """Return the prices that stand with the teacher; `pricing.price_of` knows of others, too."""
+    return Prices(
+        config.usd_per_million_prompt_tokens or 0.0,
+        config.usd_per_million_completion_tokens or 0.0,
+    )

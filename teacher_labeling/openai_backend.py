@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation import Answer
+from llm4teach.teacher_labeling.elicitation import Answer, Question
 from llm4teach.teacher_labeling.interrupts import finishing_on_interrupt
 from llm4teach.teacher_labeling.methods import make_elicitation, prices_of
 from llm4teach.teacher_labeling.openai_client import OpenAIClient
 from llm4teach.teacher_labeling.openai_engine import OpenAIEngine
 from llm4teach.teacher_labeling.openai_labelling import Labelling
 from llm4teach.teacher_labeling.openai_server import ServerFacts, look_at_server
+from llm4teach.teacher_labeling.openai_tokens import prompt_tokens
 from llm4teach.teacher_labeling.percentages import LETTERS
 from llm4teach.teacher_labeling.teacher import Advice, States, TeacherInfo
+from llm4teach.teacher_labeling.token_counts import (
+    CHARACTERS_PER_TOKEN,
+    TokenCounts,
+    count_questions,
+)
 
 _T = TypeVar("_T")
 
@@ -80,6 +88,26 @@ class OpenAITeacher:
                         labelling.taken(1)  # and counted against a budget
             finally:
                 labelling.stop()  # the caller may have stopped listening
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Have the server count the prompts, or guess them from their characters.
+
+        Questions that a server needs twice are not foreseen: scores where it has no
+        ``logprob_token_ids``, n replies where it ignores ``n``.
+        """
+        all_counted = True
+
+        def lengths(questions: Sequence[Question]) -> list[int]:
+            nonlocal all_counted
+            counts, all_counted = _in_thread(
+                prompt_tokens(self._client, self.server.model, questions)
+            )
+            return counts
+
+        counts = count_questions(self._elicitation, states, lengths)
+        guessed = f"{CHARACTERS_PER_TOKEN} characters a token, as the server has no /tokenize"
+        how = "the server's tokenizer" if all_counted else guessed
+        return replace(counts, is_guess=not all_counted, how=how)
 
     def close(self) -> None:
         """Nothing to free: connections live as long as a call of ``advise``."""

@@ -8,6 +8,7 @@ from llm4teach.datasets.advice import AdviceRow, AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.label_batch import label_states
+from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
 
 
@@ -20,11 +21,17 @@ class SharedTeacher:
     Args:
         teacher: answers what nobody has asked yet.
         shared: advice of this same teacher.
+        limits: prices, and how runs share the work; without a budget, as all must be answered.
     """
 
-    def __init__(self, teacher: Teacher, shared: AdviceStore) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        shared: AdviceStore,
+        limits: LabelConfig = LabelConfig(),  # noqa: B008  (frozen)
+    ) -> None:
         self.info = teacher.info
-        self._teacher, self._shared = teacher, shared
+        self._teacher, self._shared, self._limits = teacher, shared, limits
 
     def advise(self, states: States) -> Iterator[Advice]:
         """Yield one Advice a state.
@@ -34,7 +41,7 @@ class SharedTeacher:
             DatasetError: the shared store is damaged.
         """
         taken = list(states)  # whoever hands them out may do so only once
-        label_states(self._teacher, self._shared, taken)
+        label_states(self._teacher, self._shared, taken, limits=self._limits)
         rows = self._shared.lookup(state.key for state in taken)
         for state in taken:
             yield _advice(rows[state.key], state)

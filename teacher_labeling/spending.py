@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from llm4teach.teacher_labeling.label_config import LabelConfig
-from llm4teach.teacher_labeling.teacher import Advice
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
 
 
 class Spending:
@@ -29,6 +29,7 @@ class Spending:
         self._requests, self._tokens, self._cost = requests, tokens, cost
         self._before = (tokens, cost)
         self._answered = self._in_flight = 0
+        self._is_unmetered = False  # an answer has come without its tokens
         self._mutex = threading.Lock()  # questions are taken and answered in different threads
         self.reached = ""  # the limit that was reached, in words for people
 
@@ -42,12 +43,19 @@ class Spending:
             self._in_flight += 1
             return True
 
-    def end(self, advice: Advice) -> None:
-        """Count the answer to a question that was taken before."""
+    def end(self, advice: Advice, *, is_billed: bool = False) -> None:
+        """Count the answer to a question that was taken before.
+
+        A server that bills, and says nothing of the tokens, makes it impossible to keep a limit of
+        tokens or dollars: then no further question is allowed.
+        """
         with self._mutex:
             self._in_flight -= 1
             self._answered += 1
-            self._tokens += advice.prompt_tokens + advice.completion_tokens
+            tokens = advice.prompt_tokens + advice.completion_tokens
+            self._tokens += tokens
+            answered = advice.status is not AdviceStatus.NO_ADVICE
+            self._is_unmetered |= is_billed and answered and not tokens
             self._cost += advice.cost
 
     def give_back(self, questions: int) -> None:
@@ -66,6 +74,12 @@ class Spending:
         limits, answered = self._limits, max(1, self._answered)
         if limits.max_requests is not None and self._requests >= limits.max_requests:
             return f"the {limits.max_requests:,} questions of max_requests are asked"
+        limited = [name for name in ("max_tokens", "max_cost") if getattr(limits, name) is not None]
+        if self._is_unmetered and limited:
+            return (
+                "the server does not say how many tokens its answers take (no usage), and so "
+                f"{' and '.join(limited)} cannot be kept; set max_requests instead"
+            )
         coming = self._in_flight + 1
         token_mean = (self._tokens - self._before[0]) / answered
         if limits.max_tokens is not None and _exceeds(

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -28,6 +28,7 @@ from llm4teach.teacher_labeling.teacher import (
     TeacherError,
     TeacherInfo,
 )
+from llm4teach.teacher_labeling.token_counts import TokenCounts, count_questions
 
 _MOST_MEMOS = 10_000
 
@@ -94,6 +95,16 @@ class VLLMTeacher:
         waiting = iter(states)
         while batch := list(islice(waiting, self._config.max_in_flight)):
             yield from self._advise(batch)
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Count with the model's own tokenizer and chat template; loads the model."""
+        return count_questions(self._elicitation, states, lambda asked: list(map(self._len, asked)))
+
+    def _len(self, question: Question) -> int:
+        text = self._tokenizer.apply_chat_template(
+            list(question.messages), add_generation_prompt=True, tokenize=False
+        )
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def close(self) -> None:
         """Free the model."""

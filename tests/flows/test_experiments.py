@@ -26,11 +26,15 @@ SMALL = (
 
 
 def experiment(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run("experiment", *words, place=workspace)
+
+
+def run(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
     return subprocess.run(
         [
-            *(sys.executable, "-m", "llm4teach.flows.cli", "experiment"),
-            *(*words, "--workspace", str(workspace)),
+            *(sys.executable, "-m", "llm4teach.flows.cli"),
+            *(*words, "--workspace", str(place)),
         ],
         capture_output=True,
         text=True,
@@ -101,6 +105,17 @@ def test_misuse_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...], said
     done = experiment(tmp_path, *words)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and said in done.stderr
+
+
+@pytest.mark.parametrize("command", ["compare", "experiment"])
+def test_a_budget_is_refused(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[label]\nmax_cost = 2.5\n")
+    words = ("--config", str(file), "--teacher", "recorded/vicuna-33b")
+    done = run(command, *(["ablation"] if command == "experiment" else []), *words, place=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "label.max_cost cannot be kept here: compare and experiment" in done.stderr
+    assert not list(tmp_path.glob("runs/*")), "nothing was begun"
 
 
 def test_a_list_says_what_each_answers(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_a_budget_a_dry_run_and_the_rest(
     before = labelling.dry_run(settings(workspace))
     states = int(before["distinct states"])
     assert states >= 4 and before["without advice"] == str(states)
+    assert before["cost"] == "$0", "nobody bills it"
     assert before["prompt tokens"] == "unknown" and "nothing yet" in before["estimated from"]
     assert not list(Workspace(workspace).root.glob("advice/**/part-*")), "it asked nothing"
 

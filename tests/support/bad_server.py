@@ -56,6 +56,7 @@ class BadServer:
         self.same_index = False  # every choice says that it is the first
         self.most_logprobs = 20
         self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
+        self.tells_usage = True
         self.down = False  # every chat request gets 503
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
@@ -121,7 +122,9 @@ class BadServer:
             return await send(writer, said)
         if path == "/tokenize":
             known = "logprob_token_ids" in self.fields
-            tokens = {"tokens": [ord(body["prompt"])]}
+            chat = "".join(message["content"] for message in body.get("messages", ()))
+            ids = [ord(letter) for letter in body.get("prompt", chat)]  # a character is a token
+            tokens = {"tokens": ids, "count": len(ids)}
             return await send(writer, tokens if known else {"error": "?"}, 200 if known else 404)
         if len(self.bodies) < 1000:
             self.bodies.append(body)
@@ -204,7 +207,8 @@ class BadServer:
         if body.get("logprobs") and "logprobs" in self.fields:
             choices[0]["logprobs"] = {"content": [self._logprobs(body)]}
         usage = {"prompt_tokens": 100, "completion_tokens": 10 * n}
-        return {"id": "chat-1", "choices": choices, "usage": usage}
+        told = {"usage": usage} if self.tells_usage else {}
+        return {"id": "chat-1", "choices": choices, **told}
 
     def _logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         """Scores of the letters asked for, else of the likeliest tokens."""

@@ -19,6 +19,7 @@ from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
+from llm4teach.teacher_labeling.token_counts import TokenCounts
 
 STATES = children.made_up_states(100)  # 15 tokens each, four in flight
 
@@ -101,13 +102,13 @@ def test_an_estimate_from_stored_answers(tmp_path: Path) -> None:
 
 def test_an_estimate_where_the_teacher_counts(tmp_path: Path) -> None:
     class Counts(children.LoggingTeacher):
-        def count_prompt_tokens(self, states: Sequence[State]) -> list[int]:
-            return [len(state.text) for state in states]
+        def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+            return TokenCounts(sum(len(s.text) for s in states), 2 * len(states), 7, 1)
 
     found = estimate(Counts(tmp_path / "l", 0), children.store_in(tmp_path), STATES, None)
-    assert found.prompt_tokens == 100 * len(STATES[0].text)
-    assert (found.completion_tokens, found.cost) == (None, None)
-    assert "sample of 32 states" in found.source
+    assert found.prompt_tokens == 100 * len(STATES[0].text) + 7
+    assert (found.completion_tokens, found.cost) == (201, None)
+    assert "sample of 20 states" in found.source
 
 
 def test_a_budget_holds_with_a_server(

@@ -10,6 +10,7 @@ from typing import Any
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.known_states import known_states
+from llm4teach.teacher_labeling.token_counts import tokens_of
 
 FAMILY = "SimpleDoorKey"
 
@@ -18,7 +19,8 @@ def main(settings: dict[str, Any], output: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     for method in ("logprobs", "sampling", "verbalized"):
         teacher = make_teacher(TeacherConfig(method=method, n_samples=3, **settings), FAMILY)
-        found[method] = {
+        counts = tokens_of(teacher, known_states(FAMILY))
+        advice_of = {
             advice.state.key: {
                 "status": advice.status.value,
                 "plans": {str(plan): p for plan, p in advice.plans},
@@ -29,6 +31,7 @@ def main(settings: dict[str, Any], output: Path) -> None:
             }
             for advice in teacher.advise(known_states(FAMILY))
         }
+        found[method] = {"counted": counts and counts.prompt, "advice": advice_of}
         teacher.close()
     output.write_text(json.dumps(found))
 

@@ -25,6 +25,7 @@ from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.known_states import known_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.token_counts import tokens_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(os.environ.get("LLM4TEACH_VLLM_VENV", ""))
@@ -228,11 +229,24 @@ def test_in_this_process(smollm2: str, tmp_path: Path) -> None:
     states = list(known_states(FAMILY))
     served = ask(states, teacher="openai", base_url=smollm2, method="logprobs")
     for key, advice in served.items():
-        found = inside["logprobs"][key]
+        found = inside["logprobs"]["advice"][key]
         assert found["status"] == "ok" and found["prompt_tokens"] == advice.prompt_tokens
         assert found["coverage"] == pytest.approx(advice.coverage, abs=0.02)
         for plan, p in advice.plans:
             assert found["plans"][str(plan)] == pytest.approx(p, abs=0.02)
     for method in ("sampling", "verbalized"):
-        assert all(found["n_replies"] >= 1 for found in inside[method].values())
-        assert all(found["completion_tokens"] > 0 for found in inside[method].values())
+        answers = inside[method]["advice"].values()
+        assert all(found["n_replies"] >= 1 for found in answers)
+        assert all(found["completion_tokens"] > 0 for found in answers)
+    for told in inside.values():
+        assert told["counted"] == sum(found["prompt_tokens"] for found in told["advice"].values())
+
+
+@pytest.mark.parametrize("method", ["sampling", "logprobs"])
+def test_the_server_counts_prompts_as_it_bills_them(method: str, smollm2: str) -> None:
+    config = TeacherConfig(teacher="openai", base_url=smollm2, method=method, n_samples=2)
+    states = list(known_states(FAMILY))
+    teacher = make_teacher(config, FAMILY)
+    counts = tokens_of(teacher, states)
+    billed = sum(advice.prompt_tokens for advice in teacher.advise(states))
+    assert counts is not None and (counts.prompt, counts.is_guess) == (billed, False)
