@@ -57,7 +57,7 @@ def test_two_processes_ask_nothing_twice(place: Place, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_in_the_middle(place: Place, tmp_path: Path, kills: int) -> None:
     states, rng, killed = 200 * kills, random.Random(0), []
-    with counting_server(tmp_path / "asked.log", delay_ms=4) as url:
+    with counting_server(tmp_path / "asked.log", delay_ms=20) as url:  # at most 200 states a second
         while len(killed) < kills:
             worker = labelling(place, url, f"c.in_few_buckets({states})")
             before, began = len(_asked(tmp_path)), time.monotonic()
