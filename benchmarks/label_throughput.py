@@ -6,7 +6,9 @@
 A stub server in a process of its own answers every chat after a set time with the same reply. The
 bare client, a loop around aiohttp, sends the same bodies over as many connections, parses the JSON,
 and does nothing else.
-``advise`` is the teacher alone, ``label`` also stores the advice.
+``advise`` is the teacher alone, ``label`` also stores the advice. They take turns, so that each is
+compared with the bare client of the same moment: the table has medians over the turns, and in
+brackets their quartiles.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
 import aiohttp
@@ -114,15 +117,23 @@ class Figures:
     cpu_us: float  # of this process, a state
 
 
-def measured(run: Callable[[], int], n: int) -> Figures:
+def measured(run: Callable[[Sequence[State]], int], n: int) -> Figures:
     """Run once; it returns how many states it has asked about."""
     begin, cpu = time.perf_counter(), time.process_time()
-    done = run()
+    done = run(States(n))
     assert done == n, f"{done} of {n} states"
     return Figures(time.perf_counter() - begin, (time.process_time() - cpu) / n * 1e6)
 
 
-def bare(teacher: OpenAITeacher, port: int, states: Sequence[State], in_flight: int) -> int:
+def spread(values: list[float], form: str) -> str:
+    """Median and quartiles; nothing of nothing."""
+    if len(values) < 2:
+        return "".join(format(value, form) for value in values)
+    low, middle, high = quantiles(values, method="inclusive")
+    return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def bare(teacher: OpenAITeacher, port: int, in_flight: int, states: Sequence[State]) -> int:
     """Ask the teacher's questions over as many connections, and parse the JSON."""
     waiting, done = iter(states), 0
 
@@ -167,9 +178,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=16)
     parser.add_argument("--n", type=int, default=10, help="replies a state")
     parser.add_argument("--only", choices=("bare", "advise", "label"), nargs="+")
-    parser.add_argument(
-        "--repeat", type=int, default=3, help="least time and least CPU of so many, taken in turns"
-    )
+    parser.add_argument("--repeat", type=int, default=5, help="turns")
     given = parser.parse_args()
     kinds = given.only or ["bare", "advise", "label"]
     print(
@@ -189,30 +198,26 @@ def main() -> None:
             n_samples=given.n,
         )
         teacher = OpenAITeacher(config, FAMILY)
+        runs: dict[str, Callable[[Sequence[State]], int]] = {
+            "bare": partial(bare, teacher, port, given.in_flight),
+            "advise": partial(advise, teacher),
+            "label": partial(label, teacher),
+        }
+        for run in runs.values():
+            run(States(100))  # imports, caches, files
         for n in given.states:
-            states = States(n)
-            runs: dict[str, Callable[[], int]] = {
-                "bare": partial(bare, teacher, port, states, given.in_flight),
-                "advise": partial(advise, teacher, states),
-                "label": partial(label, teacher, states),
-            }
-            best: dict[str, Figures] = {}
-            for _ in range(given.repeat):
-                for kind in kinds:
-                    figures = measured(runs[kind], n)
-                    before = best.get(kind, figures)
-                    best[kind] = Figures(
-                        min(before.seconds, figures.seconds), min(before.cpu_us, figures.cpu_us)
-                    )
-            for kind, figures in best.items():
-                own = f"{figures.cpu_us - best['bare'].cpu_us:.0f}" if "bare" in best else ""
-                ratio = f"{best['bare'].seconds / figures.seconds:.3f}" if "bare" in best else ""
+            turns = [{kind: measured(runs[kind], n) for kind in kinds} for _ in range(given.repeat)]
+            for kind in kinds:
+                figures = [turn[kind] for turn in turns]
+                bares = [turn.get("bare") for turn in turns]
+                pairs = [(own, bare) for own, bare in zip(figures, bares, strict=True) if bare]
+                ratio = spread([bare.seconds / own.seconds for own, bare in pairs], ".3f")
+                above = spread([own.cpu_us - bare.cpu_us for own, bare in pairs], ".0f")
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                print(
-                    f"| {latency_ms:g} ms | {n:,} | {kind} | {n / figures.seconds:,.0f} | {ratio} "
-                    f"| {figures.cpu_us:.0f} | {own} | {peak:.0f} |",
-                    flush=True,
-                )
+                rate = median(n / own.seconds for own in figures)
+                cpu = median(own.cpu_us for own in figures)
+                row = (f"{latency_ms:g} ms", f"{n:,}", kind, f"{rate:,.0f}", ratio, f"{cpu:.0f}")
+                print("|", " | ".join([*row, above, f"{peak:.0f}"]), "|", flush=True)
         server.terminate()
         server.join()
 

@@ -66,12 +66,13 @@ class Leases:
         """Take the lease if nobody has it, or its term is over; say whether."""
         if self.holds(name):
             return True
-        found = self._store.read(name)
-        if found is not None and _ends_at(found) > self._clock():
-            return False
         content, ends_at = self._record()
-        if not self._store.write(name, content, found):
-            return False  # somebody else was quicker
+        if name in self._taken or not self._store.write(name, content, None):
+            found = self._store.read(name)
+            if found is not None and _ends_at(found) > self._clock():
+                return False
+            if not self._store.write(name, content, found):
+                return False  # somebody else was quicker
         with self._mutex:
             self._held[name] = content, ends_at
         if self._heart is None:

@@ -49,7 +49,7 @@ class Claims:
         self._unclaimed: dict[int, _Places] = {
             int(bucket): missing[buckets == bucket] for bucket in np.unique(buckets)
         }
-        self._current: tuple[int, _Places] | None = None  # a bucket and what is left of it
+        self._current: tuple[int, list[int]] | None = None  # a bucket; what is left of it, reversed
         self._open: dict[int, int] = {}  # claimed states of a bucket that are not committed yet
         self._mutex = threading.Lock()  # handed out and committed in different threads
         self._closed = False
@@ -73,9 +73,11 @@ class Claims:
                 self._closed = True
                 self._put_back()
             else:
-                self._current = (bucket, places[1:]) if len(places) > 1 else None
+                place = places.pop()
+                if not places:
+                    self._current = None
                 self.handed_out += 1
-                yield self._states[int(places[0])]
+                yield self._states[place]
 
     def claim(self) -> bool:
         """Make sure that there is a state to hand out; False if others hold all that are left."""
@@ -92,7 +94,7 @@ class Claims:
                 self._open[bucket] = self._open.get(bucket, 0) + len(places)
                 self._release_if_done(bucket)
             if len(places):
-                self._current = bucket, places
+                self._current = bucket, places[::-1].tolist()
                 break
         return self._current is not None
 
@@ -123,7 +125,7 @@ class Claims:
     def _put_back(self) -> None:
         assert self._current is not None
         bucket, places = self._current
-        self._current, self._unclaimed[bucket] = None, places
+        self._current, self._unclaimed[bucket] = None, np.array(places[::-1], np.int64)
         with self._mutex:
             self._open[bucket] -= len(places)
             self._release_if_done(bucket)

@@ -6,13 +6,14 @@ nothing else: it is never evaluated, and a reply that does not fit is refused, n
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 
 MAX_REPLY_CHARACTERS = 20_000  # far above three lines of reasoning; bounds the work
 MAX_PLAN_STEPS = 8
-_MARKER = "action"  # and a colon
+_TO_LAST_ACTION = re.compile(r".*action:", re.DOTALL | re.IGNORECASE | re.ASCII)
 _DECORATION = "*_`\"' \t"  # Markdown that chat models put around an answer
 
 
@@ -37,12 +38,10 @@ def final_words(text: str) -> str:
     """
     if len(text) > MAX_REPLY_CHARACTERS:
         raise PlanSyntaxError(f"a reply has at most {MAX_REPLY_CHARACTERS} characters")
-    colon = text.rfind(":")
-    while colon >= 0 and text[max(0, colon - len(_MARKER)) : colon].lower() != _MARKER:
-        colon = text.rfind(":", 0, colon)
-    if colon < 0:
+    before = _TO_LAST_ACTION.match(text)
+    if before is None:
         raise PlanSyntaxError("the reply has no 'Action:'")
-    answer = text[colon + 1 :].lstrip(_DECORATION)
+    answer = text[before.end() :].lstrip(_DECORATION)
     if answer.startswith("{"):
         body, closed, _ = answer[1:].partition("}")
         if not closed:

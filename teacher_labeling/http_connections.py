@@ -42,12 +42,21 @@ class HTTPConnections:
 
     Args:
         url: scheme, host and port of the server.
+        headers: of every request, beside the usual ones.
+        timeout_s: longest wait for a whole reply.
         connect_timeout_s: longest wait for a connection, TLS included.
     """
 
-    def __init__(self, url: SplitResult, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: SplitResult,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        connect_timeout_s: float,
+    ) -> None:
         self._server = f"{url.scheme}://{url.netloc}"
-        self._connect_timeout_s = connect_timeout_s
+        self._headers = {"Accept": "application/json", **headers}
+        self._timeout = aiohttp.ClientTimeout(timeout_s, connect=connect_timeout_s)
         # Looked up once: aiohttp's own way (trust_env) does it, and reads netrc, at every request.
         proxy = None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
         self._proxy = proxy if not proxy or "://" in proxy else f"http://{proxy}"
@@ -57,6 +66,8 @@ class HTTPConnections:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the callers are bounded
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+            timeout=self._timeout,
         )
         return self
 
@@ -69,34 +80,27 @@ class HTTPConnections:
         if self._session is not None:
             await self._session.close()
 
-    async def request(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes, timeout_s: float
-    ) -> Reply:
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
         """Send one request and read its reply.
 
         Args:
             method: GET or POST.
             target: path, encoded.
-            headers: beside the usual ones.
             body: JSON, for POST.
-            timeout_s: longest wait for the whole reply.
 
         Raises:
             BadReplyError: the reply is no HTTP or longer than `MAX_REPLY_BYTES`.
             UntrustedError: the certificate is not trusted.
-            TimeoutError: it took longer than ``timeout_s``.
+            TimeoutError: it took longer than the connections' ``timeout_s``.
             OSError, EOFError: there is no connection, or it broke.
         """
         assert self._session is not None, "use the connections in `async with`"
-        kind = {"Content-Type": "application/json"} if method == "POST" else {}
-        timeout = aiohttp.ClientTimeout(timeout_s, connect=self._connect_timeout_s)
+        data = aiohttp.BytesPayload(body, content_type="application/json") if body else None
         try:
             async with self._session.request(
                 method,
                 URL(self._server + target, encoded=True),
-                data=body or None,
-                headers={"Accept": "application/json", **kind, **headers},
-                timeout=timeout,
+                data=data,
                 proxy=self._proxy,
                 allow_redirects=False,  # the key is for this server alone
             ) as response:
@@ -105,7 +109,7 @@ class HTTPConnections:
             cause = getattr(error, "certificate_error", error)
             raise UntrustedError(getattr(cause, "verify_message", "") or str(cause)) from error
         except aiohttp.ConnectionTimeoutError:
-            message = f"no connection within {self._connect_timeout_s:g} s"
+            message = f"no connection within {self._timeout.connect:g} s"
             raise ConnectionError(message) from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as error:
             raise EOFError(str(error)) from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.envs.task import State
@@ -20,6 +20,7 @@ from llm4teach.teacher_labeling.openai_labelling import Labelling
 from llm4teach.teacher_labeling.openai_server import ServerFacts, look_at_server
 from llm4teach.teacher_labeling.openai_tokens import prompt_tokens
 from llm4teach.teacher_labeling.percentages import LETTERS
+from llm4teach.teacher_labeling.standing_loop import beside_a_loop, results_of
 from llm4teach.teacher_labeling.teacher import Advice, States, TeacherInfo
 from llm4teach.teacher_labeling.token_counts import (
     CHARACTERS_PER_TOKEN,
@@ -65,29 +66,10 @@ class OpenAITeacher:
         labelling = Labelling(
             self._client, self._engine, self._elicitation, prices_of(self._config), self._memos
         )
-        answers: queue.SimpleQueue[list[Advice] | BaseException | None] = queue.SimpleQueue()
-        workers = min(self._config.max_in_flight, len(states))
-
-        def work() -> None:
-            try:
-                asyncio.run(labelling.run(states, workers, answers.put))
-                answers.put(None)
-            except BaseException as error:
-                answers.put(error)
-
-        # A thread of its own: the caller may itself run in an event loop.
-        thread = threading.Thread(target=work, name="openai-teacher", daemon=True)
+        work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
         with finishing_on_interrupt(labelling.stop):
-            thread.start()
-            try:
-                while (batch := answers.get()) is not None:
-                    if isinstance(batch, BaseException):
-                        raise batch
-                    for advice in batch:
-                        yield advice
-                        labelling.taken(1)  # and counted against a budget
-            finally:
-                labelling.stop()  # the caller may have stopped listening
+            for batch in beside_a_loop(results_of(work)):
+                yield from batch
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Have the server count the prompts, or guess them from their characters.

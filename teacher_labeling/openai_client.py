@@ -108,7 +108,8 @@ class OpenAIClient:
 
     def session(self) -> Session:
         """Return connections to the server; use them in ``async with``."""
-        return Session(HTTPConnections(self._url, min(self._timeout_s, CONNECT_TIMEOUT_S)))
+        connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
+        return Session(HTTPConnections(self._url, self._headers, self._timeout_s, connect_s))
 
     async def request(
         self,
@@ -181,13 +182,7 @@ class OpenAIClient:
         beside = path.startswith("/")
         target = self._path.removesuffix("/v1") + path if beside else f"{self._path}/{path}"
         try:
-            reply = await session.connections.request(
-                "POST" if data else "GET",
-                target,
-                self._headers,
-                data,
-                self._timeout_s,
-            )
+            reply = await session.connections.request("POST" if data else "GET", target, data)
         except UntrustedError as error:
             raise TeacherError(
                 f"the certificate of {self.shown_url} is not trusted ({error}); if it is one of "

@@ -45,7 +45,7 @@ def check(folder: Path, kills: int, n_states: int, in_flight: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "n_states"), [(40, 4_000), pytest.param(300, 20_000, marks=pytest.mark.slow)]
+    ("kills", "n_states"), [(40, 6_000), pytest.param(300, 40_000, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments(tmp_path: Path, kills: int, n_states: int) -> None:
     kill(tmp_path, kills, n_states)
@@ -58,7 +58,7 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int, n_states: int) -> 
 )
 def test_killed_while_a_server_answers(tmp_path: Path, kills: int, n_states: int) -> None:
     """Over real sockets. In flight is what has been asked and is not in the journal yet: beside
-    what is on the wire, answers on their way from the connections' thread to it."""
+    what is on the wire, as many answers that are on their way to it."""
     with counting_server(tmp_path / "asked.log") as url:
         kill(tmp_path, kills, n_states, url)
     check(tmp_path, kills, n_states, 2 * labelling_children.IN_FLIGHT)

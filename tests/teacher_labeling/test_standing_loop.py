@@ -1,0 +1,97 @@
+"""A coroutine's results in the caller's thread: in order, never ahead, and cleaned up behind."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from llm4teach.teacher_labeling.standing_loop import beside_a_loop, results_of
+
+
+class Counting:
+    """Gives 0, 1, 2, …, from several tasks at a time; knows how far it is and how it ended."""
+
+    def __init__(self, n: int, failure: Exception | None = None) -> None:
+        self.n, self.failure = n, failure
+        self.steps = 0
+        self.thread = 0
+        self.ended = False
+
+    async def run(self, give: Callable[[int], None]) -> None:
+        numbers = iter(range(self.n))
+
+        async def worker() -> None:
+            for number in numbers:
+                give(number)
+                self.steps += 1
+                await asyncio.sleep(0.001)
+
+        self.thread = threading.get_ident()
+        try:
+            await asyncio.gather(worker(), worker(), worker())
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            await asyncio.sleep(0)  # as closing connections does
+            self.ended = True
+
+
+def test_all_results_in_their_order_from_this_thread() -> None:
+    counting = Counting(100)
+    assert list(results_of(counting.run)) == list(range(100))
+    assert counting.ended and counting.thread == threading.get_ident()
+
+
+def test_a_failure_comes_after_all_that_was_given_before() -> None:
+    seen = []
+    with pytest.raises(ValueError, match="no more"):
+        for number in results_of(Counting(10, ValueError("no more")).run):
+            seen.append(number)
+    assert seen == list(range(10))
+
+
+def test_it_is_never_ahead_of_who_takes_its_results() -> None:
+    counting = Counting(100)
+    for number in results_of(counting.run):
+        assert counting.steps <= number + 3  # one turn: each of three tasks once
+
+
+def test_who_stops_listening_ends_it() -> None:
+    counting = Counting(100)
+    results = results_of(counting.run)
+    assert next(results) == 0
+    results.close()
+    assert counting.ended and counting.steps <= 3
+
+
+def test_a_callers_own_failure_ends_it() -> None:
+    counting = Counting(100)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in results_of(counting.run):
+            raise KeyboardInterrupt
+    assert counting.ended
+
+
+@pytest.mark.parametrize("listen_to", [1, 100])
+def test_beside_a_running_loop(listen_to: int) -> None:
+    counting = Counting(100)
+
+    async def run() -> list[int]:
+        results = beside_a_loop(results_of(counting.run))
+        seen = [number for number, _ in zip(results, range(listen_to), strict=False)]
+        results.close()
+        return seen
+
+    assert asyncio.run(run()) == list(range(listen_to))
+    assert counting.ended and counting.thread != threading.get_ident()
+
+
+def test_a_failure_beside_a_running_loop() -> None:
+    async def run() -> None:
+        results: Iterator[int] = beside_a_loop(results_of(Counting(3, ValueError("no more")).run))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="no more"):
+            next(results)
+
+    asyncio.run(run())
