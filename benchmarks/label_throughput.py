@@ -20,6 +20,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -163,12 +164,11 @@ def advise(teacher: OpenAITeacher, states: Sequence[State]) -> int:
     return sum(1 for _ in teacher.advise(states))
 
 
-def label(teacher: OpenAITeacher, states: Sequence[State]) -> int:
+def label(teacher: OpenAITeacher, folder: Path, states: Sequence[State]) -> int:
     """Label into a new store."""
-    with tempfile.TemporaryDirectory() as folder:
-        info = teacher.info
-        store = AdviceStore(Path(folder), info.teacher_id, info.prompt_version)
-        return label_states(teacher, store, states).ok
+    info = teacher.info
+    store = AdviceStore(folder / uuid.uuid4().hex, info.teacher_id, info.prompt_version)
+    return label_states(teacher, store, states).ok
 
 
 def main() -> None:
@@ -185,6 +185,7 @@ def main() -> None:
         "| latency | states | client | states/s | of bare | CPU µs a state | above bare | peak MB |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    folder = tempfile.TemporaryDirectory()
     context = multiprocessing.get_context("spawn")
     for latency_ms in given.latency_ms:
         queue = context.Queue()
@@ -201,7 +202,7 @@ def main() -> None:
         runs: dict[str, Callable[[Sequence[State]], int]] = {
             "bare": partial(bare, teacher, port, given.in_flight),
             "advise": partial(advise, teacher),
-            "label": partial(label, teacher),
+            "label": partial(label, teacher, Path(folder.name)),
         }
         for run in runs.values():
             run(States(100))  # imports, caches, files

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
 from llm4teach.datasets.locks import locked
 from llm4teach.datasets.object_store import ObjectStore
 from llm4teach.datasets.places import Place
+
+_MOST_BYTES = 4096  # of a record
 
 
 class ConditionalStore(Protocol):
@@ -54,9 +57,13 @@ class FileStore:
     def read(self, name: str) -> bytes | None:
         """Return the record, or None if there is none."""
         try:
-            return (self._folder / name).read_bytes()
+            file = os.open(self._folder / name, os.O_RDONLY)
         except FileNotFoundError:
             return None
+        try:
+            return os.read(file, _MOST_BYTES)
+        finally:
+            os.close(file)
 
     def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
         """Store ``content`` if the record still is ``expected`` (None: absent); say whether."""
@@ -64,7 +71,11 @@ class FileStore:
             if self.read(name) != expected:
                 return False
             # Not fsynced: after a power failure a lease may be gone, and so is its holder.
-            self._new.write_bytes(content)
+            file = os.open(self._new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o666)
+            try:
+                os.write(file, content)
+            finally:
+                os.close(file)
             self._new.replace(self._folder / name)
             return True
 

@@ -14,7 +14,7 @@ from llm4teach.datasets.key_index import KeyCodes, key_codes
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 
-_BUCKET_BITS = 5  # 32 leases: enough for a dozen runs, and cheap for a thousand states
+_BUCKET_BITS = 4  # 16 leases: enough for a dozen runs, and cheap for a thousand states
 _PIECE = 65_536  # states
 _Places = NDArray[np.int64]
 
