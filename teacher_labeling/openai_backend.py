@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -67,8 +68,11 @@ class OpenAITeacher:
             self._client, self._engine, self._elicitation, prices_of(self._config), self._memos
         )
         work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
-        with finishing_on_interrupt(labelling.stop):
-            for batch in beside_a_loop(results_of(work)):
+        with (
+            finishing_on_interrupt(labelling.stop),
+            closing(beside_a_loop(results_of(work))) as batches,
+        ):
+            for batch in batches:
                 yield from batch
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
