@@ -134,11 +134,8 @@ class Labelling:
                     failed.append((state, error))
                 except RefusedError as error:
                     self._refused.append(error)
-                    if (
-                        not self._begun.is_set()
-                        and not self._ready
-                        and len(self._refused) >= MOST_REFUSED
-                    ):
+                    none_answered = not self._ready and not self._begun.is_set()
+                    if none_answered and len(self._refused) >= MOST_REFUSED:
                         fatal.append(error)
                 except TeacherError as error:
                     fatal.append(error)

@@ -17,7 +17,8 @@ def results_of(
     """Yield what a coroutine gives, at once; until the next is asked for, nothing moves.
 
     So the coroutine is never ahead of who takes its results. A thread for it would cost more than
-    it does itself: to wake one and to hand it the interpreter takes some 50 us of CPU.
+    it does itself: to wake one and to hand it the interpreter takes some 50 us of CPU. But time
+    goes on: what the coroutine awaits with a limit is over when the caller looks away for longer.
 
     Args:
         work: makes the coroutine; it is called with the function that takes the results.
