@@ -26,7 +26,7 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Tea
 PASSES = 3  # of a state whose question fails
 MOST_REFUSED = 8  # before any is answered: then it is not the state that the server dislikes
 _MOST_MEMOS = 10_000
-_GATHER_S = 0.008  # answers are judged and given together: one by one they cost half as much again
+_GATHER_S = 0.008  # answers are judged and given together: one by one each costs 30 us more
 
 
 class _Answered(NamedTuple):
@@ -58,7 +58,6 @@ class Labelling:
         self._stopped = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
-        self._workers = 1
         self._begun = asyncio.Event()  # the caller has taken an answer
         self._ready: list[_Answered] = []
 
@@ -92,7 +91,6 @@ class Labelling:
         self, states: States, workers: int, give: Callable[[list[Advice]], None]
     ) -> None:
         waiting: Iterable[State] = states
-        self._workers = workers
         async with self._client.session() as session:
             self._loop, self._session = asyncio.get_running_loop(), session
             for _ in range(PASSES):
