@@ -11,14 +11,38 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
+class StandingLoop(asyncio.SelectorEventLoop):
+    """While nobody runs it its clock stands too, and with it the time limits of what it awaits.
+
+    So a reply that came in meanwhile is in time, and not asked for, and paid, again.
+    """
+
+    def __init__(self) -> None:
+        self._stood_s = 0.0
+        self._stands_at: float | None = None
+        super().__init__()
+
+    def time(self) -> float:
+        """Monotonic seconds, but for those in which it did not run."""
+        return super().time() - self._stood_s if self._stands_at is None else self._stands_at
+
+    def run_forever(self) -> None:
+        """Go on where it stood."""
+        if self._stands_at is not None:
+            self._stood_s, self._stands_at = super().time() - self._stands_at, None
+        try:
+            super().run_forever()
+        finally:
+            self._stands_at = self.time()
+
+
 def results_of(
     work: Callable[[Callable[[_T], None]], Coroutine[Any, Any, None]],
 ) -> Generator[_T, None, None]:
     """Yield what a coroutine gives, at once; until the next is asked for, nothing moves.
 
     So the coroutine is never ahead of who takes its results. A thread for it would cost more than
-    it does itself: to wake one and to hand it the interpreter takes some 50 us of CPU. But time
-    goes on: what the coroutine awaits with a limit is over when the caller looks away for longer.
+    it does itself: to wake one and to hand it the interpreter takes some 50 us of CPU.
 
     Args:
         work: makes the coroutine; it is called with the function that takes the results.
@@ -28,7 +52,7 @@ def results_of(
         RuntimeError: this thread runs an event loop already (see `beside_a_loop`).
     """
     results: list[_T] = []
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=StandingLoop) as runner:
         loop = runner.get_loop()
 
         def give(result: _T) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import labelling_children as children
 import pytest
 from asking import Make, make_states, make_teacher
+from bad_server import BadServer
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.envs.task import State
@@ -56,6 +58,17 @@ def test_a_server_that_refuses_everything_is_soon_left_alone(chat_server: Any) -
     assert len(chat_server.requests) <= 10
 
 
+def test_who_takes_long_to_store_an_answer_asks_nothing_twice() -> None:
+    server = BadServer(latency_s=0.1)
+    try:
+        asker = teacher_at(server, timeout_s=0.5, max_in_flight=4, max_retries=3)
+        for _ in asker.advise(STATES[:8]):
+            time.sleep(0.6)  # a slow disk
+    finally:
+        server.close()
+    assert len(server.asked) == 8 and set(server.asked.values()) == {1}
+
+
 def test_training_goes_on_without_a_refused_state(
     chat_server: Any, states: list[State], tmp_path: Path
 ) -> None:
@@ -74,8 +87,6 @@ def test_training_goes_on_without_a_refused_state(
 
 
 def wait_for(asking: BackgroundQuestions, n: int) -> set[str]:
-    import time
-
     found: set[str] = set()
     until = time.monotonic() + 10
     while len(found) < n and time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,6 +72,29 @@ def test_a_callers_own_failure_ends_it() -> None:
         for _ in results_of(counting.run):
             raise KeyboardInterrupt
     assert counting.ended
+
+
+def test_time_limits_stand_while_it_stands() -> None:
+    clock = []
+
+    async def run(give: Callable[[int], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(5):
+            clock.append(loop.time())
+            async with asyncio.timeout(0.15):
+                asyncio.get_running_loop().call_later(0.01, give, number)
+                await asyncio.sleep(0.05)
+        with pytest.raises(TimeoutError):  # those that it reaches itself are still kept
+            async with asyncio.timeout(0.05):
+                await asyncio.sleep(5)
+        clock.append(loop.time())
+
+    begin, seen = time.monotonic(), []
+    for number in results_of(run):
+        seen.append(number)
+        time.sleep(0.2)
+    assert seen == list(range(5))
+    assert 0.3 <= clock[-1] - clock[0] <= time.monotonic() - begin - 1.0
 
 
 @pytest.mark.parametrize("listen_to", [1, 100])
