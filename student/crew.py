@@ -7,6 +7,8 @@ averages: the student becomes the same as with one process, up to rounding.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -109,6 +111,9 @@ def join() -> Crew:
     global _crew
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size > 1 and _crew.size == 1:
+        # DistributedDataParallel imports it. Its functions keep the process group there is by then
+        # as a default argument, for ever, and `leave` could not end the group's threads.
+        importlib.import_module("torch.distributed.nn.functional")
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_LONGEST_WAIT)
         _crew = Crew(dist.get_rank(), size)
@@ -116,9 +121,13 @@ def join() -> Crew:
 
 
 def leave() -> None:
-    """Send the others home, and end the connection."""
+    """Send the others home, and end the connection with its threads.
+
+    One that still let go of its last tensor while the interpreter ends would abort the process.
+    """
     global _crew
     if _crew.size > 1:
         _crew.tell(END, {}, {})
+        gc.collect()  # trainees that are in cycles hold the process group
         dist.destroy_process_group()
         _crew = Crew()
