@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from llm4teach.datasets.locks import locked
 from llm4teach.datasets.places import DatasetError, Place, state_folder
 
 Row = dict[str, Any]
@@ -74,31 +76,58 @@ def recover(
     given away only when all of its rows are committed, by whomever. A journal is removed last, so
     that who is killed in the midst of this has done no harm: both calls must bear to be repeated.
 
+    One process at a time does this, and the others wait: what is recovered by anybody has been
+    committed when this returns.
+
     Args:
-        folder: of the journals.
+        folder: of the journals; nothing is done where there is none.
         commit: takes the rows of a dead owner.
         bury: takes the name of a dead owner, when its rows are committed.
 
     Raises:
         DatasetError: a journal is damaged; nothing of it is used, and it stays.
     """
-    for path in sorted(folder.glob("*.jsonl")):
-        try:
-            file = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # While somebody else recovers its other journal, the owner is not to be buried yet.
-            other = folder / f"{EARLIER}{path.name}"
-            if os.fstat(file).st_nlink and not other.exists():
-                commit(_rows(path))
-                bury(path.stem)
-                path.unlink()
-        except BlockingIOError:
-            continue  # its owner lives
-        finally:
-            os.close(file)
+    if not folder.is_dir():
+        return
+    with locked(folder / ".recovery"):
+        for path in sorted(folder.glob("*.jsonl")):
+            _recover(path, commit, bury)
+
+
+def _recover(
+    path: Path, commit: Callable[[list[Row]], object], bury: Callable[[str], object]
+) -> None:
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # While its other journal is not recovered, the owner is not to be buried.
+        other = path.with_name(f"{EARLIER}{path.name}")
+        if os.fstat(file).st_nlink and not other.exists():
+            commit(_rows(path))
+            bury(path.stem)
+            path.unlink()
+    except BlockingIOError:
+        pass  # its owner lives
+    finally:
+        os.close(file)
+
+
+def copy_rows(folder: Path, owner: str, commit: Callable[[list[Row]], object]) -> None:
+    """Commit what an owner has in its journals that may live, but has lost its leases.
+
+    The journals stay as they are. When the owner goes on it will commit its rows once more.
+
+    Args:
+        folder: of the journals.
+        owner: name of who wrote them; it may have none left.
+        commit: takes the rows, known ones too.
+    """
+    for name in (f"{EARLIER}{owner}", owner):
+        with suppress(FileNotFoundError, DatasetError):  # it goes on just now, and empties it
+            commit(_rows(folder / f"{name}.jsonl"))
 
 
 def _rows(path: Path) -> list[Row]:
@@ -109,7 +138,7 @@ def _rows(path: Path) -> list[Row]:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             row = None
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or not isinstance(row.get("state_key"), str):
             raise DatasetError(
                 f"line {number} of the journal {path} is damaged; the journal holds answers that a "
                 "run had no time to commit: remove that line to keep the others, or move the file "

@@ -62,11 +62,17 @@ class Leases:
         for name in list(self._held):
             self.release(name)
 
-    def acquire(self, name: str) -> bool:
-        """Take the lease if nobody has it, or its term is over; say whether."""
+    def acquire(self, name: str, inherit: Callable[[str], None] = lambda owner: None) -> bool:
+        """Take the lease if nobody has it, or its term is over; say whether.
+
+        Args:
+            name: of the lease.
+            inherit: told whose term was over, if that is so, once the lease is this holder's.
+        """
         if self.holds(name):
             return True
         content, ends_at = self._record()
+        found = None
         if name in self._taken or not self._store.write(name, content, None):
             found = self._store.read(name)
             if found is not None and _ends_at(found) > self._clock():
@@ -78,6 +84,8 @@ class Leases:
         if self._heart is None:
             self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
             self._heart.start()
+        if found is not None:
+            inherit(_owner(found))
         return True
 
     def free_first(self, names: Iterable[str]) -> list[str]:

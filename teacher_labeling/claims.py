@@ -30,6 +30,8 @@ class Claims:
         store: what it has advice for is left out.
         leases: of this run.
         may_ask: whether one more question is allowed; after the first no, nothing is handed out.
+        inherit: has the answers committed that a run has left whose leases it has lost, which is
+            told by the leases' owner.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Claims:
         store: AdviceStore,
         leases: Leases,
         may_ask: Callable[[], bool],
+        inherit: Callable[[str], None],
     ) -> None:
         self._states, self._store, self._leases, self._may_ask = states, store, leases, may_ask
+        self._inherit = inherit
         self._codes = _codes_of(states)  # (N,)
         store.refresh()
         _, first = np.unique(self._codes, return_index=True)
@@ -85,7 +89,7 @@ class Claims:
             return True
         by_name = {_name(bucket): bucket for bucket in self._unclaimed}
         for name in self._leases.free_first(by_name):
-            if not self._leases.acquire(name):
+            if not self._leases.acquire(name, self._inherit):
                 continue
             bucket = by_name[name]
             self._store.refresh()  # before the lease was ours, its last holder may have committed

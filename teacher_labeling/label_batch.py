@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.conditional_store import store_at
-from llm4teach.datasets.journal import journal_folder, recover
+from llm4teach.datasets.journal import copy_rows, journal_folder, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import to_row
@@ -111,8 +111,16 @@ def label_states(
         """Commit and free what runs that died have left."""
         recover(journals, store.commit, leases.forget)
 
+    def inherit(owner: str) -> None:
+        """Commit what a run has answered whose leases are over, also if it only hangs."""
+        take_over()
+        copy_rows(journals, owner, store.commit)
+
+    def may_ask() -> bool:
+        return not stop.is_set() and spending.begin()
+
     take_over()
-    claims = Claims(states, store, leases, lambda: not stop.is_set() and spending.begin())
+    claims = Claims(states, store, leases, may_ask, inherit)
     missing = len(claims)
     report = report or LabelReport()
     report.distinct_states = claims.distinct

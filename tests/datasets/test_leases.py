@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from s3_server import BUCKET, s3_server
 
 from llm4teach.datasets.conditional_store import ConditionalStore, FileStore, store_at
-from llm4teach.datasets.journal import EARLIER, Journal, Row, journal_folder, recover
+from llm4teach.datasets.journal import EARLIER, Journal, Row, copy_rows, journal_folder, recover
 from llm4teach.datasets.leases import Leases
 from llm4teach.datasets.object_store import ObjectStore
 from llm4teach.datasets.places import DatasetError, _reached, place_of, state_folder
@@ -160,24 +161,59 @@ def test_the_journal_of_the_living_is_left_alone(tmp_path: Path) -> None:
     journal.close()  # not committed, as where the disk is full
     recover(tmp_path, committed.extend, buried.append)
     assert committed == [{"state_key": "y"}] and buried == ["a"]
-    assert not list(tmp_path.iterdir())
+    assert not journals_in(tmp_path)
 
 
-def test_nobody_is_buried_while_rows_are_being_recovered(tmp_path: Path) -> None:
+def test_nobody_is_buried_before_both_journals_are_committed(tmp_path: Path) -> None:
     for name in ("a", f"{EARLIER}a"):
         (tmp_path / f"{name}.jsonl").write_text(f'{{"state_key": "{name}"}}\n')
+    done: list[object] = []
+    recover(tmp_path, done.extend, done.append)
+    rows = [{"state_key": f"{EARLIER}a"}, {"state_key": "a"}]
+    assert done == [rows[0], f"{EARLIER}a", rows[1], "a"] and not journals_in(tmp_path)
+
+
+def test_who_comes_while_rows_are_being_recovered_waits_for_their_commit(tmp_path: Path) -> None:
+    (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n')
+    committing, go_on = threading.Event(), threading.Event()
     committed: list[object] = []
-    buried: list[str] = []
 
     def commit(rows: list[Row]) -> None:
+        committing.set()
+        assert go_on.wait(10)
         committed.extend(rows)
-        if rows == [{"state_key": f"{EARLIER}a"}]:  # another process comes along right now
-            recover(tmp_path, committed.extend, buried.append)
-            assert not buried, "its leases would be free, and this row not committed yet"
 
-    recover(tmp_path, commit, buried.append)
-    assert committed == [{"state_key": f"{EARLIER}a"}, {"state_key": "a"}]
-    assert buried == [f"{EARLIER}a", "a"] and not list(tmp_path.iterdir())
+    def come_second() -> list[object]:
+        recover(tmp_path, committed.extend, lambda owner: None)
+        return list(committed)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(recover, tmp_path, commit, lambda owner: None)
+        assert committing.wait(10)
+        second = threads.submit(come_second)
+        threading.Event().wait(0.2)
+        assert not second.done(), "it would ask what is just being committed"
+        go_on.set()
+        first.result(10)
+        assert second.result(10) == [{"state_key": "x"}] and not journals_in(tmp_path)
+
+
+def test_rows_of_the_living_are_copied_and_stay(tmp_path: Path) -> None:
+    journals = [Journal(tmp_path, name) for name in ("a", f"{EARLIER}a", "b")]
+    for journal, key in zip(journals, "xyz", strict=True):
+        journal.append({"state_key": key})
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write('{"state_key": "hal')  # it is writing just now
+    committed: list[object] = []
+    for _ in range(2):
+        copy_rows(tmp_path, "a", committed.extend)
+        copy_rows(tmp_path, "nobody", committed.extend)
+    assert committed == 2 * [{"state_key": "y"}, {"state_key": "x"}]
+    assert not journals[0].close(), "its own rows are still there"
+
+
+def journals_in(folder: Path) -> list[Path]:
+    return list(folder.glob("*.jsonl"))
 
 
 def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
@@ -190,7 +226,7 @@ def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\0\0\0\0", b"", b"[1]", b'{"state_k{"state_key": "y"}', b"\xff"]
+    "damage", [b"\0\0\0\0", b"", b"[1]", b"{}", b'{"state_k{"state_key": "y"}', b"\xff"]
 )
 def test_a_damaged_journal_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
     """A power failure may leave anything; cut out, it stands in nobody's way."""
@@ -202,7 +238,7 @@ def test_a_damaged_journal_is_named_and_kept(damage: bytes, tmp_path: Path) -> N
     assert not committed
     (tmp_path / "dead.jsonl").write_bytes(good + good)
     recover(tmp_path, committed.extend, lambda owner: None)
-    assert len(committed) == 2 and not list(tmp_path.iterdir())
+    assert len(committed) == 2 and not journals_in(tmp_path)
 
 
 def test_recovery_that_fails_can_be_repeated(tmp_path: Path) -> None:

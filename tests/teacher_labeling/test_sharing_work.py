@@ -17,9 +17,11 @@ import pytest
 
 from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.conditional_store import FileStore
+from llm4teach.datasets.journal import Journal
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling import commits
+from llm4teach.teacher_labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
@@ -27,6 +29,7 @@ from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 STATES = children.made_up_states(600)
+IDENTITY = "520aec8bf4bc"  # where such a store's leases are; a test below holds it to that
 
 
 def asked_by(folder: Path) -> dict[str, list[str]]:
@@ -104,8 +107,7 @@ def test_who_finds_all_states_leased_waits_for_the_answers(tmp_path: Path) -> No
 def test_a_run_that_hangs_is_taken_over_and_commits_nothing_twice(tmp_path: Path) -> None:
     """Its leases expire because nothing renews them, as in a process that is suspended."""
     store = children.store_in(tmp_path)
-    identity = "520aec8bf4bc"  # where this store's leases are; the test below holds it to that
-    hanging = Leases(FileStore(store.folder / ".labelling" / identity / "leases"), "hanging", 1.0)
+    hanging = Leases(FileStore(store.folder / ".labelling" / IDENTITY / "leases"), "hanging", 1.0)
     for bucket in {f"{int(state.key, 16) >> 58:02x}" for state in STATES[:20]}:
         assert hanging.acquire(bucket)
     hanging._stop.set()  # no heartbeat
@@ -117,10 +119,45 @@ def test_a_run_that_hangs_is_taken_over_and_commits_nothing_twice(tmp_path: Path
     assert late.commit(store.rows()[:5]) == 0, "what it still answers is not stored again"
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_what_a_run_has_answered_that_lost_its_leases_is_not_asked_again(
+    hangs: bool, tmp_path: Path
+) -> None:
+    """It was killed, or suspended, while this one had work of its own for longer than a term."""
+    store = children.store_in(tmp_path)
+    work = store.folder / ".labelling" / IDENTITY
+    answered = [state for state in STATES if state.key >= "8"]
+
+    class Beside(children.LoggingTeacher):
+        def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+            for n, advice in enumerate(super().advise(states)):
+                if n == 0:
+                    lose_a_run(work, answered, hangs, tmp_path / "lost.log")
+                yield advice
+
+    report = label_states(Beside(tmp_path / "asked.log", 0), store, STATES)
+    assert report.answered_elsewhere == len(answered) and report.left == 0
+    (asked,) = asked_by(tmp_path).values()
+    assert len(asked) == report.asked == len(STATES) - len(answered)
+    assert not set(asked) & {state.key for state in answered}
+    assert len(store.rows()) == len(STATES)
+
+
+def lose_a_run(work: Path, answered: Sequence[State], hangs: bool, log: Path) -> None:
+    leases = Leases(FileStore(work / "leases"), "lost", 0.0)
+    leases._stop.set()  # no heartbeat: they are over at once
+    assert all(leases.acquire(f"{bucket:02x}") for bucket in range(8, 16))
+    journal = Journal(work / "journals", "lost")
+    for advice in children.LoggingTeacher(log, 0).advise(answered):
+        journal.append(to_row(advice, children.INFO))
+    if not hangs:
+        os.close(journal._file)
+
+
 def test_where_the_leases_are(tmp_path: Path) -> None:
     store = children.store_in(tmp_path)
     label_states(children.LoggingTeacher(tmp_path / "asked.log", 0), store, STATES[:1])
-    assert [path.name for path in (store.folder / ".labelling").iterdir()] == ["520aec8bf4bc"]
+    assert [path.name for path in (store.folder / ".labelling").iterdir()] == [IDENTITY]
 
 
 def test_ctrl_c_keeps_what_was_answered_and_frees_the_rest(tmp_path: Path) -> None:
@@ -139,7 +176,7 @@ def test_ctrl_c_keeps_what_was_answered_and_frees_the_rest(tmp_path: Path) -> No
     store = children.store_in(tmp_path)
     assert asked - children.IN_FLIGHT <= len(store.rows()) <= asked < len(STATES)
     left = {path.name for path in (store.folder / ".labelling").rglob("*") if path.is_file()}
-    assert left <= {".lock", ".new"}, "no lease, no journal"
+    assert left <= {".lock", ".new", ".recovery"}, "no lease, no journal"
 
 
 class Fails(children.LoggingTeacher):
