@@ -80,7 +80,8 @@ class OpenAIEngine:
         return Answer(tuple(texts[: question.n]))
 
     async def _score(self, session: Session, question: Question, spent: Spent) -> Answer:
-        if self._scoring is Scoring.TOKEN_IDS and set(question.labels) <= set(self._token_ids):
+        by_ids = self._scoring is Scoring.TOKEN_IDS and self._token_ids.keys() >= {*question.labels}
+        if by_ids:
             answer = await self._score_by_ids(session, question, spent)
             if answer is not None:
                 return answer
@@ -93,10 +94,10 @@ class OpenAIEngine:
             body["top_logprobs"] = FEWER_LOGPROBS  # some allow no more
             seen = await self._chat(session, body, spent, first_token_scores)
             self._top = FEWER_LOGPROBS
-        if not self._scoring_proven:  # a state that is refused in every way proves nothing
+        if by_ids and not self._scoring_proven:  # not so a state that is refused in every way
             self._scoring = Scoring.TOP
         scores = matching(seen, question.labels)
-        if len(scores) < len(question.labels) and self._can_choose:
+        if len(scores) < len(question.labels) <= self._top and self._can_choose:
             forced = await self._score_by_choice(session, question, spent)
             scores = rescaled(forced, scores, min(seen.values())) if forced else scores
         return Answer(scores=scores, protocol=Scoring.TOP.value)
@@ -128,7 +129,7 @@ class OpenAIEngine:
             return None
         if len(scores) < len(ids):
             return None
-        self._scoring_proven = True
+        self._scoring_proven |= len(ids) > 1  # the one label may just be what it has chosen
         return Answer(scores=scores, protocol=Scoring.TOKEN_IDS.value)
 
     async def _score_by_choice(

@@ -213,15 +213,17 @@ class BadServer:
     def _logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         """Scores of the letters asked for, else of the likeliest tokens."""
         table = {"The": -1.5, " the": -4.0, **self.scores}
+        most = body.get("top_logprobs", 0)
         if "logprob_token_ids" in body and "logprob_token_ids" in self.fields:
-            chosen = {f"token_id:{i}": table.get(chr(i), -9.0) for i in body["logprob_token_ids"]}
+            told = [(f"token_id:{i}", table.get(chr(i), -9.0)) for i in body["logprob_token_ids"]]
+            most = len(told)
         elif "structured_outputs" in body and "structured_outputs" in self.fields:
-            chosen = {c: table.get(c, -9.0) for c in body["structured_outputs"]["choice"]}
+            told = [(c, table.get(c, -9.0)) for c in body["structured_outputs"]["choice"]]
         else:
-            likely = sorted(table.items(), key=lambda item: -item[1])
-            chosen = dict(likely[: min(body.get("top_logprobs", 0), 4)])
-        entries = [{"token": token, "logprob": score} for token, score in chosen.items()]
-        return {**entries[0], "top_logprobs": entries} if entries else {"token": "?", "logprob": 0}
+            told, most = list(table.items()), min(most, 4)
+        told.sort(key=lambda entry: -entry[1])
+        entries = [{"token": token, "logprob": score} for token, score in told]
+        return {**entries[0], "top_logprobs": entries[:most]}
 
 
 async def send(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from asking import OPTIONS, Make, make_states, make_teacher
 
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
 
 
@@ -59,6 +61,39 @@ def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
     assert all("[top_logprobs]" in a.replies[0] for a in answers)
     asked_by_ids = ["logprob_token_ids" in body for body in server.bodies]
     assert any(asked_by_ids) and not asked_by_ids[-1]
+
+
+def with_options(n: int, key: str) -> State:
+    """A state of so many options."""
+    plans = tuple(parse_plan(f"go to thing {i}") for i in range(n))
+    return State(key, f"Agent sees <{key}>.", plans)
+
+
+def test_a_state_of_one_option_proves_nothing_of_the_server(serve: Make) -> None:
+    """Its only letter comes back also where the field is ignored."""
+    server = serve(fields=["n", "logprobs"])
+    teacher = make_teacher(server, method="logprobs", permutations=1, max_in_flight=1)
+    teacher._engine._token_ids = {letter: ord(letter) for letter in "ABC"}
+    teacher._engine._scoring = type(teacher._engine._scoring).TOKEN_IDS
+    first, *others = teacher.advise([with_options(1, "one"), *make_states(3)])
+    assert first.plans[0][1] == 1 and first.coverage == pytest.approx(0.7408, abs=1e-3)  # e^-0.3
+    assert all("[top_logprobs]" in advice.replies[0] for advice in others)
+
+
+@pytest.mark.parametrize("n", [7, 30])
+def test_a_state_of_many_options_changes_nothing_for_the_others(n: int, serve: Make) -> None:
+    """30 letters have no token ids, 7 are more than this server's list has."""
+    server = serve(fields=["n", "logprobs", "structured_outputs"][: 3 if n == 7 else 2])
+    if n == 30:
+        server.fields.add("logprob_token_ids")
+    server.most_logprobs = 5 if n == 7 else 20
+    server.scores = {"A": -0.4, "B": -1.6, "C": -8.0}
+    few = make_states(2)
+    told = []
+    for states in (few, [with_options(n, "many"), *few]):
+        teacher = make_teacher(server, method="logprobs", permutations=1, max_in_flight=1)
+        told.append([advice.plans for advice in teacher.advise(states)][-2:])
+    assert told[0] == told[1] and len(told[0][0]) == 3
 
 
 def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
