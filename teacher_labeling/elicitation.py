@@ -17,6 +17,9 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.prompting import Message
 from llm4teach.teacher_labeling.teacher import Advice, advice_from_weights
 
+FORBIDDEN = -9999.0  # log p, nats: the least there is, as OpenAI's servers say it; no infinity
+CUT = "…"  # ends a text that went on when max_tokens were reached: its last word may be half a one
+
 
 @dataclass(frozen=True)
 class Question:
@@ -57,7 +60,7 @@ class Spent:
 class Answer:
     """What an engine returns: ``n`` texts, or log p of each label that the model's list holds."""
 
-    texts: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # one that was cut off ends in CUT, and so half a plan is none
     scores: Mapping[str, float] = field(default_factory=dict)  # nats, not normalised
     protocol: str = ""  # how the scores were had
 
@@ -116,6 +119,12 @@ def to_advice(
         latency_s=latency_s,
         cost=prices.cost(spent),
     )
+
+
+def reply_text(text: str, finish_reason: object) -> str:
+    """Return a reply as it is stored: Unicode (no lone surrogates), and in sight if it was cut."""
+    text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return text + CUT if finish_reason == "length" else text
 
 
 def mean_weights(shares: Iterable[Mapping[Plan, float]], total: int) -> dict[Plan, float]:

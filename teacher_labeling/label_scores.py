@@ -20,7 +20,13 @@ from dataclasses import replace
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.elicitation import Answer, Question, Verdict, mean_weights
+from llm4teach.teacher_labeling.elicitation import (
+    FORBIDDEN,
+    Answer,
+    Question,
+    Verdict,
+    mean_weights,
+)
 from llm4teach.teacher_labeling.percentages import LETTERS, list_options, words
 from llm4teach.teacher_labeling.prompting import PromptTemplate
 from llm4teach.teacher_labeling.teacher import TeacherError
@@ -121,10 +127,13 @@ def softmax(scores: Mapping[str, float], temperature: float) -> dict[str, float]
 
 
 def calibrated(scores: Mapping[str, float], bare: Mapping[str, float]) -> dict[str, float]:
-    """Subtract the scores of a state that says nothing; labels unknown there stay as they are."""
+    """Subtract the scores of a state that says nothing; if a label is unknown there, none.
+
+    What is forbidden stays so, also where it is forbidden in every state.
+    """
     if set(scores) - set(bare):
         return dict(scores)
-    return {label: score - bare[label] for label, score in scores.items()}
+    return {k: score - bare[k] if score > FORBIDDEN else score for k, score in scores.items()}
 
 
 def _shown(order: Sequence[Plan], answer: Answer) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from llm4teach.teacher_labeling.elicitation import reply_text
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 CONTEXT_TOKENS = 2048  # of one slot
@@ -89,10 +90,14 @@ class LlamaEngine:
     def sample(
         self, prompt: str, max_tokens: int, temperature: float, seed: int, spent: Usage
     ) -> str:
-        """Return a continuation up to the end of the turn, drawn from the model's own p."""
+        """Return a continuation up to the end of the turn, drawn from the model's own p.
+
+        One that is cut off at ``max_tokens`` ends in `elicitation.CUT`.
+        """
         fields = {"temperature": temperature, "seed": seed, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
         reply = self._complete(prompt, 0, max_tokens, spent, **fields)
-        return str(reply["choices"][0]["text"])
+        choice = reply["choices"][0]
+        return reply_text(str(choice["text"]), choice["finish_reason"])
 
     def score(self, prompt: str, text: str, spent: Usage, slot: int = 0) -> float:
         """Return ``log P(text | prompt)`` along the text's own tokens, in nats."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llm4teach.teacher_labeling.elicitation import FORBIDDEN, reply_text
 from llm4teach.teacher_labeling.openai_errors import CHECK_KIND, Trouble
 
 ASK_OTHERWISE = "use --teacher.method sampling or verbalized with this server"
@@ -28,7 +29,8 @@ def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
         if text is not None and not isinstance(text, str):
             raise Trouble("it answered without any choices", CHECK_KIND)
         index = choice.get("index", place) if len(choices) != n else place
-        by_index.setdefault(index if type(index) is int else place, clean(text or ""))
+        reply = reply_text(text or "", choice.get("finish_reason"))
+        by_index.setdefault(index if type(index) is int else place, reply)
     if not by_index:
         raise Trouble("it answered without any choices", CHECK_KIND)
     return list(by_index.values())
@@ -51,12 +53,20 @@ def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
         score = entry.get("logprob") if isinstance(entry, dict) else None
         if not isinstance(token, str):
             continue
-        if not isinstance(score, int | float) or math.isnan(score) or score > _ABOVE_ZERO:
-            raise Trouble(f"it gave {score!r} for a log probability", ASK_OTHERWISE)
-        scores.setdefault(token, min(float(score), 0.0))
+        scores.setdefault(token, _log_probability(score))
     if not scores:
         raise Trouble("it answered without logprobs", ASK_OTHERWISE)
     return scores
+
+
+def _log_probability(told: Any) -> float:
+    try:
+        score = float(told) if type(told) in (int, float) else math.nan
+    except OverflowError:  # JSON has integers of any length
+        score = math.nan
+    if math.isnan(score) or score > _ABOVE_ZERO:
+        raise Trouble(f"it gave {str(told)[:20]!r} for a log probability", ASK_OTHERWISE)
+    return min(max(score, FORBIDDEN), 0.0)
 
 
 def matching(scores: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
@@ -73,11 +83,6 @@ def models_of(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     for entry in _list(content.get("data")):
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
             yield entry["id"], entry
-
-
-def clean(text: str) -> str:
-    """Replace what is no Unicode text (lone surrogates), which could not be stored."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _list(value: Any) -> list[Any]:

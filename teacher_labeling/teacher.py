@@ -86,7 +86,7 @@ class Advice:
 def advice_from_weights(state: State, weights: dict[Plan, float], **measured: object) -> Advice:
     """Normalise non-negative weights (a share each of all replies or all mass) to an Advice."""
     total = math.fsum(weights.values())
-    if total <= 0:
+    if not 0 < total < math.inf:
         return Advice(state, AdviceStatus.INVALID, **measured)  # type: ignore[arg-type]
     ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     plans = tuple((plan, weight / total) for plan, weight in ranked if weight > 0)

@@ -18,9 +18,15 @@ from typing import Any
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends import INSTALL_VLLM
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation import Answer, Question, Spent, to_advice
+from llm4teach.teacher_labeling.elicitation import (
+    FORBIDDEN,
+    Answer,
+    Question,
+    Spent,
+    reply_text,
+    to_advice,
+)
 from llm4teach.teacher_labeling.methods import make_elicitation, prices_of
-from llm4teach.teacher_labeling.openai_replies import clean
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
@@ -156,11 +162,11 @@ class VLLMTeacher:
             generated = sum(len(reply.token_ids) for reply in output.outputs)
             spent.add(len(output.prompt_token_ids or ()), generated)
             if not question.labels:
-                yield Answer(tuple(clean(reply.text) for reply in output.outputs))
+                yield Answer(tuple(reply_text(r.text, r.finish_reason) for r in output.outputs))
                 continue
             told = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
             ids = self._label_ids(question.labels)
-            scores = {label: told[i].logprob for label, i in ids.items() if i in told}
+            scores = {k: max(told[i].logprob, FORBIDDEN) for k, i in ids.items() if i in told}
             yield Answer(scores=scores, protocol="logprob_token_ids")
 
     def _params(self, question: Question) -> Any:

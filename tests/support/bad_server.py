@@ -48,7 +48,7 @@ class BadServer:
         self.faults, self.rate, self.latency_s = list(faults), rate, latency_s
         self.fields = set(fields)
         self._port = port
-        self.reply = GOOD_REPLY
+        self.reply, self.finish_reason = GOOD_REPLY, "stop"
         self.key = ""  # without which nothing is answered
         self.retry_after, self.retry_after_with = "0.05", {"429"}
         self.hang_s = 8.0
@@ -199,9 +199,11 @@ class BadServer:
 
     def _content(self, body: dict[str, Any]) -> dict[str, Any]:
         n = body.get("n", 1) if "n" in self.fields else 1
-        choices = [
-            {"index": i, "message": {"role": "assistant", "content": self.reply}} for i in range(n)
-        ]
+        choice = {
+            "message": {"role": "assistant", "content": self.reply},
+            "finish_reason": self.finish_reason,
+        }
+        choices = [{"index": i, **choice} for i in range(n)]
         if self.same_index:
             choices = [choice | {"index": 0} for choice in choices]
         if body.get("logprobs") and "logprobs" in self.fields:

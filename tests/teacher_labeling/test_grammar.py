@@ -38,6 +38,9 @@ GO_PICK = Plan((Option("go to", "key"), Option("pick up", "key")))
         ("Action: `explore`.", Plan((Option("explore"),))),
         ("Action: {explore}. No: Action: {go to key, pick up key}", GO_PICK),
         ("Action: {open <door> with <key>}", Plan((Option("open", "door"),))),
+        ("Action: {explore}\n**Action**: {go to key, pick up key}", GO_PICK),
+        ("Action: {go to key, pick up key}\nReaction: {explore}", GO_PICK),
+        ("Action: {go to key, pick up key} and then it shou…", GO_PICK),
     ],
 )
 def test_reads(reply: str, plan: Plan) -> None:
@@ -52,6 +55,9 @@ def test_reads(reply: str, plan: Plan) -> None:
         "Action:",
         "Action: {}",
         "Action: {explore",
+        "Action: {go to key, pick up…",
+        "Action: go to key…",  # was cut, and might have gone on: ", pick up key"
+        "Reaction: {explore}",
         "Action: {explore,}",
         "Action: {use <key>}",
         "Action: {go to key, dance}",

@@ -51,6 +51,10 @@ def test_reads(reply: str) -> None:
         "explore\ngo to key, pick up key 2\ngo to door1",  # a number at the end is no percentage
         "A) explore: 70%\nB) go to key, pick up key: 20%\nC) explore: 10%",  # mixed up
         "A: __import__('os').getpid()\nB: 20%\nC: 10%",
+        "A: -70%\nB: 20%\nC: 10%",
+        "A) -70%\nB) 20%\nC) 10%",
+        "A) explore:-70\nB: 20%\nC: 10%",
+        "A: 70%\nB: 20%\nC: 1…",  # of 10%, perhaps
         "A: 70%\nB: 20%\nC: 10%" + " " * MAX_REPLY_CHARACTERS,
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from asking import OPTIONS, Make, make_states, make_teacher
 
@@ -104,6 +106,37 @@ def test_a_server_that_tells_of_five_tokens_only(serve: Make) -> None:
     server.most_logprobs = 0
     with pytest.raises(TeacherError, match="top_logprobs: too many"):
         list(make_teacher(server, method="logprobs").advise(make_states(1)))
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_letters_that_the_server_forbids(calibrate: bool, serve: Make) -> None:
+    """Python's servers write -Infinity for what a token mask leaves no chance."""
+    server = serve()
+    settings = {"method": "logprobs", "permutations": 1, "calibrate": calibrate}
+    server.scores = {"A": -0.5, "B": -math.inf, "C": -1.0}
+    (advice,) = make_teacher(server, **settings).advise(make_states(1))
+    assert {plan for plan, _ in advice.plans} == {OPTIONS[0], OPTIONS[2]}
+    server.scores = dict.fromkeys("ABC", -math.inf)
+    (advice,) = make_teacher(server, **settings).advise(make_states(1))
+    assert sum(p for _, p in advice.plans) == pytest.approx(1) and 0 <= advice.coverage < 1e-9
+
+
+@pytest.mark.parametrize("told", [-(10**400), 10**400, False, math.nan, 0.5])
+def test_what_is_no_log_probability(told: float, serve: Make) -> None:
+    server = serve()
+    server.scores = {"A": told, "B": -1.0, "C": -2.0}
+    with pytest.raises(TeacherError, match="for a log probability"):
+        list(make_teacher(server, method="logprobs", max_retries=0).advise(make_states(1)))
+
+
+def test_a_reply_that_was_cut_off_is_not_guessed_at(serve: Make) -> None:
+    server = serve()
+    server.reply, server.finish_reason = "3. Action: explore", "length"
+    (advice,) = make_teacher(server).advise(make_states(1))
+    assert advice.status is AdviceStatus.INVALID and advice.replies[0] == "3. Action: explore…"
+    server.reply = "3. Action: {explore}\nThat is bec"
+    (advice,) = make_teacher(server).advise(make_states(1))
+    assert advice.status is AdviceStatus.OK
 
 
 def test_choices_of_one_index_are_paid_once(serve: Make) -> None:
