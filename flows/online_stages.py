@@ -109,6 +109,8 @@ def finetune(
             count()
             tuner.close()
         shown.summary = shown.summary or "0 env steps"
+        if teacher.waiting:
+            shown.summary += f"; {teacher.waiting} states still without an answer"
         if ctx.spending.reached:
             shown.summary += f"; asked no more: {ctx.spending.reached}"
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)

@@ -18,7 +18,7 @@ from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
 from llm4teach.envs.task import Task, describe
-from llm4teach.flows.progress import stage
+from llm4teach.flows.progress import stage, warn
 from llm4teach.flows.revival import begun_by, own_flow_run, runs_again
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.teachers import advice_of, open_teacher
@@ -71,8 +71,11 @@ class Context:
         which states to ask about, by default all.
         """
         weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
-        store, kind = self.store, BackgroundQuestions if in_background else Questions
-        asking = kind(self.teacher, store, self.limits, self.spending) if ask else None
+        store = self.store
+        asked = (self.teacher, store, self.limits, self.spending)
+        asking: Questions | None = None
+        if ask:
+            asking = BackgroundQuestions(*asked, warn) if in_background else Questions(*asked)
         return LiveTeacher(self.task, store, asking, weighed, policy)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,26 @@ _PIECE = 65_536  # states
 _Places = NDArray[np.int64]
 
 
+class Budget(Protocol):
+    """What the questions are paid from."""
+
+    def begin(self) -> bool:
+        """Take one question from it; False if there is none left."""
+        ...
+
+    def may_repeat(self) -> bool:
+        """Whether a question that was taken, and failed, may be put once more."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether nothing more is to be asked."""
+        ...
+
+    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+        """Count what was billed for a question without an answer; the cost is in US dollars."""
+        ...
+
+
 class Claims:
     """Each state without advice once; a teacher pulls the next when it has room for it.
 
@@ -29,7 +50,7 @@ class Claims:
         states: in any number and order, equal ones too.
         store: what it has advice for is left out.
         leases: of this run.
-        may_ask: whether one more question is allowed; after the first no, nothing is handed out.
+        budget: of the questions; after the first no, nothing is handed out.
         inherit: has the answers committed that a run has left whose leases it has lost, which is
             told by the leases' owner.
     """
@@ -39,11 +60,11 @@ class Claims:
         states: Sequence[State],
         store: AdviceStore,
         leases: Leases,
-        may_ask: Callable[[], bool],
+        budget: Budget,
         inherit: Callable[[str], None],
     ) -> None:
-        self._states, self._store, self._leases, self._may_ask = states, store, leases, may_ask
-        self._inherit = inherit
+        self._states, self._store, self._leases, self._budget = states, store, leases, budget
+        self._inherit, self.in_vain = inherit, budget.in_vain
         self._codes = _codes_of(states)  # (N,)
         store.refresh()
         _, first = np.unique(self._codes, return_index=True)
@@ -73,7 +94,7 @@ class Claims:
             bucket, places = self._current
             if not self._leases.holds(_name(bucket)):
                 self._put_back()
-            elif not self._may_ask():
+            elif not self._budget.begin():
                 self._closed = True
                 self._put_back()
             else:
@@ -82,6 +103,18 @@ class Claims:
                     self._current = None
                 self.handed_out += 1
                 yield self._states[place]
+
+    def close(self) -> None:
+        """Hand nothing out any more."""
+        self._closed = True
+
+    def may_repeat(self) -> bool:
+        """Whether a state that was handed out, and got no answer, may be asked about again."""
+        return not self._closed and self._budget.may_repeat()
+
+    def is_over(self) -> bool:
+        """Whether nothing will be handed out any more."""
+        return self._closed or self._budget.is_over()
 
     def claim(self) -> bool:
         """Make sure that there is a state to hand out; False if others hold all that are left."""

@@ -41,6 +41,7 @@ class Commits:
         self._last = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "commit")
         self._running: Future[None] | None = None
+        self._failed = False
 
     def add(self, row: AdviceRow) -> None:
         """Keep a row safe from now on, and commit it soon.
@@ -50,6 +51,8 @@ class Commits:
         """
         self._journal.append(row)
         self._pending.append(row)
+        if self._failed:  # what it should have committed stands in the other journal, and stays
+            return
         now = time.monotonic()
         due = now - self._last >= COMMIT_EVERY_S
         free = self._running is None or self._running.done()
@@ -87,4 +90,8 @@ class Commits:
     def _wait(self) -> None:
         running, self._running = self._running, None
         if running is not None:
-            running.result()
+            try:
+                running.result()
+            except Exception:
+                self._failed = True
+                raise

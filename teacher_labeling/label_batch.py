@@ -18,10 +18,10 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.claims import Claims
 from llm4teach.teacher_labeling.commits import Commits
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.pricing import charged, is_local
 from llm4teach.teacher_labeling.spending import Spending
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between looks at what others are doing
 
@@ -116,20 +116,18 @@ def label_states(
         take_over()
         copy_rows(journals, owner, store.commit)
 
-    def may_ask() -> bool:
-        return not stop.is_set() and spending.begin()
-
     take_over()
-    claims = Claims(states, store, leases, may_ask, inherit)
-    missing = len(claims)
     report = report or LabelReport()
+    budget = _Budget(spending, stop, report, limits.prices.get(teacher.info.model))
+    claims = Claims(states, store, leases, budget, inherit)
+    missing = len(claims)
     report.distinct_states = claims.distinct
     report.known, report.left = claims.distinct - missing, missing
     if not missing:
         return report
     began, wait_s = time.monotonic(), _FIRST_WAIT_S
     commits = Commits(store, journals, leases.owner, claims.committed)
-    desk = _Desk(teacher, claims, commits, limits, spending, report, on_progress)
+    desk = _Desk(teacher, claims, commits, budget, on_progress)
     with leases:
         try:
             while len(claims) and not spending.reached and not stop.is_set():
@@ -154,40 +152,70 @@ def label_states(
 
 
 @dataclass
+class _Budget:
+    """Pays for the questions, and writes down what was spent."""
+
+    spending: Spending
+    stop: threading.Event
+    report: LabelReport
+    price: Price | None
+
+    def begin(self) -> bool:
+        return not self.stop.is_set() and self.spending.begin()
+
+    def may_repeat(self) -> bool:
+        return not self.stop.is_set() and self.spending.may_repeat()
+
+    def is_over(self) -> bool:
+        return self.stop.is_set()
+
+    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+        if self.price is not None and not cost:
+            cost = self.price.of(prompt_tokens, completion_tokens)
+        self.spending.waste(prompt_tokens + completion_tokens, cost)
+        self.report.prompt_tokens += prompt_tokens
+        self.report.completion_tokens += completion_tokens
+        self.report.cost += cost
+
+
+@dataclass
 class _Desk:
     """Where answers come in."""
 
     teacher: Teacher
     claims: Claims
     commits: Commits
-    limits: LabelConfig
-    spending: Spending
-    report: LabelReport
+    budget: _Budget
     on_progress: OnProgress
     answered: int = 0
 
     def ask(self) -> None:
-        """Ask about all that can be claimed."""
-        info, price = self.teacher.info, self.limits.prices.get(self.teacher.info.model)
+        """Ask about all that can be claimed.
+
+        When an answer cannot be stored nothing more is asked, and what is in flight is taken in
+        before the failure is raised: it will be billed.
+        """
+        failure: Exception | None = None
         try:
             for advice in self.teacher.advise(self.claims):
-                advice = charged(advice, price)
-                self.commits.add(to_row(advice, info))
-                self.spending.end(advice, is_billed=not is_local(info))
-                self.report.count(advice)
-                self.answered += 1
-                self.report.left -= 1
-                self.on_progress(self.report)
-        except TeacherError as error:
-            prompt, completion, cost = error.prompt_tokens, error.completion_tokens, error.cost
-            if price is not None and not cost:
-                cost = price.of(prompt, completion)
-            self.spending.waste(prompt + completion, cost)
-            self.report.prompt_tokens += prompt
-            self.report.completion_tokens += completion
-            self.report.cost += cost
-            raise
+                try:
+                    self._take_in(advice)
+                except Exception as error:
+                    failure = failure or error
+                    self.claims.close()
+            if failure is not None:
+                raise failure
         finally:
-            self.spending.give_back(self.claims.handed_out - self.answered)
+            self.budget.spending.give_back(self.claims.handed_out - self.answered)
             self.claims.handed_out = self.answered
             self.commits.finish()
+
+    def _take_in(self, advice: Advice) -> None:
+        info, report = self.teacher.info, self.budget.report
+        advice = charged(advice, self.budget.price)
+        self.budget.spending.end(advice, is_billed=not is_local(info))
+        self.answered += 1
+        self.commits.add(to_row(advice, info))
+        report.count(advice)
+        report.left -= 1
+        self.on_progress(report)

@@ -58,6 +58,11 @@ class LiveTeacher:
         """What was asked live."""
         return self._questions.report if self._questions else LabelReport()
 
+    @property
+    def waiting(self) -> int:
+        """States that a question in the background is still under way about."""
+        return self._questions.waiting if self._questions else 0
+
     def close(self) -> None:
         """Finish what is asked in the background; the teacher stays open."""
         if self._questions is not None:

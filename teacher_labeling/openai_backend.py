@@ -70,7 +70,7 @@ class OpenAITeacher:
         work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
         with (
             finishing_on_interrupt(labelling.stop),
-            closing(beside_a_loop(results_of(work))) as batches,
+            closing(beside_a_loop(results_of(work), labelling.abandon)) as batches,
         ):
             for batch in batches:
                 yield from batch

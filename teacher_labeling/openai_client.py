@@ -202,7 +202,7 @@ class OpenAIClient:
         self.errors.raise_for_status(reply)
         content = parsed(reply.body)
         if not isinstance(content, dict):
-            kind = reply.headers.get("content-type", "nothing")[:80]
+            kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
         self.errors.hide_in(content)
         if spent is not None:

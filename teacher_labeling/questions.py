@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from llm4teach.datasets.advice import AdviceStore
@@ -16,6 +17,7 @@ from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down
+SLOW_S = 20.0  # without any answer; a client may try for longer until it gives a server up
 CLOSE_S = 30.0  # longest wait for the questions in flight at the end
 Answer = tuple[str, Mixture]  # state key and advice, empty if there is none
 _log = logging.getLogger(__name__)
@@ -42,6 +44,11 @@ class Questions:
             TeacherError: the teacher cannot answer.
         """
         return self._label(states, self._teacher, None)
+
+    @property
+    def waiting(self) -> int:
+        """States that are being asked about, or will be when the teacher is there again."""
+        return 0
 
     def close(self) -> None:
         """Nothing is under way."""
@@ -74,7 +81,7 @@ class BackgroundQuestions(Questions):
     """Asks in a thread of its own; a teacher that is down is asked again and again.
 
     Args:
-        warn: told once, in one sentence, that the teacher is down.
+        warn: told once, in one sentence, that the teacher is down or does not answer.
     """
 
     def __init__(
@@ -91,15 +98,23 @@ class BackgroundQuestions(Questions):
         self._waiting: dict[str, State] = {}  # all that is still without an answer
         self._mutex, self._stop, self._wake = threading.Lock(), threading.Event(), threading.Event()
         self._failure: Exception | None = None
+        self._told, self._heard_at = False, time.monotonic()
         self._thread = threading.Thread(target=self._work, name="live-teacher", daemon=True)
         self._thread.start()
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
         """Have them asked about; the answers will be among the `news`."""
         with self._mutex:
+            if not self._waiting:
+                self._heard_at = time.monotonic()
             self._waiting.update({state.key: state for state in states})
         self._wake.set()
         return ()
+
+    @property
+    def waiting(self) -> int:
+        """States that are being asked about, or will be when the teacher is there again."""
+        return len(self._waiting)
 
     def news(self) -> Iterator[Answer]:
         """Yield the answers that have come in since the last call.
@@ -110,7 +125,12 @@ class BackgroundQuestions(Questions):
         if self._failure is not None:
             raise self._failure
         while not self._answers.empty():
+            self._heard_at = time.monotonic()
             yield self._answers.get()
+        if self._waiting and time.monotonic() - self._heard_at > SLOW_S:
+            self._tell(
+                f"the teacher has not answered for {SLOW_S:g} s, training goes on without it"
+            )
 
     def close(self) -> None:
         """Ask no more; what is in flight is finished and stored, unless it takes too long."""
@@ -119,7 +139,7 @@ class BackgroundQuestions(Questions):
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        retry_s, told = FIRST_RETRY_S, False
+        retry_s = FIRST_RETRY_S
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()
@@ -130,11 +150,12 @@ class BackgroundQuestions(Questions):
             try:
                 answers = self._label(states, _Tap(self._teacher, self._answers), self._stop)
             except TeacherError as error:
-                if not told:
-                    how = "refuses a state" if error.for_good else "is down"
-                    self._warn(f"the teacher {how}, training goes on without it: {error}")
-                told = True
-                if not error.for_good:
+                how = "refuses a state" if error.for_good else "is down"
+                self._tell(f"the teacher {how}, training goes on without it: {error}")
+                with self._mutex:
+                    for key in error.refused:
+                        self._waiting.pop(key, None)
+                if error.refused or not error.for_good:
                     self._stop.wait(retry_s)
                     retry_s = min(2 * retry_s, LONGEST_RETRY_S)
                     self._wake.set()
@@ -149,6 +170,11 @@ class BackgroundQuestions(Questions):
                     self._waiting.pop(state.key, None)
             for answer in answers:  # also what other runs have asked
                 self._answers.put(answer)
+
+    def _tell(self, message: str) -> None:
+        if not self._told:
+            self._told = True
+            self._warn(message)
 
 
 class _Tap:

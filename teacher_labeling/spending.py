@@ -31,17 +31,43 @@ class Spending:
         self._answered = self._in_flight = 0
         self._is_unmetered = False  # an answer has come without its tokens
         self._mutex = threading.Lock()  # questions are taken and answered in different threads
-        self.reached = ""  # the limit that was reached, in words for people
+        self._reached = ""  # the name of the limit that was reached
+        self._limited = [n for n in ("max_tokens", "max_cost") if getattr(limits, n) is not None]
+
+    @property
+    def reached(self) -> str:
+        """The limit that was reached, in words for people and with all that is spent by now."""
+        limits = self._limits
+        if self._reached == "max_requests":
+            return f"the {limits.max_requests:,} questions of max_requests are asked"
+        if self._reached == "max_tokens":
+            return f"{self._tokens:,} of the {limits.max_tokens:,} tokens of max_tokens are spent"
+        if self._reached == "max_cost":
+            return f"${self._cost:.4g} of the ${limits.max_cost:g} of max_cost are spent"
+        if self._reached:
+            return (
+                "the server does not say how many tokens its answers take (no usage), and so "
+                f"{' and '.join(self._limited)} cannot be kept; set max_requests instead"
+            )
+        return ""
 
     def begin(self) -> bool:
         """Take a question from the budget; False if there is none left."""
         with self._mutex:
-            self.reached = self._limit_reached()
-            if self.reached:
+            limit = self._limits.max_requests
+            out_of_requests = limit is not None and self._requests >= limit
+            self._reached = "max_requests" if out_of_requests else self._limit_reached(1)
+            if self._reached:
                 return False
             self._requests += 1
             self._in_flight += 1
             return True
+
+    def may_repeat(self) -> bool:
+        """Whether a question that was taken, and failed, may be put once more."""
+        with self._mutex:
+            self._reached = self._reached or self._limit_reached(0)
+            return not self._reached
 
     def end(self, advice: Advice, *, is_billed: bool = False) -> None:
         """Count the answer to a question that was taken before.
@@ -70,29 +96,23 @@ class Spending:
             self._tokens += tokens
             self._cost += cost
 
-    def _limit_reached(self) -> str:
-        limits, answered = self._limits, max(1, self._answered)
-        if limits.max_requests is not None and self._requests >= limits.max_requests:
-            return f"the {limits.max_requests:,} questions of max_requests are asked"
-        limited = [name for name in ("max_tokens", "max_cost") if getattr(limits, name) is not None]
-        if self._is_unmetered and limited:
-            return (
-                "the server does not say how many tokens its answers take (no usage), and so "
-                f"{' and '.join(limited)} cannot be kept; set max_requests instead"
-            )
-        coming = self._in_flight + 1
-        token_mean = (self._tokens - self._before[0]) / answered
-        if limits.max_tokens is not None and _exceeds(
-            self._tokens, coming * token_mean, limits.max_tokens
-        ):
-            return f"{self._tokens:,} of the {limits.max_tokens:,} tokens of max_tokens are spent"
-        cost_mean = (self._cost - self._before[1]) / answered
-        if limits.max_cost is not None and _exceeds(
-            self._cost, coming * cost_mean, limits.max_cost
-        ):
-            return f"${self._cost:.4g} of the ${limits.max_cost:g} of max_cost are spent"
+    def _limit_reached(self, more: int) -> str:
+        """The name of a limit of tokens or dollars that is not enough for so many more questions.
+
+        And for those in flight.
+        """
+        if not self._limited:
+            return ""
+        if self._is_unmetered:
+            return "unmetered"
+        spent = {
+            "max_tokens": (self._tokens, self._before[0]),
+            "max_cost": (self._cost, self._before[1]),
+        }
+        for name in self._limited:
+            now, before = spent[name]
+            expected = (self._in_flight + more) * (now - before) / max(1, self._answered)
+            limit = getattr(self._limits, name)
+            if now >= limit or now + expected > limit:
+                return name
         return ""
-
-
-def _exceeds(spent: float, expected: float, limit: float) -> bool:
-    return spent >= limit or spent + expected > limit

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
+
+from llm4teach.teacher_labeling.interrupts import held_back
 
 _T = TypeVar("_T")
 
@@ -14,7 +17,8 @@ _T = TypeVar("_T")
 class StandingLoop(asyncio.SelectorEventLoop):
     """While nobody runs it its clock stands too, and with it the time limits of what it awaits.
 
-    So a reply that came in meanwhile is in time, and not asked for, and paid, again.
+    So a reply that came in meanwhile is in time, and not asked for, and paid, again. Signals make
+    it stand, too: their handlers are called, and may raise, when no callback is under way.
     """
 
     def __init__(self) -> None:
@@ -30,10 +34,11 @@ class StandingLoop(asyncio.SelectorEventLoop):
         """Go on where it stood."""
         if self._stands_at is not None:
             self._stood_s, self._stands_at = super().time() - self._stands_at, None
-        try:
-            super().run_forever()
-        finally:
-            self._stands_at = self.time()
+        with held_back(partial(self.call_soon_threadsafe, self.stop)):
+            try:
+                super().run_forever()
+            finally:
+                self._stands_at = self.time()
 
 
 def results_of(
@@ -48,7 +53,8 @@ def results_of(
         work: makes the coroutine; it is called with the function that takes the results.
 
     Raises:
-        Exception: what the coroutine raises, after all that it gave.
+        BaseException: what the coroutine or the handler of a signal raises, after all that was
+            given.
         RuntimeError: this thread runs an event loop already (see `beside_a_loop`).
     """
     results: list[_T] = []
@@ -61,20 +67,36 @@ def results_of(
 
         task = loop.create_task(work(give))
         task.add_done_callback(lambda _: loop.stop())
+
+        def end() -> None:
+            task.cancel()
+            while not task.done():
+                loop.run_forever()
+
         try:
             while not task.done():
                 loop.run_forever()
                 given, results = results, []
                 yield from given
             task.result()
-        finally:  # the caller may have stopped listening
-            task.cancel()
-            while not task.done():
-                loop.run_forever()
+        except GeneratorExit:  # nobody listens any more
+            end()
+            raise
+        except BaseException:
+            end()
+            yield from results
+            raise
 
 
-def beside_a_loop(results: Generator[_T, None, None]) -> Generator[_T, None, None]:
-    """Yield the same; from another thread if this one runs an event loop, as in a notebook."""
+def beside_a_loop(
+    results: Generator[_T, None, None], abandon: Callable[[], None]
+) -> Generator[_T, None, None]:
+    """Yield the same; from another thread if this one runs an event loop, as in a notebook.
+
+    Args:
+        results: of `results_of`.
+        abandon: makes the coroutine end soon, whatever it waits for; from any thread.
+    """
     if not _runs_a_loop():
         yield from results
         return
@@ -82,6 +104,9 @@ def beside_a_loop(results: Generator[_T, None, None]) -> Generator[_T, None, Non
         try:
             while one := thread.submit(lambda: list(islice(results, 1))).result():
                 yield from one
+        except BaseException:
+            abandon()
+            raise
         finally:
             thread.submit(results.close).result()
 

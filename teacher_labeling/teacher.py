@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
@@ -19,8 +19,7 @@ class TeacherError(RuntimeError):
 
     may_pass = False  # its server is gone or busy, and may be back after a pause
     for_good = False  # asking the same again will not help; another state may be answered
-    prompt_tokens = completion_tokens = 0  # spent on questions that got no answer
-    cost = 0.0  # of these, US dollars
+    refused: frozenset[str] = frozenset()  # keys of the states that it is about; none: of all
 
 
 class AdviceStatus(StrEnum):
@@ -106,6 +105,26 @@ class States(Protocol):
 
     def __iter__(self) -> Iterator[State]:
         """Hand them out."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """States whose questions are paid from a budget; who asks tells what was spent in vain."""
+
+    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+        """A question got no answer, and was billed nevertheless; the cost is in US dollars.
+
+        Less than nothing, if it has got one later: then what it has cost stands with the answer.
+        """
+        ...
+
+    def may_repeat(self) -> bool:
+        """Whether a question that failed may be put once more."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether nothing more is wanted but what is on its way; may change at any time."""
         ...
 
 

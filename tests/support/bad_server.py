@@ -53,6 +53,8 @@ class BadServer:
         self.retry_after, self.retry_after_with = "0.05", {"429"}
         self.hang_s = 8.0
         self.refused = ""  # chat requests with this in their last message get 400
+        self.useless: set[str] = set()  # so are those with one of these, with 200 and no choices
+        self.useless_times = 1 << 30
         self.same_index = False  # every choice says that it is the first
         self.most_logprobs = 20
         self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
@@ -133,6 +135,9 @@ class BadServer:
             return await send(writer, {"error": {"message": "top_logprobs: too many"}}, 400)
         if self.refused and self.refused in body["messages"][-1]["content"]:
             return await send(writer, {"error": {"message": "too long"}}, 400)
+        if self.useless_times > 0 and any(key in str(body["messages"][-1]) for key in self.useless):
+            self.useless_times -= 1
+            return await send(writer, self._content(body) | {"choices": []})
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -17,10 +17,9 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling import questions
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
-from llm4teach.teacher_labeling.spending import Spending
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 STATES = children.made_up_states(20)
@@ -86,6 +85,52 @@ def test_training_goes_on_without_a_refused_state(
     assert asked.count(states[0].text) == 1
 
 
+def test_states_that_were_never_sent_are_not_taken_for_refused_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses everything, and is configured better a moment later."""
+    monkeypatch.setattr(questions, "FIRST_RETRY_S", 0.2)
+    server, told, all_states = BadServer(), list[str](), children.made_up_states(60)
+    try:
+        server.refused = "state"
+        asker = teacher_at(server)
+        asking = BackgroundQuestions(asker, store_of(asker, tmp_path), warn=told.append)
+        asking.ask(all_states)
+        until = time.monotonic() + 10
+        while len(server.asked) < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        server.refused = ""
+        refused = len(server.asked)
+        found = wait_for(asking, 60 - refused - 10)
+        asking.close()
+    finally:
+        server.close()
+    assert found and refused < 30 and len(told) == 1
+    assert len(server.asked) == 60, "each was sent at least once"
+
+
+def test_a_server_that_is_gone_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again for minutes; the warning, and the end, do not wait for that."""
+    monkeypatch.setattr(questions, "SLOW_S", 0.3)
+    server, told = BadServer(), list[str]()
+    try:
+        server.down = True
+        asker = teacher_at(server, max_retries=6, timeout_s=60)
+        asking = BackgroundQuestions(asker, store_of(asker, tmp_path), warn=told.append)
+        asking.ask(STATES)
+        for _ in range(10):
+            time.sleep(0.1)
+            assert not list(asking.news())
+        assert len(told) == 1 and "has not answered" in told[0] and asking.waiting == len(STATES)
+        begin = time.monotonic()
+        asking.close()
+        assert time.monotonic() - begin < 5
+    finally:
+        server.close()
+
+
 def wait_for(asking: BackgroundQuestions, n: int) -> set[str]:
     found: set[str] = set()
     until = time.monotonic() + 10
@@ -105,18 +150,56 @@ def test_tokens_of_useless_replies_are_counted(
     report = label_states(asker, store_of(asker, tmp_path / "a"), states[:2])
     assert (report.prompt_tokens, report.completion_tokens) == (500, 50), "five replies"
     chat_server.script = ["ok", 500] * 9
-    spending, report = Spending(LabelConfig(max_tokens=300)), LabelReport()
-    with pytest.raises(TeacherError) as failed:
+    report, price = LabelReport(), Price(prompt=10.0, completion=100.0)
+    limits = LabelConfig(prices={asker.info.model: price})
+    with pytest.raises(TeacherError, match="HTTP 500"):
         label_states(
-            asker, store_of(asker, tmp_path / "b"), states[:1], spending=spending, report=report
+            asker, store_of(asker, tmp_path / "b"), states[:1], limits=limits, report=report
         )
     tries = report.prompt_tokens // 100
-    assert tries >= 1 and failed.value.prompt_tokens == 100 * tries
+    assert tries >= 1 and report.cost == pytest.approx(0.002 * tries)
     assert (report.asked, report.completion_tokens) == (0, 10 * tries)
-    while tries < 3:
-        spending.waste(110, 0.0)
-        tries += 1
-    assert not spending.begin() and "of the 300 tokens" in spending.reached
+
+
+def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
+    """Every second state gets billed replies that are of no use, 110 tokens each."""
+    server, told = BadServer(), list[int]()
+    try:
+        for i, state in enumerate(STATES):
+            server.useless |= {state.key} if i % 2 else set()
+        asker = teacher_at(server, max_in_flight=2)
+        limits, report = LabelConfig(max_tokens=1500), LabelReport()
+        began = time.monotonic()
+        label_states(
+            asker,
+            store_of(asker, tmp_path),
+            STATES,
+            lambda report: told.append(report.prompt_tokens + report.completion_tokens),
+            limits=limits,
+            report=report,
+        )
+    finally:
+        server.close()
+    billed = 110 * sum(server.asked.values())
+    assert report.prompt_tokens + report.completion_tokens == billed <= 1500 + 2 * 110
+    assert f"{billed:,} of the 1,500 tokens" in report.stopped_by
+    assert report.left == len(STATES) - report.asked > 0
+    assert time.monotonic() - began < 10, "no rests for questions that nobody will ask"
+
+
+def test_what_was_in_vain_at_first_counts_with_the_answer(tmp_path: Path) -> None:
+    """A state is answered in the second pass; its row has the tokens of both."""
+    server = BadServer()
+    try:
+        server.useless, server.useless_times = {STATES[0].key}, 1
+        asker = teacher_at(server)
+        store, report = store_of(asker, tmp_path), LabelReport()
+        label_states(asker, store, STATES[:3], report=report)
+    finally:
+        server.close()
+    tokens = {row["state_key"]: row["prompt_tokens"] for row in store.rows()}
+    assert tokens == {STATES[0].key: 200, STATES[1].key: 100, STATES[2].key: 100}
+    assert report.prompt_tokens == 400 and report.asked == 3
 
 
 class Down(children.LoggingTeacher):

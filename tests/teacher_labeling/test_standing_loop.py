@@ -1,9 +1,11 @@
 """A coroutine's results in the caller's thread: in order, never ahead, and cleaned up behind."""
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +20,13 @@ class Counting:
         self.steps = 0
         self.thread = 0
         self.ended = False
+        self.sleep_s = 0.001
+        self.loop: asyncio.AbstractEventLoop
+        self.task: asyncio.Task[None] | None = None
+
+    def abandon(self) -> None:
+        if self.task is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.task.cancel)
 
     async def run(self, give: Callable[[int], None]) -> None:
         numbers = iter(range(self.n))
@@ -26,8 +35,9 @@ class Counting:
             for number in numbers:
                 give(number)
                 self.steps += 1
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(self.sleep_s)
 
+        self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
         self.thread = threading.get_ident()
         try:
             await asyncio.gather(worker(), worker(), worker())
@@ -97,12 +107,68 @@ def test_time_limits_stand_while_it_stands() -> None:
     assert 0.3 <= clock[-1] - clock[0] <= time.monotonic() - begin - 1.0
 
 
+class LimitError(BaseException):
+    """What the handler of a signal raises."""
+
+
+@contextmanager
+def limit(seconds: float) -> Iterator[None]:
+    """As Prefect limits a task: by an alarm whose handler raises wherever the program is."""
+
+    def handler(number: int, frame: object) -> None:
+        raise LimitError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_is_obeyed_when_no_callback_is_under_way() -> None:
+    """A callback that it fell into would lose what it had in hand, and swallow the exception."""
+
+    async def run(give: Callable[[int], None]) -> None:
+        def callback() -> None:
+            time.sleep(0.3)
+            give(1)
+
+        asyncio.get_running_loop().call_soon(callback)
+        await asyncio.sleep(30)
+
+    seen = []
+    with limit(0.1), pytest.raises(LimitError):
+        for number in results_of(run):
+            seen.append(number)
+    assert seen == [1]
+
+
+def test_a_signal_ends_what_waits_for_long_also_beside_a_running_loop() -> None:
+    for runs_beside in (False, True):
+        counting = Counting(100)
+        counting.sleep_s = 20
+
+        async def run(counting: Counting = counting) -> None:
+            for _ in beside_a_loop(results_of(counting.run), counting.abandon):
+                pass
+
+        begin = time.monotonic()
+        with limit(0.2), pytest.raises(LimitError):
+            if runs_beside:
+                asyncio.run(run())
+            else:
+                list(results_of(counting.run))
+        assert counting.ended and time.monotonic() - begin < 5
+
+
 @pytest.mark.parametrize("listen_to", [1, 100])
 def test_beside_a_running_loop(listen_to: int) -> None:
     counting = Counting(100)
 
     async def run() -> list[int]:
-        results = beside_a_loop(results_of(counting.run))
+        results = beside_a_loop(results_of(counting.run), counting.abandon)
         seen = [number for number, _ in zip(results, range(listen_to), strict=False)]
         results.close()
         return seen
@@ -113,7 +179,8 @@ def test_beside_a_running_loop(listen_to: int) -> None:
 
 def test_a_failure_beside_a_running_loop() -> None:
     async def run() -> None:
-        results: Iterator[int] = beside_a_loop(results_of(Counting(3, ValueError("no more")).run))
+        counting = Counting(3, ValueError("no more"))
+        results = beside_a_loop(results_of(counting.run), counting.abandon)
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="no more"):
             next(results)
