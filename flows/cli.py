@@ -11,7 +11,7 @@ from llm4teach.flows.arguments import build_parser, parse
 from llm4teach.flows.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.config import ConfigError
 from llm4teach.flows.service_commands import SERVICE_COMMANDS, add_service_arguments
-from llm4teach.flows.signals import INTERRUPTED, handle_signals
+from llm4teach.flows.signals import INTERRUPTED, handle_signals, status_of_signal
 from llm4teach.flows.together import run_together
 
 
@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        if status := status_of_signal():
+            _say("interrupted")
+            return status
         if os.environ.get("LLM4TEACH_DEBUG"):
             traceback.print_exc()
         message, status = _explain(error)

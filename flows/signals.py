@@ -11,6 +11,7 @@ from typing import NoReturn
 
 GRACE_S = 4.0  # for a stage to leave its files in order; they are written atomically anyway
 INTERRUPTED = 128 + signal.SIGINT
+_came: list[int] = []
 
 
 def handle_signals() -> None:
@@ -25,6 +26,7 @@ def _stop(number: int, frame: object) -> NoReturn:
     A signal often reaches Prefect's temporary server too (the terminal sends Ctrl-C to both), and
     Prefect would then try for minutes to tell the dead server of the interruption.
     """
+    _came.append(number)
     signal.signal(number, lambda *_: _give_up(number))  # who asks twice does not wait
     watchdog = threading.Timer(GRACE_S, _give_up, (number,))
     watchdog.daemon = True
@@ -32,6 +34,14 @@ def _stop(number: int, frame: object) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def status_of_signal() -> int:
+    """The exit status if a signal has come, 0 if none has.
+
+    A library may make some other error of the interruption, where it fell into its own work.
+    """
+    return 128 + _came[0] if _came else 0
 
 
 def _give_up(number: int) -> None:

@@ -96,11 +96,19 @@ class VLLMTeacher:
         """Yield advice, a batch of ``max_in_flight`` states after the other.
 
         Raises:
-            TeacherError: the model cannot be loaded, or a prompt does not fit its context.
+            TeacherError: the model cannot be loaded, or the prompts of some states do not fit its
+                context; the others' advice has been given.
         """
-        waiting = iter(states)
+        waiting, taken = iter(states), 0
+        refused: dict[str, TeacherError] = {}  # by state key
         while batch := list(islice(waiting, self._config.max_in_flight)):
-            yield from self._advise(batch)
+            taken += len(batch)
+            yield from self._advise(batch, refused)
+            if len(refused) == taken:  # it is not the state that vLLM dislikes
+                break
+        for error in refused.values():
+            error.refused = frozenset(refused)
+            raise error
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Count with the model's own tokenizer and chat template; loads the model."""
@@ -117,7 +125,7 @@ class VLLMTeacher:
         vars(self).pop("_tokenizer", None)
         vars(self).pop("_engine", None)
 
-    def _advise(self, states: list[State]) -> Iterator[Advice]:
+    def _advise(self, states: list[State], refused: dict[str, TeacherError]) -> Iterator[Advice]:
         begin = time.perf_counter()
         questions = [self._elicitation.questions(state) for state in states]
         spent = [Spent() for _ in states]
@@ -127,7 +135,17 @@ class VLLMTeacher:
             for j, question in enumerate(asked)
             if question.memo not in self._memos
         }
-        answers = dict(zip(open_ones, self._ask(list(open_ones.values())), strict=True))
+        try:
+            answers = dict(zip(open_ones, self._ask(list(open_ones.values())), strict=True))
+        except TeacherError as error:
+            if not error.for_good:
+                raise
+            if len(states) == 1:
+                refused[states[0].key] = error
+            else:  # whichever it was, the others are to be answered
+                for state in states:
+                    yield from self._advise([state], refused)
+            return
         memos = {key: a for key, a in answers.items() if open_ones[key][0].memo}
         if len(self._memos) < _MOST_MEMOS:
             self._memos |= memos
@@ -154,10 +172,12 @@ class VLLMTeacher:
             )
         except ValueError as error:  # vLLM's word for what it will not do
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise TeacherError(
-                f"vLLM refused the questions to {self._model!r} ({reason}); if a prompt is too "
+            refusal = TeacherError(
+                f"vLLM refused a question to {self._model!r} ({reason}); if the prompt is too "
                 "long, lower max_tokens or raise max_model_len in vllm_options"
-            ) from error
+            )
+            refusal.for_good = True
+            raise refusal from error
         for (question, spent), output in zip(questions, outputs, strict=True):
             generated = sum(len(reply.token_ids) for reply in output.outputs)
             spent.add(len(output.prompt_token_ids or ()), generated)

@@ -64,3 +64,26 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
     assert printed == b"llm4teach: interrupted\n"
     with pytest.raises(ProcessLookupError):  # nothing of its group is left
         os.killpg(process.pid, 0)
+
+
+MADE_ANOTHER_OF_IT = """
+import os, signal, sys, time
+import llm4teach.flows.cli as cli
+
+def command(words):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except KeyboardInterrupt as error:
+        raise ValueError("cannot serialize KeyboardInterrupt") from error
+
+cli._main = command
+sys.exit(cli.main())
+"""
+
+
+def test_what_a_library_makes_of_an_interruption_is_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MADE_ANOTHER_OF_IT], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "llm4teach: interrupted\n")

@@ -1,4 +1,7 @@
-"""Labels three states with the backend ``vllm``; runs in vLLM's environment (test_real_vllm.py)."""
+"""Labels three states, and one too long, with the backend ``vllm``; for test_real_vllm.py.
+
+Runs in vLLM's environment.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.known_states import known_states
+from llm4teach.teacher_labeling.teacher import TeacherError
 from llm4teach.teacher_labeling.token_counts import tokens_of
 
 FAMILY = "SimpleDoorKey"
+TOO_LONG = State(
+    "long",
+    "Agent sees <key>" + ", <key>" * 3000 + ".",
+    (parse_plan("explore"), parse_plan("drop key")),
+)
 
 
 def main(settings: dict[str, Any], output: Path) -> None:
@@ -20,18 +31,25 @@ def main(settings: dict[str, Any], output: Path) -> None:
     for method in ("logprobs", "sampling", "verbalized"):
         teacher = make_teacher(TeacherConfig(method=method, n_samples=3, **settings), FAMILY)
         counts = tokens_of(teacher, known_states(FAMILY))
-        advice_of = {
-            advice.state.key: {
-                "status": advice.status.value,
-                "plans": {str(plan): p for plan, p in advice.plans},
-                "coverage": advice.coverage,
-                "n_replies": len(advice.replies),
-                "prompt_tokens": advice.prompt_tokens,
-                "completion_tokens": advice.completion_tokens,
-            }
-            for advice in teacher.advise(known_states(FAMILY))
+        advice_of, refused = {}, ""
+        first, *others = known_states(FAMILY)
+        try:
+            for advice in teacher.advise([first, TOO_LONG, *others]):
+                advice_of[advice.state.key] = {
+                    "status": advice.status.value,
+                    "plans": {str(plan): p for plan, p in advice.plans},
+                    "coverage": advice.coverage,
+                    "n_replies": len(advice.replies),
+                    "prompt_tokens": advice.prompt_tokens,
+                    "completion_tokens": advice.completion_tokens,
+                }
+        except TeacherError as error:
+            refused = f"{sorted(error.refused)} {error}"
+        found[method] = {
+            "counted": counts and counts.prompt,
+            "advice": advice_of,
+            "refused": refused,
         }
-        found[method] = {"counted": counts and counts.prompt, "advice": advice_of}
         teacher.close()
     output.write_text(json.dumps(found))
 

@@ -239,6 +239,7 @@ def test_in_this_process(smollm2: str, tmp_path: Path) -> None:
         assert all(found["n_replies"] >= 1 for found in answers)
         assert all(found["completion_tokens"] > 0 for found in answers)
     for told in inside.values():
+        assert "['long'] vLLM refused a question" in told["refused"], "and the others are answered"
         assert told["counted"] == sum(found["prompt_tokens"] for found in told["advice"].values())
 
 
