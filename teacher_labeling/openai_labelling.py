@@ -28,8 +28,8 @@ PASSES = 3  # of a state whose question fails
 MOST_REFUSED = 8  # before any is answered: then it is not the state that the server dislikes
 _MOST_MEMOS = 10_000
 _LONG_S = 0.25  # for a caller to be away: some servers close connections that are idle so long
-_GLANCE_S = 0.25
 _TURNS = 3  # of the event loop, until it has seen that
+_GLANCE_S = 0.25  # between looks whether it is over
 _GATHER_S = 0.008  # answers are judged and given together: one by one each costs 30 us more
 
 
@@ -101,13 +101,15 @@ class Labelling:
         async with self._client.session() as session:
             self._session = session
             watch = asyncio.ensure_future(self._watch(meter, session))
-            for _ in range(PASSES):
-                failed = []
-                asked = await self._pass(session, waiting, workers, give, failed, meter)
-                if not failed or len(failed) == asked:  # asking again will not help
-                    break
-                waiting = self._again([state for state, _ in failed], meter)
-            watch.cancel()
+            try:
+                for _ in range(PASSES):
+                    failed = []
+                    asked = await self._pass(session, waiting, workers, give, failed, meter)
+                    if not failed or len(failed) == asked:  # asking again will not help
+                        break
+                    waiting = self._again([state for state, _ in failed], meter)
+            finally:
+                watch.cancel()
         if self._stopped.is_set() or (meter is not None and not meter.may_repeat()):
             return
         if failed:
