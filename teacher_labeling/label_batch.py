@@ -80,8 +80,8 @@ def label_states(
 ) -> LabelReport:
     """Ask about each distinct state that the store has no advice for; commit as answers come.
 
-    Runs that label the same states at once share them by leases: none is asked twice, unless its
-    asker hangs for longer than ``limits.lease_s``. A run waits for what others are asking, and
+    Runs that label the same states at once share them by leases: none is asked twice but what a run
+    had in flight that was killed, or hung for longer than ``limits.lease_s``. A run waits for what others are asking, and
     takes over what those that died have left. What was answered before an error, an interrupt or
     the end of the budget is kept; answers survive even a killed process.
 

@@ -165,9 +165,11 @@ class BackgroundQuestions(Questions):
                 self._failure = error
                 return
             retry_s = FIRST_RETRY_S
+            stopped, answered = self._stop.is_set(), {key for key, _ in answers}
             with self._mutex:
-                for state in states:
-                    self._waiting.pop(state.key, None)
+                for state in states:  # without an answer: refused, or there is no budget for it
+                    if state.key in answered or not stopped:
+                        self._waiting.pop(state.key, None)
             for answer in answers:  # also what other runs have asked
                 self._answers.put(answer)
 
