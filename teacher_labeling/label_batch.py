@@ -81,9 +81,9 @@ def label_states(
     """Ask about each distinct state that the store has no advice for; commit as answers come.
 
     Runs that label the same states at once share them by leases: none is asked twice but what a run
-    had in flight that was killed, or hung for longer than ``limits.lease_s``. A run waits for what others are asking, and
-    takes over what those that died have left. What was answered before an error, an interrupt or
-    the end of the budget is kept; answers survive even a killed process.
+    had in flight that was killed, or hung for longer than ``limits.lease_s``. A run waits for what
+    others are asking, and takes over what those that died have left. What was answered before an
+    error, an interrupt or the end of the budget is kept; answers survive even a killed process.
 
     Args:
         teacher: whom to ask. It must take the states as it comes to ask them, not all at once:
