@@ -170,7 +170,9 @@ class VLLMTeacher:
             outputs = self._engine.chat(
                 [list(question.messages) for question, _ in questions], params, use_tqdm=False
             )
-        except ValueError as error:  # vLLM's word for what it will not do
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             refusal = TeacherError(
                 f"vLLM refused a question to {self._model!r} ({reason}); if the prompt is too "
@@ -210,3 +212,8 @@ class VLLMTeacher:
                 "use the method sampling or verbalized"
             )
         return {label: tokens[0] for label, tokens in ids.items()}
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether this is vLLM's word for what it will not do: of old, and since 0.32 at the latest."""
+    return any(kind.__name__ in ("ValueError", "VLLMClientError") for kind in type(error).__mro__)
