@@ -50,10 +50,19 @@ class Journal:
             os.close(self._file)  # somebody took the new file for an orphan, and removed it
 
     def append(self, row: Row) -> None:
-        """Add a row; its text must be Unicode, as in Parquet."""
+        """Add a row; its text must be Unicode, as in Parquet.
+
+        Raises:
+            OSError: it could not be written; the rows before it are as they were.
+        """
         line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-        while line:  # a signal may cut a large write short
-            line = line[os.write(self._file, line) :]
+        size = os.fstat(self._file).st_size
+        try:
+            while line:  # a signal may cut a large write short
+                line = line[os.write(self._file, line) :]
+        except OSError:
+            os.ftruncate(self._file, size)
+            raise
 
     def clear(self) -> None:
         """Forget the rows: they are committed."""

@@ -77,7 +77,8 @@ class Claims:
         self._current: tuple[int, list[int]] | None = None  # a bucket; what is left of it, reversed
         self._open: dict[int, int] = {}  # claimed states of a bucket that are not committed yet
         self._mutex = threading.Lock()  # handed out and committed in different threads
-        self._closed = False
+        self.closed = False  # nothing is handed out any more
+        self._is_over = False
         self.handed_out = 0
         self.answered_elsewhere = 0  # found committed by others when their turn came
 
@@ -89,13 +90,13 @@ class Claims:
 
     def __iter__(self) -> Iterator[State]:
         """Hand out states until there are none left that others have not claimed."""
-        while not self._closed and self.claim():
+        while not self.closed and self.claim():
             assert self._current is not None
             bucket, places = self._current
             if not self._leases.holds(_name(bucket)):
                 self._put_back()
             elif not self._budget.begin():
-                self._closed = True
+                self.closed = True
                 self._put_back()
             else:
                 place = places.pop()
@@ -105,16 +106,16 @@ class Claims:
                 yield self._states[place]
 
     def close(self) -> None:
-        """Hand nothing out any more."""
-        self._closed = True
+        """Hand nothing out any more, and have nothing repeated of what was."""
+        self.closed = self._is_over = True
 
     def may_repeat(self) -> bool:
         """Whether a state that was handed out, and got no answer, may be asked about again."""
-        return not self._closed and self._budget.may_repeat()
+        return not self.is_over() and self._budget.may_repeat()
 
     def is_over(self) -> bool:
-        """Whether nothing will be handed out any more."""
-        return self._closed or self._budget.is_over()
+        """Whether nothing is wanted any more but what is on its way."""
+        return self._is_over or self._budget.is_over()
 
     def claim(self) -> bool:
         """Make sure that there is a state to hand out; False if others hold all that are left."""

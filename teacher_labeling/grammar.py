@@ -13,7 +13,9 @@ from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 
 MAX_REPLY_CHARACTERS = 20_000  # far above three lines of reasoning; bounds the work
 MAX_PLAN_STEPS = 8
-_TO_LAST_ACTION = re.compile(r".*\baction[*_`]{0,3}:", re.DOTALL | re.IGNORECASE | re.ASCII)
+_TO_LAST_ACTION = re.compile(
+    r".*(?<![a-z0-9])action[*_`]{0,3}:", re.DOTALL | re.IGNORECASE | re.ASCII
+)
 _DECORATION = "*_`\"' \t"  # Markdown that chat models put around an answer
 
 

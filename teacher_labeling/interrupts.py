@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)  # Prefect's time limits are an alarm
+Handler = Callable[[int, Any], Any] | int | None
 NOTICE = "interrupted: waiting for the questions in flight; Ctrl-C again stops at once"
 
 
@@ -36,10 +38,13 @@ def finishing_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(n, first)
     try:
         yield
+    except Exception:
+        if pending:  # whatever went wrong after it, this was an interrupt
+            _put_back(before, first)
+            signal.raise_signal(pending[0])
+        raise
     finally:
-        for n, handler in before.items():
-            if signal.getsignal(n) is first and _handles_signals():
-                signal.signal(n, handler)
+        _put_back(before, first)
     if pending:
         signal.raise_signal(pending[0])
 
@@ -55,22 +60,41 @@ def held_back(wake: Callable[[], object]) -> Iterator[None]:
         yield
         return
     held: list[int] = []
+    is_over = False
 
     def hold(number: int, frame: object) -> None:
         held.append(number)
-        wake()
+        if is_over or len(held) > 1:  # who asks twice does not wait, whatever the block is at
+            _put_back(before, hold)
+            deliver()
+        else:
+            wake()
+
+    def deliver() -> None:
+        while held:
+            number = held.pop(0)
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handler(number, None)
 
     found = {n: signal.getsignal(n) for n in HELD}
     before = {n: handler for n, handler in found.items() if callable(handler)}
-    for n in before:
-        signal.signal(n, hold)
     try:
+        for n in before:
+            signal.signal(n, hold)
         yield
     finally:
+        is_over = True  # an exception in the next line leaves no handler that only holds
+        _put_back(before, hold)
+        deliver()
+
+
+def _put_back(before: Mapping[signal.Signals, Handler], now: Callable[..., object]) -> None:
+    """Have signals handled as before, where they still are by ``now``."""
+    if _handles_signals():
         for n, handler in before.items():
-            signal.signal(n, handler)
-        for number in held:
-            before[signal.Signals(number)](number, None)
+            if signal.getsignal(n) is now:
+                signal.signal(n, handler)
 
 
 def _handles_signals() -> bool:

@@ -130,7 +130,7 @@ def label_states(
     desk = _Desk(teacher, claims, commits, budget, on_progress)
     with leases:
         try:
-            while len(claims) and not spending.reached and not stop.is_set():
+            while len(claims) and not (claims.closed or spending.reached or stop.is_set()):
                 if claims.claim():
                     desk.ask()
                     wait_s = _FIRST_WAIT_S
@@ -214,8 +214,8 @@ class _Desk:
         info, report = self.teacher.info, self.budget.report
         advice = charged(advice, self.budget.price)
         self.budget.spending.end(advice, is_billed=not is_local(info))
+        report.count(advice)  # it is paid for, whether it can be stored or not
         self.answered += 1
         self.commits.add(to_row(advice, info))
-        report.count(advice)
         report.left -= 1
         self.on_progress(report)

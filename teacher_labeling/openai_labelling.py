@@ -59,6 +59,7 @@ class Labelling:
         self._asking: dict[str, asyncio.Lock] = {}  # by memo
         self._wasted: dict[str, Spent] = {}  # on states without an answer so far, by key
         self._refused: list[tuple[State, RefusedError]] = []
+        self._is_unpaid = False  # some were not asked about again, for lack of budget
         self._fatal: list[Exception] = []
         self._stopped = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,9 +111,9 @@ class Labelling:
                     waiting = self._again([state for state, _ in failed], meter)
             finally:
                 watch.cancel()
-        if self._stopped.is_set() or (meter is not None and not meter.may_repeat()):
+        if self._stopped.is_set() or (meter is not None and meter.is_over()):
             return
-        if failed:
+        if failed and not self._is_unpaid:
             raise failed[0][1]
         if self._refused:
             n, (_, first) = len(self._refused), self._refused[0]
@@ -128,7 +129,11 @@ class Labelling:
 
     def _again(self, failed: list[State], meter: Metered | None) -> Iterator[State]:
         """Those that failed, as long as there is something left to pay for them."""
-        return (state for state in failed if meter is None or meter.may_repeat())
+        for state in failed:
+            if meter is not None and not meter.may_repeat():
+                self._is_unpaid = True
+                return
+            yield state
 
     def _refusal(self, message: str) -> RefusedError:
         error = RefusedError(message)

@@ -86,8 +86,8 @@ def _split_number(line: str) -> tuple[str, float] | None:
     number = marked[len(label) :]
     if not _NUMBER.fullmatch(number):
         return None
-    if label.endswith("-") and not label[:-1][-1:].isalnum():
-        return None  # less than nothing, where "A-60" and "A - 60" have a dash
+    if label.endswith("-") and label[:-1].rstrip(_DECORATION)[-1:] in (":", "=", "-"):
+        return None  # less than nothing, where "A-60" and "A) -60" have a dash
     bare = label.rstrip(_DECORATION + "({[")
     # "go to door 1" states nothing: a number without % needs a sign before it.
     if bare[-1:] not in (":", "=", "-") and (marked == line or bare == label):

@@ -66,8 +66,9 @@ class Spending:
     def may_repeat(self) -> bool:
         """Whether a question that was taken, and failed, may be put once more."""
         with self._mutex:
-            self._reached = self._reached or self._limit_reached(0)
-            return not self._reached
+            if limit := self._limit_reached(0):
+                self._reached = limit
+            return not limit
 
     def end(self, advice: Advice, *, is_billed: bool = False) -> None:
         """Count the answer to a question that was taken before.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -17,11 +18,11 @@ _T = TypeVar("_T")
 class StandingLoop(asyncio.SelectorEventLoop):
     """While nobody runs it its clock stands too, and with it the time limits of what it awaits.
 
-    So a reply that came in meanwhile is in time, and not asked for, and paid, again. Signals make
-    it stand, too: their handlers are called, and may raise, when no callback is under way.
+    So a reply that came in meanwhile is in time, and not asked for, and paid, again.
     """
 
     def __init__(self) -> None:
+        self._may_pause = False
         self._stood_s = 0.0
         self._stands_at: float | None = None
         super().__init__()
@@ -34,11 +35,27 @@ class StandingLoop(asyncio.SelectorEventLoop):
         """Go on where it stood."""
         if self._stands_at is not None:
             self._stood_s, self._stands_at = super().time() - self._stands_at, None
-        with held_back(partial(self.call_soon_threadsafe, self.stop)):
-            try:
-                super().run_forever()
-            finally:
-                self._stands_at = self.time()
+        try:
+            super().run_forever()
+        finally:
+            self._stands_at = self.time()
+
+    def run_on(self) -> None:
+        """Run until `pause` is called, or a signal comes.
+
+        The signal's handler is called, and may raise, when no callback is under way.
+        """
+        self._may_pause = True
+        try:
+            with held_back(partial(self.call_soon_threadsafe, self.pause)):
+                self.run_forever()
+        finally:
+            self._may_pause = False
+
+    def pause(self) -> None:
+        """Stand as soon as the callbacks that are due have run; of no use outside `run_on`."""
+        if self._may_pause:
+            self.stop()
 
 
 def results_of(
@@ -58,24 +75,27 @@ def results_of(
         RuntimeError: this thread runs an event loop already (see `beside_a_loop`).
     """
     results: list[_T] = []
-    with asyncio.Runner(loop_factory=StandingLoop) as runner:
-        loop = runner.get_loop()
+    runner = asyncio.Runner(loop_factory=StandingLoop)
+    try:
+        with held_back(lambda: None):
+            loop = runner.get_loop()
+        assert isinstance(loop, StandingLoop)
 
         def give(result: _T) -> None:
             results.append(result)
-            loop.stop()
+            loop.pause()
 
         task = loop.create_task(work(give))
-        task.add_done_callback(lambda _: loop.stop())
+        task.add_done_callback(lambda _: loop.pause())
 
         def end() -> None:
             task.cancel()
             while not task.done():
-                loop.run_forever()
+                loop.run_on()
 
         try:
             while not task.done():
-                loop.run_forever()
+                loop.run_on()
                 given, results = results, []
                 yield from given
             task.result()
@@ -86,6 +106,9 @@ def results_of(
             end()
             yield from results
             raise
+    finally:
+        with closing(runner), held_back(lambda: None):  # closing: where a signal comes just before
+            runner.close()
 
 
 def beside_a_loop(

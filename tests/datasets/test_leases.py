@@ -216,6 +216,27 @@ def journals_in(folder: Path) -> list[Path]:
     return list(folder.glob("*.jsonl"))
 
 
+def test_a_row_that_cannot_be_written_does_not_damage_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write = Journal(tmp_path, "a"), os.write
+    journal.append({"state_key": "x"})
+
+    def full(file: int, line: bytes) -> int:
+        if len(line) > 8:
+            return write(file, line[:8])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(os, "write", full)
+        journal.append({"state_key": "yyyy"})
+    journal.append({"state_key": "z"})
+    journal.close()
+    committed: list[object] = []
+    recover(tmp_path, committed.extend, lambda owner: None)
+    assert committed == [{"state_key": "x"}, {"state_key": "z"}]
+
+
 def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n{"state_key": "y"}\n{"state_k')
     (tmp_path / "empty.jsonl").write_text("")

@@ -187,6 +187,24 @@ def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10, "no rests for questions that nobody will ask"
 
 
+def test_a_few_questions_to_a_broken_server_are_no_success(tmp_path: Path) -> None:
+    """The last question of a budget is repeated like any other, and its failure told."""
+    server, limits = BadServer(), LabelConfig(max_requests=5)
+    try:
+        asker = teacher_at(server, max_in_flight=16, max_retries=1)
+        server.down = True
+        with pytest.raises(TeacherError, match="did not answer in 2 attempt"):
+            label_states(asker, store_of(asker, tmp_path / "a"), STATES, limits=limits)
+        server.down, server.refused = False, "state"
+        with pytest.raises(TeacherError, match="HTTP 400"):
+            label_states(asker, store_of(asker, tmp_path / "b"), STATES, limits=limits)
+        server.refused, server.useless, server.useless_times = "", {STATES[1].key}, 3
+        report = label_states(asker, store_of(asker, tmp_path / "c"), STATES[:5], limits=limits)
+        assert report.asked == 5 and not report.left
+    finally:
+        server.close()
+
+
 def test_what_was_in_vain_at_first_counts_with_the_answer(tmp_path: Path) -> None:
     """A state is answered in the second pass; its row has the tokens of both."""
     server = BadServer()

@@ -39,6 +39,8 @@ GO_PICK = Plan((Option("go to", "key"), Option("pick up", "key")))
         ("Action: {explore}. No: Action: {go to key, pick up key}", GO_PICK),
         ("Action: {open <door> with <key>}", Plan((Option("open", "door"),))),
         ("Action: {explore}\n**Action**: {go to key, pick up key}", GO_PICK),
+        ("Action: {explore}\n__Action:__ {go to key, pick up key}", GO_PICK),
+        ("_Action_: {go to key, pick up key}", GO_PICK),
         ("Action: {go to key, pick up key}\nReaction: {explore}", GO_PICK),
         ("Action: {go to key, pick up key} and then it shou…", GO_PICK),
     ],

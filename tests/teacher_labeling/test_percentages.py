@@ -32,6 +32,7 @@ SEVENTY = {OPTIONS[0]: 70.0, OPTIONS[1]: 20.0, OPTIONS[2]: 10.0}
         "I would say: 99%\nA: 1%\nOn second thoughts:\nC: 10%\nB: 20%\nA: 70%\nThat is all.",
         "A = 70\nB = 20\nC = 10\nD: 40%",
         "Option A: 70%\nOption B: 20%\nOption C: 10%",
+        "A) explore -70%\n**B**-20%\n{go to door1, open door1}-10%",
     ],
 )
 def test_reads(reply: str) -> None:
@@ -52,7 +53,7 @@ def test_reads(reply: str) -> None:
         "A) explore: 70%\nB) go to key, pick up key: 20%\nC) explore: 10%",  # mixed up
         "A: __import__('os').getpid()\nB: 20%\nC: 10%",
         "A: -70%\nB: 20%\nC: 10%",
-        "A) -70%\nB) 20%\nC) 10%",
+        "A = -70%\nB = 20%\nC = 10%",
         "A) explore:-70\nB: 20%\nC: 10%",
         "A: 70%\nB: 20%\nC: 1…",  # of 10%, perhaps
         "A: 70%\nB: 20%\nC: 10%" + " " * MAX_REPLY_CHARACTERS,

@@ -1,6 +1,7 @@
 """A coroutine's results in the caller's thread: in order, never ahead, and cleaned up behind."""
 
 import asyncio
+import os
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from llm4teach.teacher_labeling.interrupts import HELD
 from llm4teach.teacher_labeling.standing_loop import beside_a_loop, results_of
 
 
@@ -143,6 +145,45 @@ def test_a_signal_is_obeyed_when_no_callback_is_under_way() -> None:
         for number in results_of(run):
             seen.append(number)
     assert seen == [1]
+
+
+def test_a_second_signal_does_not_wait_for_a_callback() -> None:
+    """Such as one that waits for a lock."""
+
+    async def run(give: Callable[[int], None]) -> None:
+        asyncio.get_running_loop().call_soon(time.sleep, 8)
+        await asyncio.sleep(30)
+
+    timers = [threading.Timer(s, os.kill, (os.getpid(), signal.SIGINT)) for s in (0.2, 0.5)]
+    for timer in timers:
+        timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(results_of(run))
+    assert time.monotonic() - begin < 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_at_any_time_are_obeyed_and_leave_the_handlers_as_they_were() -> None:
+    """Also in what the loop does before it is closed, such as waiting for its threads."""
+
+    async def run(give: Callable[[int], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.002)
+        for number in range(3):
+            give(number)
+            await asyncio.sleep(0.001)
+
+    before = [signal.getsignal(number) for number in HELD]
+    obeyed = 0
+    for i in range(60):
+        try:
+            with limit(0.002 + 0.0002 * i):
+                list(results_of(run))
+                time.sleep(0.02)
+        except LimitError:
+            obeyed += 1
+        assert [signal.getsignal(number) for number in HELD] == before
+    assert obeyed >= 58  # one that falls into a destructor is lost, in any program
 
 
 def test_a_signal_ends_what_waits_for_long_also_beside_a_running_loop() -> None:
