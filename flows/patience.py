@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_training_task
 from llm4teach.flows.patience_config import PatienceConfig
-from llm4teach.flows.progress import is_quiet
+from llm4teach.flows.progress import say
 from llm4teach.flows.teacher_slots import limit_name
 from llm4teach.flows.teachers import open_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -51,7 +50,7 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
             return work()
         except TeacherError as error:
             if error.may_pass and left:
-                _say(f"{stage}: {error} It is begun again in {patience.pause_s:g} s.")
+                say(f"{stage}: {error} It is begun again in {patience.pause_s:g} s.")
             left -= 1
             raise
 
@@ -94,8 +93,3 @@ def is_nobodys_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any])
     """
     error = state.data
     return may_pass(task, task_run, state) or not isinstance(error, (TeacherError, ValueError))
-
-
-def _say(line: str) -> None:
-    if not is_quiet():
-        print(line, file=sys.stderr)

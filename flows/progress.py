@@ -43,10 +43,10 @@ def is_quiet() -> bool:
     return bool(os.environ.get("LLM4TEACH_QUIET")) or _silent.get()
 
 
-def warn(message: str) -> None:
-    """Say what a person should know while a stage goes on."""
+def say(line: str) -> None:
+    """Tell what a person should know while a stage goes on."""
     if not is_quiet():
-        print(f"llm4teach: {message}", file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 class Stage:

@@ -18,7 +18,7 @@ from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
 from llm4teach.envs.task import Task, describe
-from llm4teach.flows.progress import stage, warn
+from llm4teach.flows.progress import say, stage
 from llm4teach.flows.revival import begun_by, own_flow_run, runs_again
 from llm4teach.flows.students import new_student, store_student
 from llm4teach.flows.teachers import advice_of, open_teacher
@@ -75,8 +75,12 @@ class Context:
         asked = (self.teacher, store, self.limits, self.spending)
         asking: Questions | None = None
         if ask:
-            asking = BackgroundQuestions(*asked, warn) if in_background else Questions(*asked)
+            asking = BackgroundQuestions(*asked, _warn) if in_background else Questions(*asked)
         return LiveTeacher(self.task, store, asking, weighed, policy)
+
+
+def _warn(message: str) -> None:
+    say(f"llm4teach: {message}")
 
 
 @contextmanager

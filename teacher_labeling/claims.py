@@ -14,29 +14,18 @@ from llm4teach.datasets.advice import AdviceStore
 from llm4teach.datasets.key_index import KeyCodes, key_codes
 from llm4teach.datasets.leases import Leases
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.teacher import Metered
 
 _BUCKET_BITS = 4  # 16 leases: enough for a dozen runs, and cheap for a thousand states
 _PIECE = 65_536  # states
 _Places = NDArray[np.int64]
 
 
-class Budget(Protocol):
+class Budget(Metered, Protocol):
     """What the questions are paid from."""
 
     def begin(self) -> bool:
         """Take one question from it; False if there is none left."""
-        ...
-
-    def may_repeat(self) -> bool:
-        """Whether a question that was taken, and failed, may be put once more."""
-        ...
-
-    def is_over(self) -> bool:
-        """Whether nothing more is to be asked."""
-        ...
-
-    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
-        """Count what was billed for a question without an answer; the cost is in US dollars."""
         ...
 
 

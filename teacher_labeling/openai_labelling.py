@@ -58,7 +58,7 @@ class Labelling:
         self._memos = memos  # answers that several states need, those of earlier calls too
         self._asking: dict[str, asyncio.Lock] = {}  # by memo
         self._wasted: dict[str, Spent] = {}  # on states without an answer so far, by key
-        self._refused: list[tuple[State, RefusedError]] = []
+        self._refused: dict[str, RefusedError] = {}  # by state key
         self._is_unpaid = False  # some were not asked about again, for lack of budget
         self._fatal: list[Exception] = []
         self._stopped = threading.Event()
@@ -116,16 +116,17 @@ class Labelling:
         if failed and not self._is_unpaid:
             raise failed[0][1]
         if self._refused:
-            n, (_, first) = len(self._refused), self._refused[0]
+            n, first = len(self._refused), next(iter(self._refused.values()))
             more = f" (so it did for {n} states; the others have their advice)" if n > 1 else ""
             raise self._refusal(f"{first}{more}")
 
     async def _watch(self, meter: Metered | None, session: Session) -> None:
         """Have nothing repeated, and nobody wait for it, once nothing more is wanted."""
-        while meter is not None and not meter.is_over():
+        if meter is None:
+            return
+        while not meter.is_over():
             await asyncio.sleep(_GLANCE_S)
-        if meter is not None:
-            session.stop.set()
+        session.stop.set()
 
     def _again(self, failed: list[State], meter: Metered | None) -> Iterator[State]:
         """Those that failed, as long as there is something left to pay for them."""
@@ -137,7 +138,7 @@ class Labelling:
 
     def _refusal(self, message: str) -> RefusedError:
         error = RefusedError(message)
-        error.refused = frozenset(state.key for state, _ in self._refused)
+        error.refused = frozenset(self._refused)
         return error
 
     async def _pass(
@@ -208,7 +209,7 @@ class Labelling:
         if isinstance(error, UnansweredError):
             failed.append((state, error))
         elif isinstance(error, RefusedError):
-            self._refused.append((state, error))
+            self._refused[state.key] = error
             none_answered = not self._ready and not self._begun.is_set()
             if none_answered and len(self._refused) >= MOST_REFUSED:
                 self._fatal.append(self._refusal(str(error)))

@@ -106,7 +106,8 @@ class VLLMTeacher:
             yield from self._advise(batch, refused)
             if len(refused) == taken:  # it is not the state that vLLM dislikes
                 break
-        for error in refused.values():
+        if refused:
+            error = next(iter(refused.values()))
             error.refused = frozenset(refused)
             raise error
 

@@ -53,7 +53,7 @@ class BadServer:
         self.retry_after, self.retry_after_with = "0.05", {"429"}
         self.hang_s = 8.0
         self.refused = ""  # chat requests with this in their last message get 400
-        self.useless: set[str] = set()  # so are those with one of these, with 200 and no choices
+        self.useless: set[str] = set()  # with one of these: billed, 200 and no choices
         self.useless_times = 1 << 30
         self.same_index = False  # every choice says that it is the first
         self.most_logprobs = 20
