@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 
 IDENTITY = ("openai/some/model@main/sampling/n=10,temperature=1,seed=0,max_tokens=200", "a1b2c3d4")
 SET_BY_THE_STORE = ("teacher_id", "prompt_version", "created_at")

@@ -16,10 +16,10 @@ from contextlib import closing
 from typing import TypeVar
 
 from llm4teach.envs.registry import get_task
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.known_states import known_states
-from llm4teach.teacher_labeling.token_counts import tokens_of
+from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.probe_states import known_states
 
 _T = TypeVar("_T")
 

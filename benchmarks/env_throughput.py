@@ -20,14 +20,14 @@ import gymnasium as gym
 import minigrid  # noqa: F401  # registers its environments
 import numpy as np
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.envs.door_key import ROOMS
-from llm4teach.envs.grid_task import DoorKeyTask
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.envs.door_key.rooms import ROOMS
+from llm4teach.envs.door_key.task import DoorKeyTask
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.vector import EpisodeVector
+from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.policies import sample
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher
 
 Run = Callable[[int], float]  # env steps to do -> CPU seconds

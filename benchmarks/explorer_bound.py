@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.analysis.statistics import wilson_interval
-from llm4teach.envs.door_key import ROOMS, Room
-from llm4teach.envs.options import GridView, Outcome, open_, pick_up
+from llm4teach.envs.door_key.rooms import ROOMS, Room
+from llm4teach.envs.grid.options import GridView, Outcome, open_, pick_up
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 
 UNSEEN, EMPTY = 0, 1
 

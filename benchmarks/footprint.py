@@ -21,12 +21,12 @@ from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe
-from llm4teach.flows.export import export, played
-from llm4teach.student.checkpoint import load_student
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.flows.stages.export import export, played
+from llm4teach.student.export.onnx_policy import OnnxStudent
+from llm4teach.student.model.checkpoint import load_student
 from llm4teach.student.policies import student_policy
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 
 
 def main() -> None:

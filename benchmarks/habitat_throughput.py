@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from llm4teach.envs.habitat_client import habitat_python
-from llm4teach.envs.habitat_task import habitat_task
+from llm4teach.envs.habitat.client import habitat_python
+from llm4teach.envs.habitat.task import habitat_task
 
-WORKER = Path(__file__).resolve().parents[1] / "envs" / "habitat_worker"
+WORKER = Path(__file__).resolve().parents[1] / "envs" / "habitat" / "worker"
 SHARES = (0.6, 0.17, 0.17, 0.03, 0.03)  # of the actions
 SEEDS = 64  # episodes in turn, each in an apartment of its own
 
@@ -35,10 +35,10 @@ import json, sys, time, types
 for name, path in (("llm4teach", []), ("llm4teach.envs", [{str(WORKER.parent)!r}])):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = path
-from llm4teach.envs.habitat_worker import simulators
-from llm4teach.envs.habitat_worker.episodes import nav_pick_episode
-from llm4teach.envs.habitat_worker.kinematic_env import KinematicEnv
-from llm4teach.envs.habitat_worker.layout import ACTIONS
+from llm4teach.envs.habitat.worker import simulators
+from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
+from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+from llm4teach.envs.habitat.worker.layout import ACTIONS
 import numpy as np
 steps, repeat, depth = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "depth"
 found = []
@@ -46,7 +46,7 @@ found = []
 
 EMPTY = f"""{IMPORTS}
 import habitat
-from llm4teach.envs.habitat_worker.configs import kinematic_config
+from llm4teach.envs.habitat.worker.configs import kinematic_config
 config = kinematic_config()
 with habitat.config.read_write(config):
     config.habitat.task.measurements, config.habitat.task.lab_sensors = {{}}, {{}}
@@ -82,7 +82,7 @@ print(json.dumps(found))
 """
 
 BATCH = f"""{IMPORTS}
-from llm4teach.envs.habitat_worker.loop import EnvBatch
+from llm4teach.envs.habitat.worker.loop import EnvBatch
 n_envs = int(sys.argv[4])
 batch = EnvBatch(simulators.make_env)
 batch.prepare(n_envs, {{"simulator": "kinematic", "depth": depth}})

@@ -30,12 +30,12 @@ from typing import Any
 
 import aiohttp
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.labeling.run import label_states
 
 FAMILY = "SimpleDoorKey"
 OPTIONS = tuple(map(parse_plan, ("explore", "go to key > pick up key", "drop key")))

@@ -19,17 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.analysis.statistics import wilson_interval
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import Policy, teacher_policy
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.backends.recording_writer import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.recording_writer import write_recording
 from llm4teach.teacher_labeling.teacher import Teacher
 
 HEADER = "| task | success [95%] | mean steps | states | silent | questions | env steps/s |"

@@ -17,7 +17,7 @@ import time
 import aiohttp
 import numpy as np
 
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.student.export.onnx_policy import OnnxStudent
 
 RAW = {"Content-Type": "application/octet-stream"}
 

@@ -22,15 +22,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llm4teach.analysis.named_queries import named_query
-from llm4teach.analysis.query import connect
+from llm4teach.analysis.sql.named_queries import named_query
+from llm4teach.analysis.sql.query import connect
 from llm4teach.datasets import schema
 from llm4teach.datasets.compaction import ROW_GROUP, write_compacted
-from llm4teach.datasets.parts import write_part
+from llm4teach.datasets.storage.parquet import write_part
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.vector import EpisodeVector
+from llm4teach.envs.vector.episodes import EpisodeVector
 
 TASK, STATES, PART, POOL, REPEATS = "SimpleDoorKey", 20_000, 1_000_000, 250_000, 3
 TEACHERS = ("embedded/a@1/logprobs", "openai/b@1/sampling")

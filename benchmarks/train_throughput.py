@@ -52,14 +52,14 @@ def main() -> None:
 
 def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
     """Fine-tune for some updates and say what share each part took."""
-    from llm4teach.datasets.advice import AdviceStore
+    from llm4teach.datasets.advice_store import AdviceStore
     from llm4teach.envs.registry import get_task
     from llm4teach.student.config import FinetuneConfig
-    from llm4teach.student.finetune import Finetuner
-    from llm4teach.student.improve import Improver
-    from llm4teach.student.network import Student
-    from llm4teach.teacher_labeling.backends import make_teacher
+    from llm4teach.student.model.network import Student
+    from llm4teach.student.training.finetune import Finetuner
+    from llm4teach.student.training.update import Improver
     from llm4teach.teacher_labeling.config import TeacherConfig
+    from llm4teach.teacher_labeling.factory import make_teacher
     from llm4teach.teacher_labeling.live import LiveTeacher
 
     task = get_task(task_name)
@@ -118,7 +118,7 @@ def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
 def _variant(task_name: str, name: str) -> str:
     """Time the network run in one way, the fastest of some repetitions."""
     from llm4teach.envs.registry import get_task
-    from llm4teach.student.network import Student
+    from llm4teach.student.model.network import Student
 
     task = get_task(task_name)
     student: Any = Student(task.observation_shape, len(task.action_names))

@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.appending import last_numbered
-from llm4teach.datasets.compacted import COMPACTED_GLOB, current_parts, read_records
-from llm4teach.datasets.exclusion import alone
-from llm4teach.datasets.locks import LockedError
-from llm4teach.datasets.parts import (
+from llm4teach.datasets.storage.append import last_numbered
+from llm4teach.datasets.storage.exclusive import alone
+from llm4teach.datasets.storage.locks import LockedError
+from llm4teach.datasets.storage.parquet import (
     COMPRESSED,
     PART_GLOB,
     parquet_file,
@@ -28,7 +27,8 @@ from llm4teach.datasets.parts import (
     replacing,
     write_json,
 )
-from llm4teach.datasets.places import DatasetError, Place, names_in, walk
+from llm4teach.datasets.storage.part_index import COMPACTED_GLOB, current_parts, read_records
+from llm4teach.datasets.storage.paths import DatasetError, Place, names_in, walk
 from llm4teach.datasets.workspace import Workspace
 
 GRACE_S = 3600.0  # how long a reader may still need the files that it found

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import (
+from llm4teach.datasets.storage.parquet import (
     read_json,
     read_parquet,
     remove_folder,
     write_json,
     write_parquet,
 )
-from llm4teach.datasets.places import Place, names_in
+from llm4teach.datasets.storage.paths import Place, names_in
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"

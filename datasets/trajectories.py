@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import part_paths, read_parquet, write_part
-from llm4teach.datasets.places import DatasetError, Place
+from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_part
+from llm4teach.datasets.storage.paths import DatasetError, Place
 
 
 @dataclass(frozen=True)

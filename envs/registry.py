@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llm4teach.envs.grid_task import door_key_task, door_key_task_names
-from llm4teach.envs.habitat_task import habitat_task, habitat_task_names
-from llm4teach.envs.minigrid_task import close_matches, minigrid_ids, minigrid_task
+from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
+from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
+from llm4teach.envs.minigrid.task import close_matches, minigrid_ids, minigrid_task
 from llm4teach.envs.task import Task, TaskError
 
 

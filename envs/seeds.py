@@ -18,7 +18,7 @@ def training_seeds(run_seed: int, stream: str, start: int = 0) -> Iterator[int]:
     They are the first words of ``SeedSequence((run_seed, *stream, position))``, computed many at
     once: with a teacher that knows the way, an episode's seed took as long as its steps.
     """
-    from llm4teach.envs.random_kernel import first_words
+    from llm4teach.envs.kernels.random_kernel import first_words
 
     entropy = np.array([*_words(run_seed), *stream.encode()], np.uint64)
     words = np.empty(_AT_ONCE, np.uint64)

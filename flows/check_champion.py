@@ -7,11 +7,13 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.analysis.drift import declined
-from llm4teach.datasets.registry import Registry
+from llm4teach.datasets.champions import Registry
 from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_task
-from llm4teach.flows import events, online_stages, stages
-from llm4teach.flows.students import stored_student
+from llm4teach.flows.runtime import events
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.student.config import EvaluateConfig, RetrainConfig
 from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.config import TeacherConfig

@@ -6,15 +6,17 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import collecting, events, stages
-from llm4teach.flows.automations import UNSEEN
-from llm4teach.flows.online_stages import outcome
-from llm4teach.flows.patience import patiently
-from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.runners import task_runner
-from llm4teach.flows.scale_config import ScaleConfig
+from llm4teach.flows.runtime import events
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.service.automations import UNSEEN
 from llm4teach.flows.sharded import collect_in_shards
-from llm4teach.flows.students import stored_student
+from llm4teach.flows.stages import collect as collecting
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages.checkpoints import stored_student
+from llm4teach.flows.stages.online import outcome
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 

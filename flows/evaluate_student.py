@@ -6,10 +6,11 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import online_stages, stages
-from llm4teach.flows.patience import patiently
-from llm4teach.flows.patience_config import PatienceConfig
-from llm4teach.flows.students import newest_student
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages.checkpoints import newest_student
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 

@@ -8,10 +8,10 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.compare import results_folder
-from llm4teach.flows.config import ConfigError, load_settings, merge
-from llm4teach.flows.experiments import find_experiment
-from llm4teach.flows.run_experiment import run_experiment, write_findings
+from llm4teach.flows.experiments.catalog import find_experiment
+from llm4teach.flows.experiments.compare import results_folder
+from llm4teach.flows.experiments.run import run_experiment, write_findings
+from llm4teach.flows.runtime.settings import ConfigError, load_settings, merge
 
 LEAST_ONLINE = 1_024  # env steps that a budget must leave for fine-tuning
 

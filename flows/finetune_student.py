@@ -6,11 +6,12 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import online_stages, stages
-from llm4teach.flows.patience import patiently
-from llm4teach.flows.patience_config import PatienceConfig
-from llm4teach.flows.revival import resumed_settings
-from llm4teach.flows.students import newest_student, stored_student
+from llm4teach.flows.runtime.flow_runs import resumed_settings
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages.checkpoints import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig

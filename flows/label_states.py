@@ -6,14 +6,15 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import labelling, stages
-from llm4teach.flows.online_stages import outcome, sharded_outcome
-from llm4teach.flows.patience import patiently
-from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.runners import task_runner
-from llm4teach.flows.scale_config import ScaleConfig
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.teacher_slots import teacher_slot
 from llm4teach.flows.sharded import label_in_shards
-from llm4teach.flows.teacher_slots import teacher_slot
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import label as labelling
+from llm4teach.flows.stages.online import outcome, sharded_outcome
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows import stages
-from llm4teach.flows.online_stages import outcome
-from llm4teach.flows.patience import patiently
-from llm4teach.flows.patience_config import PatienceConfig
-from llm4teach.flows.students import stored_student
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages.checkpoints import stored_student
+from llm4teach.flows.stages.online import outcome
 from llm4teach.student.config import PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 

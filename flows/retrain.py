@@ -6,16 +6,18 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.datasets.registry import Registry, champion_of
-from llm4teach.flows import online_stages, promotion, stages
+from llm4teach.datasets.champions import Registry, champion_of
 from llm4teach.flows.collect_trajectories import collect_trajectories
 from llm4teach.flows.finetune_student import finetune_student
-from llm4teach.flows.gate import may_play
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.patience import reach_teacher
-from llm4teach.flows.patience_config import PatienceConfig
 from llm4teach.flows.pretrain_student import pretrain_student
-from llm4teach.flows.revival import resumed_settings
+from llm4teach.flows.runtime.flow_runs import resumed_settings
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import reach_teacher
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages import promote as promotion
+from llm4teach.flows.stages.gate import may_play
 from llm4teach.student.config import (
     CollectConfig,
     EvaluateConfig,

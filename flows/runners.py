@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.flows.config import ConfigError
-from llm4teach.flows.scale_config import ScaleConfig
+from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.settings import ConfigError
 
 
 def task_runner(scale: ScaleConfig) -> Any:

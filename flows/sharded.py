@@ -7,9 +7,9 @@ from typing import Any
 from prefect import flow
 from prefect.futures import as_completed
 
-from llm4teach.flows.progress import stage
-from llm4teach.flows.shards import collect_shard, label_shard
-from llm4teach.student.collect import CollectReport
+from llm4teach.flows.runtime.progress import stage
+from llm4teach.flows.sharding import collect_shard, label_shard
+from llm4teach.student.collection.collect import CollectReport
 
 
 @flow(name="collect-in-shards")

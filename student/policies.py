@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from llm4teach.envs.task import Observations
-from llm4teach.student.network import Student
+from llm4teach.student.model.network import Student
 
 Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import Mixture, Observations, State, Task
-from llm4teach.teacher_labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.ask_policy import AskPolicy, AskUnseen
-from llm4teach.teacher_labeling.label_batch import LabelReport
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of
+from llm4teach.teacher_labeling.labeling.run import LabelReport
 from llm4teach.teacher_labeling.questions import Questions
 from llm4teach.teacher_labeling.teacher import Teacher
 

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import Mixture, State
-from llm4teach.teacher_labeling.advice_rows import plans_of
-from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig
-from llm4teach.teacher_labeling.spending import Spending
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of
+from llm4teach.teacher_labeling.labeling.budget import Spending
+from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down

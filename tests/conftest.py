@@ -9,7 +9,7 @@ import pytest
 import torch
 from s3_server import BUCKET, s3_server
 
-from llm4teach.datasets.places import Place, place_of
+from llm4teach.datasets.storage.paths import Place, place_of
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm4teach.analysis.query import run_sql
+from llm4teach.analysis.sql.query import run_sql
 from llm4teach.analysis.statistics import wilson_interval
 
 SHORT = (  # many small updates, where there are few steps
@@ -21,7 +21,14 @@ SHORT = (  # many small updates, where there are few steps
 
 def teach(workspace: Path, *flags: str) -> dict[str, Any]:
     """Run `llm4teach teach`; return env steps and successes of 500 by policy, sampled."""
-    command = [sys.executable, "-m", "llm4teach.flows.cli", "teach", "--workspace", str(workspace)]
+    command = [
+        sys.executable,
+        "-m",
+        "llm4teach.flows.cli.main",
+        "teach",
+        "--workspace",
+        str(workspace),
+    ]
     subprocess.run([*command, *flags], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     (used,) = run_sql(
         workspace,

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from llm4teach.datasets import trajectories
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe, ground_plan
-from llm4teach.student.agreement import agreement_rows
-from llm4teach.student.filming import filmed
-from llm4teach.student.outcome_rows import write_outcomes
-from llm4teach.student.outcomes import Outcome
+from llm4teach.student.collection.reweighting import Outcome
+from llm4teach.student.collection.reweighting_io import write_outcomes
+from llm4teach.student.evaluation.filming import filmed
+from llm4teach.student.evaluation.replay import agreement_rows
 from llm4teach.student.policies import uniform_policy
 
 TASK, SLUG, TEACHER, PROMPT = "SimpleDoorKey", "smollm2", "embedded/smollm2/logprobs", "c0ffee12"
@@ -267,7 +267,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a complete teach run."""
-    from llm4teach.analysis.report import write_report
+    from llm4teach.analysis.reports.run_report import write_report
 
     workspace = Workspace(tmp_path_factory.mktemp("reported"))
     write_teach_run(workspace)

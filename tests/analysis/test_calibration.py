@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from llm4teach.analysis.calibration import (
+from llm4teach.analysis.teachers.calibration import (
     Forecast,
     agreement,
     auc,

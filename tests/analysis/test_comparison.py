@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from llm4teach.analysis.comparison import (
+from llm4teach.analysis.comparisons.figure import page_figures, write_findings_figure
+from llm4teach.analysis.comparisons.page import write_findings_page
+from llm4teach.analysis.comparisons.results import (
     Comparison,
     Findings,
     SeedResult,
@@ -22,9 +24,7 @@ from llm4teach.analysis.comparison import (
     teacher_result,
     with_improvements,
 )
-from llm4teach.analysis.comparison_figure import page_figures, write_findings_figure
-from llm4teach.analysis.comparison_page import write_findings_page
-from llm4teach.analysis.comparison_table import (
+from llm4teach.analysis.comparisons.table import (
     comparison_markdown,
     comparison_rows,
     findings_markdown,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llm4teach.analysis.film import FOG, FilmError, film_strip, replay, sprite_sheet
+from llm4teach.analysis.reports.replay import FOG, FilmError, film_strip, replay, sprite_sheet
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import TaskError
 

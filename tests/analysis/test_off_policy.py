@@ -10,8 +10,8 @@ import pytest
 from busy_workspace import SHAPE, STEPS, TASK, write_one_episode
 from numpy.typing import NDArray
 
-from llm4teach.analysis.fitted_q import fitted_q_evaluation
-from llm4teach.analysis.off_policy import (
+from llm4teach.analysis.offline_rl.critics import fitted_q_evaluation
+from llm4teach.analysis.offline_rl.off_policy import (
     Logged,
     discounted_returns,
     logged_episodes,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.analysis.off_policy import Logged
-from llm4teach.analysis.offline_gate import Gate, offline_gate
+from llm4teach.analysis.offline_rl.gate import Gate, offline_gate
+from llm4teach.analysis.offline_rl.off_policy import Logged
 from llm4teach.envs.task import Observations
 
 pytest.importorskip("d3rlpy")

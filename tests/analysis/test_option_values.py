@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm4teach.analysis.option_values import (
+from llm4teach.analysis.teachers.option_values import (
     OptionValues,
     find_visits,
     follow,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm4teach.analysis.part_files import PartFiles, create_part_view
+from llm4teach.analysis.sql.part_files import PartFiles, create_part_view
 from llm4teach.datasets.compaction import write_compacted
 
 ROWS = 60_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from llm4teach.analysis.query import VIEWS, QueryError, connect, run_sql
-from llm4teach.datasets.parts import part_paths
+from llm4teach.analysis.sql.query import VIEWS, QueryError, connect, run_sql
 from llm4teach.datasets.runs import Run
+from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.workspace import Workspace
 
 from .conftest import CONFIG, RUN, TASK, play, write_episode

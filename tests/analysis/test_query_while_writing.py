@@ -7,7 +7,7 @@ import time
 
 from busy_workspace import STEPS, write_a_run
 
-from llm4teach.analysis.query import connect, run_sql
+from llm4teach.analysis.sql.query import connect, run_sql
 from llm4teach.datasets.workspace import Workspace
 
 SECONDS = 4.0

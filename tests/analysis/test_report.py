@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from llm4teach.analysis.curves import learning_curves, pooled_success
-from llm4teach.analysis.figures import curve_figure, interval_figure
-from llm4teach.analysis.report import write_report
-from llm4teach.analysis.report_content import command, settings
+from llm4teach.analysis.reports.curves import learning_curves, pooled_success
+from llm4teach.analysis.reports.figures import curve_figure, interval_figure
+from llm4teach.analysis.reports.report_content import command, settings
+from llm4teach.analysis.reports.run_report import write_report
 from llm4teach.datasets import schema
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.parts import read_parquet
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import METRICS, Run
+from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe

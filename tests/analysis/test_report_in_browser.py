@@ -104,7 +104,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of an experiment on two tasks."""
-    from llm4teach.analysis.comparison_page import write_findings_page
+    from llm4teach.analysis.comparisons.page import write_findings_page
 
     from .test_comparison import findings
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.analysis.named_queries import QueryError
-from llm4teach.analysis.query import VIEWS
-from llm4teach.analysis.sql_shell import Shell, describe_queries, parse_parameters
+from llm4teach.analysis.sql.named_queries import QueryError
+from llm4teach.analysis.sql.query import VIEWS
+from llm4teach.analysis.sql.shell import Shell, describe_queries, parse_parameters
 from llm4teach.datasets.workspace import Workspace
 
 from .conftest import RUN, play, write_episode

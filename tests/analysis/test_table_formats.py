@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm4teach.analysis.query import run_sql
-from llm4teach.analysis.table_formats import MAX_ROWS, format_table
+from llm4teach.analysis.sql.query import run_sql
+from llm4teach.analysis.sql.tables import MAX_ROWS, format_table
 from llm4teach.datasets.workspace import Workspace
 
 MIXED = pa.table(

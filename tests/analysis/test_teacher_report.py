@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from llm4teach.analysis.stored_teachers import stored_teachers
-from llm4teach.analysis.teacher_diagnostics import diagnose
-from llm4teach.analysis.teacher_report import write_teacher_report
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.analysis.teachers.diagnostics import diagnose
+from llm4teach.analysis.teachers.report import write_teacher_report
+from llm4teach.analysis.teachers.stored import stored_teachers
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import State, describe
-from llm4teach.flows.cli import main
-from llm4teach.student.collect import Collector
+from llm4teach.flows.cli.main import main
+from llm4teach.student.collection.behaviors import OptionLeader
+from llm4teach.student.collection.collect import Collector
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.leaders import OptionLeader
 
 from .test_report_in_browser import BROWSER, Browser
 
@@ -46,7 +46,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Collected episodes; a good teacher, sure of itself, and a bad one that is not."""
     import numpy as np
 
-    from llm4teach.analysis.option_values import uniform_mixture
+    from llm4teach.analysis.teachers.option_values import uniform_mixture
 
     workspace = Workspace(tmp_path_factory.mktemp("judged"))
     run, rng = "collect-20261121-120000-ab12", np.random.default_rng(0)

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.compaction import compact_folder
-from llm4teach.datasets.parts import parquet_file, part_paths
-from llm4teach.datasets.places import Place
+from llm4teach.datasets.storage.parquet import parquet_file, part_paths
+from llm4teach.datasets.storage.paths import Place
 
 
 def row(key: str, plan: str = "explore") -> dict[str, Any]:

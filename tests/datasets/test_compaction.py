@@ -23,14 +23,14 @@ from busy_workspace import (
     write_parts,
 )
 
-from llm4teach.datasets.compacted import current_parts
 from llm4teach.datasets.compaction import compact_folder, compact_workspace
-from llm4teach.datasets.locks import locked
-from llm4teach.datasets.parts import PART_GLOB, part_paths
-from llm4teach.datasets.places import Place
+from llm4teach.datasets.storage.locks import locked
+from llm4teach.datasets.storage.parquet import PART_GLOB, part_paths
+from llm4teach.datasets.storage.part_index import current_parts
+from llm4teach.datasets.storage.paths import Place
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace
-from llm4teach.flows.cli import main
+from llm4teach.flows.cli.main import main
 
 
 @pytest.fixture

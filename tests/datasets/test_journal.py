@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from s3_server import BUCKET, s3_server
 
-from llm4teach.datasets.journal import EARLIER, Journal, Row, copy_rows, journal_folder, recover
-from llm4teach.datasets.places import DatasetError, _reached, place_of, state_folder
+from llm4teach.datasets.storage.journal import (
+    EARLIER,
+    Journal,
+    Row,
+    copy_rows,
+    journal_folder,
+    recover,
+)
+from llm4teach.datasets.storage.paths import DatasetError, _reached, place_of, state_folder
 
 
 def test_the_journal_of_the_living_is_left_alone(tmp_path: Path) -> None:

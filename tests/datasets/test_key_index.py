@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm4teach.datasets.key_index import KeyIndex, key_codes
+from llm4teach.datasets.storage.key_index import KeyIndex, key_codes
 
 
 def test_codes_of_hex_keys_are_their_values() -> None:

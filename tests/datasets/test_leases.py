@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.conditional_store import ConditionalStore, FileStore, store_at
-from llm4teach.datasets.leases import Leases
-from llm4teach.datasets.object_store import ObjectStore
-from llm4teach.datasets.places import place_of
+from llm4teach.datasets.storage.conditional_store import ConditionalStore, FileStore, store_at
+from llm4teach.datasets.storage.leases import Leases
+from llm4teach.datasets.storage.object_store import ObjectStore
+from llm4teach.datasets.storage.paths import place_of
 
 
 class Bucket:

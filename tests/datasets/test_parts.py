@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import (
+from llm4teach.datasets.storage.parquet import (
     part_paths,
     read_json,
     read_parquet,
@@ -79,8 +79,8 @@ WRITER = """
 import sys
 from pathlib import Path
 import pyarrow as pa
-from llm4teach.datasets import schema
-from llm4teach.datasets.parts import write_part
+from llm4teach.datasets import schema as schema
+from llm4teach.datasets.storage.parquet import write_part
 row = {"run_id": "r", "stage": "s", "step": 1, "name": "n", "value": 1.0, "wall_s": 0.0}
 table = pa.Table.from_pylist([row] * 1000, schema=schema.METRICS)
 print("ready", flush=True)

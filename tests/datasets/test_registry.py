@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.places import Place, place_of
-from llm4teach.datasets.registry import (
+from llm4teach.datasets.champions import (
     Registry,
     RegistryConflictError,
     previous_champion,
     sha256_of,
 )
+from llm4teach.datasets.storage.paths import Place, place_of
 from llm4teach.datasets.workspace import DatasetError
 
 

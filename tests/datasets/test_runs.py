@@ -3,9 +3,9 @@
 import pytest
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import read_parquet
-from llm4teach.datasets.places import Place
 from llm4teach.datasets.runs import METRICS, Run, read_config, read_manifest
+from llm4teach.datasets.storage.parquet import read_parquet
+from llm4teach.datasets.storage.paths import Place
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from llm4teach.datasets.table_cache import TableCache
+from llm4teach.datasets.storage.table_cache import TableCache
 
 
 def test_the_tables_used_last_stay() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm4teach.datasets.places import Place
+from llm4teach.datasets.storage.paths import Place
 from llm4teach.datasets.trajectories import distinct_states, read_steps, write_steps
 from llm4teach.datasets.workspace import DatasetError
 

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from minigrid.core.constants import OBJECT_TO_IDX
 
-from llm4teach.envs.door_key import env_id
+from llm4teach.envs.door_key.rooms import env_id
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import (
     HELD_OUT_START,

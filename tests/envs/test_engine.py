@@ -14,15 +14,15 @@ import pytest
 from numpy.typing import NDArray
 from slow_door_key import slow_ground, slow_identify
 
-from llm4teach.envs.door_key import ROOMS
-from llm4teach.envs.engine import DoorKeyVectorEnv
-from llm4teach.envs.grid_task import DoorKeyTask
+from llm4teach.envs.door_key.engine import DoorKeyVectorEnv
+from llm4teach.envs.door_key.rooms import ROOMS
+from llm4teach.envs.door_key.task import DoorKeyTask
 from llm4teach.envs.registry import task_names
 from llm4teach.envs.task import Mixture
 from llm4teach.student.policies import sample
-from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
 
 NAMES = task_names(shifted=True)
 STEPS = {name: 30_000 if name in ROOMS else 5_500 for name in NAMES}

@@ -7,7 +7,7 @@ import minigrid  # noqa: F401  # registers its environments
 import numpy as np
 import pytest
 
-from llm4teach.envs.fog_of_war import FogOfWar
+from llm4teach.envs.grid.fog_of_war import FogOfWar
 
 ACTIONS = [0.15, 0.15, 0.35, 0.1, 0.05, 0.2, 0.0]  # left, right, forward, pick up, drop, toggle
 

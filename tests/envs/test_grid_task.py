@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llm4teach.envs.door_key_state import Naming, door_key_state, pack
+from llm4teach.envs.door_key.state import Naming, door_key_state, pack
 from llm4teach.envs.registry import get_task, task_names
 from llm4teach.envs.task import State, describe, ground_plan, state_key
 

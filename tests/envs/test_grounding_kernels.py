@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from slow_door_key import slow_ground, slow_identify
 
-from llm4teach.envs.door_key_state import Naming
-from llm4teach.envs.mixture_book import MixtureBook
+from llm4teach.envs.door_key.grounding import MixtureBook
+from llm4teach.envs.door_key.state import Naming
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture
 
@@ -142,7 +142,7 @@ def test_any_array_of_codes_will_do() -> None:
 
 
 def test_a_book_forgets_rather_than_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm4teach.envs.mixture_book._MOST", 20)
+    monkeypatch.setattr("llm4teach.envs.door_key.grounding._MOST", 20)
     rng = np.random.default_rng(1)
     maps, book = random_maps(rng, 4), MixtureBook(7)
     for _ in range(30):

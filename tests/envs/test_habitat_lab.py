@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm4teach.envs import habitat_pool
-from llm4teach.envs.habitat_client import HabitatWorker, habitat_python
-from llm4teach.envs.habitat_task import habitat_task
-from llm4teach.envs.habitat_worker import layout
+from llm4teach.envs.habitat import pool as habitat_pool
+from llm4teach.envs.habitat.client import HabitatWorker, habitat_python
+from llm4teach.envs.habitat.task import habitat_task
+from llm4teach.envs.habitat.worker import layout
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.envs.task import TaskError, describe, ground_plan, state_key
-from llm4teach.envs.vector import EpisodeVector
+from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import teacher_policy, uniform_policy
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 
 try:
     PYTHON = habitat_python()

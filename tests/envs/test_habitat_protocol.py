@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from llm4teach.envs.habitat_worker import protocol
-from llm4teach.envs.habitat_worker.protocol import Message, Outcome, ProtocolError
+from llm4teach.envs.habitat.worker import protocol
+from llm4teach.envs.habitat.worker.protocol import Message, Outcome, ProtocolError
 
 
 def read(data: bytes) -> Message | None:

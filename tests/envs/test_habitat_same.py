@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from llm4teach.envs.habitat_worker import layout
-from llm4teach.envs.habitat_worker.apartment import Apartment, apartment, scene_name
-from llm4teach.envs.habitat_worker.boxes import Boxes, directions
-from llm4teach.envs.habitat_worker.navigable import COARSE_M, FINE_M
-from llm4teach.envs.habitat_worker.world import World
+from llm4teach.envs.habitat.worker import layout
+from llm4teach.envs.habitat.worker.apartment import Apartment, apartment, scene_name
+from llm4teach.envs.habitat.worker.boxes import Boxes, directions
+from llm4teach.envs.habitat.worker.navigable import COARSE_M, FINE_M
+from llm4teach.envs.habitat.worker.world import World
 
 SEEDS = (2, 9, layout.HELD_OUT_START + 1)
 

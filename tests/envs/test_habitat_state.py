@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from llm4teach.envs.habitat_skills import FORWARD, GRIP, LEFT, REACH, RIGHT
-from llm4teach.envs.habitat_state import EXPLORE, NAVIGATE, PICK, PUT_BACK, nav_pick_state
-from llm4teach.envs.habitat_task import habitat_task
-from llm4teach.envs.habitat_worker import layout
-from llm4teach.envs.habitat_worker.encoding import VECTOR_SHAPE, encode_state
+from llm4teach.envs.habitat.skills import FORWARD, GRIP, LEFT, REACH, RIGHT
+from llm4teach.envs.habitat.state import EXPLORE, NAVIGATE, PICK, PUT_BACK, nav_pick_state
+from llm4teach.envs.habitat.task import habitat_task
+from llm4teach.envs.habitat.worker import layout
+from llm4teach.envs.habitat.worker.encoding import VECTOR_SHAPE, encode_state
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Observations, describe, ground_plan
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 
 TASK = habitat_task("HabitatNavPick")
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from toy_habitat import LENGTH, write_interpreter
 
-from llm4teach.envs import habitat_client, habitat_pool
-from llm4teach.envs.habitat_client import PYTHON, HabitatWorker
-from llm4teach.envs.habitat_env import HabitatEnv
-from llm4teach.envs.habitat_vector import HabitatVectorEnv
-from llm4teach.envs.habitat_worker import protocol
+from llm4teach.envs.habitat import client as habitat_client
+from llm4teach.envs.habitat import pool as habitat_pool
+from llm4teach.envs.habitat.client import PYTHON, HabitatWorker
+from llm4teach.envs.habitat.env import HabitatEnv
+from llm4teach.envs.habitat.vector import HabitatVectorEnv
+from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.task import TaskError
 
 TOY = {"simulator": "toy"}
@@ -90,7 +91,7 @@ def test_one_that_is_killed_during_a_reset_loses_the_running_episodes() -> None:
 
 def test_one_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM4TEACH_TOY_FAULT", "die")
-    monkeypatch.setattr("llm4teach.envs.habitat_vector._MOST_RESTARTS", 1)
+    monkeypatch.setattr("llm4teach.envs.habitat.vector._MOST_RESTARTS", 1)
     envs = HabitatVectorEnv(TOY, 1)
     envs.reset(seed=0)
     envs.step(np.array([3]))

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import llm4teach.envs.jit as jit
-from llm4teach.envs.sight_kernel import visible
+import llm4teach.envs.kernels.jit as jit
+from llm4teach.envs.kernels.sight_kernel import visible
 
 ENVS = Path(jit.__file__).resolve().parent
 CALL = "import outer_kernel; print(outer_kernel.outer(1))"

@@ -8,10 +8,10 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Door, Key, Wall
 from numpy.typing import NDArray
 
-from llm4teach.envs.minigrid_env import LATER, MARK, NOW, WORDS
-from llm4teach.envs.missions import decode_mission
+from llm4teach.envs.grid.visibility import visible
+from llm4teach.envs.minigrid.env import LATER, MARK, NOW, WORDS
+from llm4teach.envs.minigrid.missions import decode_mission
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.visibility import visible
 
 LEVELS = (
     "MiniGrid-DoorKey-8x8-v0",
@@ -97,8 +97,8 @@ def test_nothing_unseen_is_told(env_id: str) -> None:
 def play(env_id: str, seeds: int, check: Any) -> int:
     """Episodes of the table that people wrote; ``check(env, observation)`` after each step."""
     from llm4teach.envs.task import describe
-    from llm4teach.teacher_labeling.backends import make_teacher
     from llm4teach.teacher_labeling.config import TeacherConfig
+    from llm4teach.teacher_labeling.factory import make_teacher
 
     task = get_task(env_id)
     teacher = make_teacher(TeacherConfig(teacher="recorded/handwritten"), task.family)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.envs.minigrid_env import MARK, WORDS
-from llm4teach.envs.minigrid_scene import Scene
-from llm4teach.envs.minigrid_state import facts_of, minigrid_state
-from llm4teach.envs.missions import encode_mission, parse_mission
-from llm4teach.envs.options import Decision, Outcome, decide_plan
+from llm4teach.envs.grid.options import Decision, Outcome, decide_plan
+from llm4teach.envs.minigrid.env import MARK, WORDS
+from llm4teach.envs.minigrid.missions import encode_mission, parse_mission
+from llm4teach.envs.minigrid.scene import Scene
+from llm4teach.envs.minigrid.state import facts_of, minigrid_state
 from llm4teach.envs.plan import parse_plan
 
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)

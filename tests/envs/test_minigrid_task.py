@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from llm4teach.envs.minigrid_task import MiniGridTask, minigrid_ids
+from llm4teach.envs.minigrid.task import MiniGridTask, minigrid_ids
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task, TaskError, describe, ground_plan, state_key
 

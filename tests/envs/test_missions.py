@@ -7,8 +7,7 @@ import warnings
 import gymnasium as gym
 import pytest
 
-from llm4teach.envs.minigrid_task import minigrid_ids
-from llm4teach.envs.missions import (
+from llm4teach.envs.minigrid.missions import (
     VOCABULARY,
     Clause,
     Thing,
@@ -17,6 +16,7 @@ from llm4teach.envs.missions import (
     parse_mission,
     without,
 )
+from llm4teach.envs.minigrid.task import minigrid_ids
 from llm4teach.envs.task import TaskError
 
 

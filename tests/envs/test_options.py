@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.envs.options import GridView, Outcome, decide, decide_plan
-from llm4teach.envs.paths import FORWARD, LEFT, RIGHT, Board, pack
+from llm4teach.envs.grid.options import GridView, Outcome, decide, decide_plan
+from llm4teach.envs.grid.paths import FORWARD, LEFT, RIGHT, Board, pack
 from llm4teach.envs.plan import Option, parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import ground_plan

@@ -6,7 +6,7 @@ from gymnasium.utils.seeding import np_random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm4teach.envs.random_kernel import RNG_WORDS, first_words, integer, seed_rng
+from llm4teach.envs.kernels.random_kernel import RNG_WORDS, first_words, integer, seed_rng
 from llm4teach.envs.seeds import HELD_OUT_START, training_seeds
 
 SEEDS = st.one_of(st.integers(0, 100), st.integers(0, 2**31), st.integers(0, 2**63 - 1))

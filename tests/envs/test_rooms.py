@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 
-from llm4teach.envs.door_key import ROOMS, TRAINING_COLOURS, DoorKeyEnv, shifted_rooms
+from llm4teach.envs.door_key.rooms import ROOMS, TRAINING_COLOURS, DoorKeyEnv, shifted_rooms
 from llm4teach.envs.registry import get_task, task_names
 from llm4teach.envs.task import describe, ground_plan
-from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
 
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 FORWARD = 2

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.vector import EpisodeVector
+from llm4teach.envs.vector.episodes import EpisodeVector
 
 TASK = get_task("SimpleDoorKey")
 

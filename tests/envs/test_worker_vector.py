@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from failing_env import make_failing
 
-from llm4teach.envs.minigrid_task import MiniGridTask, make_minigrid_env
-from llm4teach.envs.worker_vector import WorkerError, WorkerVectorEnv
+from llm4teach.envs.minigrid.task import MiniGridTask, make_minigrid_env
+from llm4teach.envs.vector.workers import WorkerError, WorkerVectorEnv
 
 ENV_ID = "BabyAI-GoToObjS4-v0"  # 16 steps at most: many episodes end
 

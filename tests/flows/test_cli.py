@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from llm4teach.datasets.workspace import DatasetError
-from llm4teach.flows import actions
-from llm4teach.flows.cli import main
-from llm4teach.flows.commands import COMMANDS
+from llm4teach.flows.cli import actions
+from llm4teach.flows.cli.commands import COMMANDS
+from llm4teach.flows.cli.main import main
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 NAMES = [command.name for command in COMMANDS]
@@ -71,7 +71,7 @@ def test_little_is_imported_before_a_command_runs(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from llm4teach.flows.cli import main; main(['teach', '--help'])",
+        "from llm4teach.flows.cli.main import main; main(['teach', '--help'])",
         "from llm4teach.envs.registry import get_task; get_task('SimpleDoorKey')",
     ],
 )
@@ -196,7 +196,7 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_teachers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("llm4teach.teacher_labeling.backends")
+    pytest.importorskip("llm4teach.teacher_labeling.factory")
     assert main(["teachers"]) == 0
     assert "recorded/vicuna-33b" in capsys.readouterr().out
 
@@ -249,7 +249,7 @@ def test_prompts_are_held_against_golden_texts(
 
 
 def test_sql_from_a_file_to_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("llm4teach.analysis.query")
+    pytest.importorskip("llm4teach.analysis.sql.query")
     (folder / "workspace").mkdir()
     (folder / "q.sql").write_text("SELECT count(*) AS n FROM advice")
     assert main(["sql", "-f", "q.sql", "--format", "json"]) == 0

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from llm4teach.analysis.query import run_sql
-from llm4teach.datasets.locks import locked
+from llm4teach.analysis.sql.query import run_sql
+from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
-from llm4teach.flows.cell_training import run_cell
-from llm4teach.flows.cells import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
-from llm4teach.flows.config import Settings, load_settings
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.flows.experiments.train_trial import run_cell
+from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
+from llm4teach.flows.runtime.settings import Settings, load_settings
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 FLAGS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,8 @@ from prefect_processes import (
 from random_episodes import write_random_episodes
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import read_parts
-from llm4teach.flows.deployments import DEPLOYMENTS
+from llm4teach.datasets.storage.parquet import read_parts
+from llm4teach.flows.service.deployments import DEPLOYMENTS
 
 RECORDED = json.dumps({"teacher": "recorded/vicuna-33b"})
 

@@ -12,10 +12,10 @@ import pytest
 
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
-from llm4teach.flows.arms import Arm, Experiment, shifted_variants, teacher_cell
-from llm4teach.flows.cells import PPO, PRETRAIN, TEACHER, stored_cells, teacher_of
-from llm4teach.flows.config import ConfigError, load_settings
-from llm4teach.flows.experiments import EXPERIMENTS, find_experiment
+from llm4teach.flows.experiments.catalog import EXPERIMENTS, find_experiment
+from llm4teach.flows.experiments.spec import Arm, Experiment, shifted_variants, teacher_cell
+from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACHER, stored_cells, teacher_of
+from llm4teach.flows.runtime.settings import ConfigError, load_settings
 
 NAMES = [experiment.name for experiment in EXPERIMENTS]
 SMALL = (

@@ -8,10 +8,10 @@ import pytest
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.export import export
-from llm4teach.flows.students import new_student
-from llm4teach.student.checkpoint import save_student
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.flows.stages.checkpoints import new_student
+from llm4teach.flows.stages.export import export
+from llm4teach.student.export.onnx_policy import OnnxStudent
+from llm4teach.student.model.checkpoint import save_student
 
 
 @pytest.fixture(scope="module")

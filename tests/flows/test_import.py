@@ -12,13 +12,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from llm4teach.datasets.foreign import Episode, read_episodes
+from llm4teach.datasets.importers import Episode, read_episodes
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START
-from llm4teach.flows.import_command import import_episodes
-from llm4teach.student.imports import Importer
+from llm4teach.flows.stages.import_episodes import import_episodes
+from llm4teach.student.collection.importing import Importer
 
 TASK = get_task("SimpleDoorKey")
 

@@ -7,14 +7,25 @@ from typing import Any
 
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows import collecting, labelling, online_stages, stages
-from llm4teach.flows.arguments import build_parser, given_settings, parse
-from llm4teach.flows.commands import COMMANDS, add_more_arguments
-from llm4teach.flows.config import ConfigError, Settings, load_settings
+from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
+from llm4teach.flows.cli.parser import build_parser, given_settings, parse
 from llm4teach.flows.label_states import label_states
+from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
+from llm4teach.flows.stages import (
+    collect as collecting,
+)
+from llm4teach.flows.stages import (
+    context as stages,
+)
+from llm4teach.flows.stages import (
+    label as labelling,
+)
+from llm4teach.flows.stages import (
+    online as online_stages,
+)
 from llm4teach.student.config import CollectConfig, FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig, Price

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from s3_server import BUCKET, SECRET
 
-from llm4teach.datasets.registry import Registry
+from llm4teach.datasets.champions import Registry
 from llm4teach.datasets.runs import CHECKPOINT, read_manifest
 from llm4teach.datasets.trajectories import read_steps, write_steps
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.cli import main
+from llm4teach.flows.cli.main import main
 
 SMALL = (
     *("--teacher", "recorded/vicuna-33b", "--collect.steps", "320", "--pretrain.epochs", "2"),

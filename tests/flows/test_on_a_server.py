@@ -19,16 +19,16 @@ from prefect_processes import own_server, post
 from random_episodes import write_random_episodes
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.parts import read_parts
 from llm4teach.datasets.runs import read_manifest
+from llm4teach.datasets.storage.parquet import read_parts
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.patience import StageTimeoutError, is_nobodys_fault, may_pass, patiently
-from llm4teach.flows.patience_config import PatienceConfig
+from llm4teach.flows.runtime.patience_config import PatienceConfig
+from llm4teach.flows.runtime.retries import StageTimeoutError, is_nobodys_fault, may_pass, patiently
 from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
+from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.openai_errors import UnansweredError
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 Artifacts = dict[str, list[dict[str, Any]]]

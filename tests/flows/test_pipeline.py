@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from llm4teach.analysis.query import run_sql
+from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.runs import CHECKPOINT, read_manifest
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.student.checkpoint import load_tensors
+from llm4teach.student.model.checkpoint import load_tensors
 
 RECORDED = ("--teacher", "recorded/vicuna-33b")
 SMALL = (

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from bad_server import BadServer
 
-from llm4teach.flows.cli import main
-from llm4teach.teacher_labeling import openai_client
+from llm4teach.flows.cli.main import main
+from llm4teach.teacher_labeling.backends.openai import client as openai_client
 
 SECRET = "sk-planted-0badcafe"
 

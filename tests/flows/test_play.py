@@ -14,8 +14,8 @@ import pytest
 from minigrid.core.constants import IDX_TO_OBJECT
 
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.cli import main
-from llm4teach.flows.grid_view import carried, draw_map
+from llm4teach.flows.cli.grid_view import carried, draw_map
+from llm4teach.flows.cli.main import main
 
 TASK = "SimpleDoorKey"
 VICUNA = ("--teacher", "recorded/vicuna-33b")

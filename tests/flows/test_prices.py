@@ -9,13 +9,15 @@ import pytest
 from bad_server import BadServer
 
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows import collecting, labelling, stages
-from llm4teach.flows.cell_training import run_cell
-from llm4teach.flows.cells import TEACHER, Cell
-from llm4teach.flows.config import Settings
+from llm4teach.flows.cli.teacher_check import check_teacher
+from llm4teach.flows.experiments.train_trial import run_cell
+from llm4teach.flows.experiments.trial import TEACHER, Cell
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.teacher_check import check_teacher
-from llm4teach.flows.teachers import advice_of, open_teacher
+from llm4teach.flows.runtime.settings import Settings
+from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
+from llm4teach.flows.stages import collect as collecting
+from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import label as labelling
 from llm4teach.student.config import CollectConfig, EvaluateConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price

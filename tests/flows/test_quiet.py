@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.flows import local_service, quiet
-from llm4teach.flows.quiet import has_own_server, prepare_environment
+from llm4teach.flows.runtime import prefect_env as quiet
+from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+from llm4teach.flows.service import local_server as local_service
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from llm4teach.analysis.report_content import command
-from llm4teach.flows.arguments import build_parser, given_settings, parse
-from llm4teach.flows.commands import COMMANDS
-from llm4teach.flows.config import load_settings
+from llm4teach.analysis.reports.report_content import command
+from llm4teach.flows.cli.commands import COMMANDS
+from llm4teach.flows.cli.parser import build_parser, given_settings, parse
+from llm4teach.flows.runtime.settings import load_settings
 
 # Sections that `teach` has not.
 LEFT_OUT = {"workspace", "validation", "retrain", "service", "scale"}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.registry import Registry
+from llm4teach.datasets.champions import Registry
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows import promotion
+from llm4teach.flows.stages import promote as promotion
 from llm4teach.student.config import EvaluateConfig
 
 TASK = "SimpleDoorKey"
@@ -63,7 +63,7 @@ def test_a_first_champion_and_then_a_decision_by_figures(retrained: Workspace) -
 
 
 def test_each_retraining_meets_other_episodes(retrained: Workspace) -> None:
-    from llm4teach.analysis.query import run_sql
+    from llm4teach.analysis.sql.query import run_sql
 
     shared = run_sql(
         retrained.root,
@@ -107,8 +107,8 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     retrained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While champion and challenger play, somebody else decides: the older knowledge loses."""
-    from llm4teach.datasets.registry import RegistryConflictError
-    from llm4teach.flows import stages
+    from llm4teach.datasets.champions import RegistryConflictError
+    from llm4teach.flows.stages import context as stages
     from llm4teach.student.config import RetrainConfig
     from llm4teach.teacher_labeling.config import TeacherConfig
 

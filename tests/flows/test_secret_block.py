@@ -17,7 +17,7 @@ from prefect_processes import (
     wait_until_listening,
 )
 
-from llm4teach.flows.cli import main
+from llm4teach.flows.cli.main import main
 
 SECRET = "sk-planted-in-a-block-0badcafe"
 OPENAI = ("--teacher", "openai", "--teacher.n-samples", "1", "--teacher.max-retries", "1")

@@ -17,15 +17,15 @@ import yaml
 from prefect_processes import REPOSITORY, free_port
 
 from llm4teach.analysis.drift import declined
-from llm4teach.datasets.parts import read_json
+from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.config import ConfigError, Settings, load_settings
-from llm4teach.flows.deployments import DEPLOYMENTS, parameters_of, schedule_of
-from llm4teach.flows.revival import begun_by
-from llm4teach.flows.service_config import ServiceConfig
-from llm4teach.flows.teacher_slots import limit_name
+from llm4teach.flows.runtime.flow_runs import begun_by
+from llm4teach.flows.runtime.service_config import ServiceConfig
+from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
+from llm4teach.flows.runtime.teacher_slots import limit_name
+from llm4teach.flows.service.deployments import DEPLOYMENTS, parameters_of, schedule_of
 from llm4teach.teacher_labeling.config import TeacherConfig
 
 TASK = get_task("SimpleDoorKey")

@@ -8,19 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.parts import part_paths, read_parquet, write_part
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
+from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_part
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.config import ConfigError
 from llm4teach.flows.runners import task_runner
-from llm4teach.flows.scale_config import ScaleConfig
-from llm4teach.flows.shards import collect_shard, label_shard, share_of
+from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.settings import ConfigError
+from llm4teach.flows.sharding import collect_shard, label_shard, share_of
 from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LabelConfig
 
 TASK = get_task("SimpleDoorKey")
@@ -107,7 +107,14 @@ def test_as_many_workers_as_you_like(runner: str, tmp_path: Path) -> None:
     tables = []
     for workers in ("1", "4"):
         folder = tmp_path / workers
-        line = [sys.executable, "-m", "llm4teach.flows.cli", "collect", "--workspace", str(folder)]
+        line = [
+            sys.executable,
+            "-m",
+            "llm4teach.flows.cli.main",
+            "collect",
+            "--workspace",
+            str(folder),
+        ]
         flags = ["--collect.steps", "1024", "--collect.n-envs", "8", "--scale.shards", "4"]
         spread = ["--scale.runner", runner, "--scale.workers", workers]
         subprocess.run([*line, *flags, *spread], check=True, timeout=500)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.cli import main
+from llm4teach.flows.cli.main import main
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llm4teach.datasets.parts import read_parquet
 from llm4teach.datasets.runs import METRICS, Run
 from llm4teach.datasets.schema import METRICS as METRICS_TABLE
+from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.cli import main
-from llm4teach.flows.watch import CURVES, Snapshot, snapshot
-from llm4teach.flows.watch_command import page
+from llm4teach.flows.cli.main import main
+from llm4teach.flows.cli.watch import page
+from llm4teach.flows.cli.watch_core import CURVES, Snapshot, snapshot
 
 RUN = "finetune-20261121-120000-ab12"
 

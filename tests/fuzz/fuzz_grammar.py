@@ -19,10 +19,17 @@ import atheris
 
 with atheris.instrument_imports(include=["llm4teach.envs.plan", "llm4teach.teacher_labeling"]):
     from llm4teach.envs.plan import VERBS, PlanSyntaxError, parse_plan
-    from llm4teach.teacher_labeling.grammar import parse_reply, render_plan
-    from llm4teach.teacher_labeling.openai_errors import Trouble
-    from llm4teach.teacher_labeling.openai_replies import first_token_scores, matching, texts_of
-    from llm4teach.teacher_labeling.percentages import PercentagesError, parse_percentages
+    from llm4teach.teacher_labeling.backends.openai.errors import Trouble
+    from llm4teach.teacher_labeling.backends.openai.openai_replies import (
+        first_token_scores,
+        matching,
+        texts_of,
+    )
+    from llm4teach.teacher_labeling.elicitation.parsing import parse_reply, render_plan
+    from llm4teach.teacher_labeling.elicitation.percentages import (
+        PercentagesError,
+        parse_percentages,
+    )
 
 OPTIONS = tuple(map(parse_plan, ("explore", "go to key > pick up key", "open door1", "drop key")))
 FORBIDDEN = (

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, describe
-from llm4teach.student.agreement import agreement_rows
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.evaluation.evaluate import evaluate_policy
+from llm4teach.student.evaluation.replay import agreement_rows
 from llm4teach.student.policies import uniform_policy
 
 TASK = get_task("SimpleDoorKey")

@@ -10,13 +10,13 @@ from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
 from llm4teach.envs.task import describe
-from llm4teach.student.collect import Collector
+from llm4teach.student.collection.behaviors import OptionLeader, PolicyLeader
+from llm4teach.student.collection.collect import Collector
 from llm4teach.student.config import EvaluateConfig, PretrainConfig
-from llm4teach.student.distill import Steps, distil
-from llm4teach.student.evaluate import evaluate_policy
-from llm4teach.student.leaders import OptionLeader, PolicyLeader
-from llm4teach.student.network import Student
+from llm4teach.student.evaluation.evaluate import evaluate_policy
+from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
+from llm4teach.student.training.distill import Steps, distil
 
 from .toy import SHAPE, RightTeacher, ToyTask
 

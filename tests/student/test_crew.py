@@ -15,8 +15,8 @@ import torch
 
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.student.checkpoint import load_student
-from llm4teach.student.crew import Crew
+from llm4teach.student.model.checkpoint import load_student
+from llm4teach.student.training.distributed import Crew
 
 
 def torchrun(processes: int, *words: str) -> str:

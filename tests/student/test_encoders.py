@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from llm4teach.envs.habitat_worker.layout import DEPTH_COLUMNS, DEPTH_ROWS, STATE_BYTES
-from llm4teach.student.checkpoint import load_student, save_student
+from llm4teach.envs.habitat.worker.layout import DEPTH_COLUMNS, DEPTH_ROWS, STATE_BYTES
 from llm4teach.student.config import PretrainConfig
-from llm4teach.student.distill import Steps, distil
-from llm4teach.student.network import Student
+from llm4teach.student.model.checkpoint import load_student, save_student
+from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy
+from llm4teach.student.training.distill import Steps, distil
 
 VECTOR, DEPTH = (STATE_BYTES,), (DEPTH_ROWS, DEPTH_COLUMNS)
 
@@ -63,8 +63,8 @@ def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None
 def test_they_are_kept_and_exported_with_the_same_answers(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    from llm4teach.student.export import export_student
-    from llm4teach.student.onnx_student import OnnxStudent
+    from llm4teach.student.export.export import export_student
+    from llm4teach.student.export.onnx_policy import OnnxStudent
 
     torch.manual_seed(0)
     student, observations = Student(shape, 5), some(shape, 6)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from llm4teach.datasets.workspace import DatasetError
-from llm4teach.student import export
-from llm4teach.student.export import Format, export_student
-from llm4teach.student.network import Student
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.student.export import export
+from llm4teach.student.export.export import Format, export_student
+from llm4teach.student.export.onnx_policy import OnnxStudent
+from llm4teach.student.model.network import Student
 
 FACTS = {"task": "a test", "action_names": list("abcdefg")}
 
@@ -71,7 +71,7 @@ def test_it_runs_without_torch_and_without_the_rest(tmp_path: Path) -> None:
     export_student(student, path, "onnx", facts, random_observations((10, 10, 4), 8))
     program = f"""
 import sys, numpy as np
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.student.export.onnx_policy import OnnxStudent
 student = OnnxStudent({str(path)!r})
 seen = np.zeros((2, 10, 10, 4), np.uint8); seen[..., 3] = 4; seen[:, 1, 1, 3] = 0
 assert student.act(seen).shape == (2,) and student.action_names[0] == "a"

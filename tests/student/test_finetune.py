@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig
-from llm4teach.student.evaluate import evaluate_policy
-from llm4teach.student.finetune import Finetuner
-from llm4teach.student.network import Student
+from llm4teach.student.evaluation.evaluate import evaluate_policy
+from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy
+from llm4teach.student.training.finetune import Finetuner
 
 from .toy import SHAPE, RightTeacher, ToyTask
 

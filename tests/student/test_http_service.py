@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm4teach.student.export import export_student
-from llm4teach.student.http_service import RAW, make_app
-from llm4teach.student.network import Student
-from llm4teach.student.onnx_student import OnnxStudent
+from llm4teach.student.export.export import export_student
+from llm4teach.student.export.onnx_policy import OnnxStudent
+from llm4teach.student.export.server import RAW, make_app
+from llm4teach.student.model.network import Student
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that another HTTP library is to come
@@ -116,7 +116,7 @@ def test_the_command_serves_a_file_and_says_what_is_wrong(
     student: OnnxStudent, tmp_path: Path
 ) -> None:
     from llm4teach.datasets.workspace import DatasetError
-    from llm4teach.flows.serve_student import serve_student
+    from llm4teach.flows.cli.serve_student import serve_student
 
     with pytest.raises(DatasetError, match="no exported student at"):
         serve_student(tmp_path / "none.onnx", "127.0.0.1", 8080, 8)

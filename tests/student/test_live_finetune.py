@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State
 from llm4teach.student.config import FinetuneConfig
-from llm4teach.student.finetune import Finetuner
-from llm4teach.student.network import Student
+from llm4teach.student.model.network import Student
 from llm4teach.student.policies import policy_entropy
+from llm4teach.student.training.finetune import Finetuner
 from llm4teach.teacher_labeling import questions
 from llm4teach.teacher_labeling.ask_policy import ask_policy
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LiveConfig
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions

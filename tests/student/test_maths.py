@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from llm4teach.student.config import FinetuneConfig, KLScheduleName
-from llm4teach.student.gae import generalised_advantages, returns_to_go
-from llm4teach.student.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
-from llm4teach.student.network import Output
+from llm4teach.student.model.network import Output
 from llm4teach.student.policies import sample
-from llm4teach.student.ppo import (
+from llm4teach.student.training.gae import generalised_advantages, returns_to_go
+from llm4teach.student.training.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
+from llm4teach.student.training.ppo import (
     Batch,
     kl_from_teacher,
     normalised,

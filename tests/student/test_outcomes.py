@@ -12,15 +12,25 @@ from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Mixture, State, describe
-from llm4teach.student.collect import Collector
+from llm4teach.student.collection.behaviors import (
+    OPTION,
+    OptionLeader,
+    PolicyLeader,
+    plans_followed,
+)
+from llm4teach.student.collection.collect import Collector
+from llm4teach.student.collection.reweighting import (
+    Segments,
+    cut_segments,
+    weigh_advice,
+    weigh_trajectories,
+)
+from llm4teach.student.collection.reweighting_io import read_weighed, write_outcomes
 from llm4teach.student.config import PretrainConfig
-from llm4teach.student.leaders import OPTION, OptionLeader, PolicyLeader, plans_followed
-from llm4teach.student.outcome_rows import read_weighed, write_outcomes
-from llm4teach.student.outcomes import Segments, cut_segments, weigh_advice, weigh_trajectories
 from llm4teach.student.policies import uniform_policy
-from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
 
 EXPLORE, TAKE, OPEN = map(parse_plan, ("explore", "pick up key", "open door"))
 A = State("a", "A", (EXPLORE, TAKE))

@@ -5,10 +5,10 @@ import torch
 
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.vector import EpisodeVector
+from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import FinetuneConfig
-from llm4teach.student.network import Student
-from llm4teach.student.rollout import collect_rollout
+from llm4teach.student.model.network import Student
+from llm4teach.student.training.rollout import collect_rollout
 
 TASK = get_task("SimpleDoorKey")
 CONFIG = FinetuneConfig(n_envs=3, rollout_length=400)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Option, Plan
-from llm4teach.envs.serial_vector import serial_vector_env
 from llm4teach.envs.task import Mixture, Observations, State, state_key
+from llm4teach.envs.vector.serial import serial_vector_env
 
 SHAPE = (5, 5, 4)
 

@@ -9,8 +9,8 @@ from bad_server import BadServer
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
 
 FAMILY = "SimpleDoorKey"
 OPTIONS = tuple(map(parse_plan, ("explore", "go to key > pick up key", "drop key")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.trajectories import write_steps
 from llm4teach.datasets.workspace import Workspace
@@ -86,7 +86,7 @@ def write_parts(root: Path, stop: Event, written: Any) -> None:
 
 def read_all_the_while(root: Path, stop: Event, written: Any, readings: Any, results: Any) -> None:
     """Read by every way there is, counting ``readings``; report what is wrong, "" if nothing is."""
-    from llm4teach.analysis.query import run_sql
+    from llm4teach.analysis.sql.query import run_sql
     from llm4teach.datasets.trajectories import read_steps
 
     workspace = Workspace(root)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm4teach.flows.together import run_together
+from llm4teach.flows.cli.together import run_together
 from llm4teach.student.config import FinetuneConfig, PretrainConfig
-from llm4teach.student.crew import crew
-from llm4teach.student.distill import Steps, distil
-from llm4teach.student.improve import Improver
-from llm4teach.student.network import Student
-from llm4teach.student.ppo import Batch
+from llm4teach.student.model.network import Student
+from llm4teach.student.training.distill import Steps, distil
+from llm4teach.student.training.distributed import crew
+from llm4teach.student.training.ppo import Batch
+from llm4teach.student.training.update import Improver
 
 SHAPE, ACTIONS, N = (7, 7, 4), 5, 131  # odd: shares differ, and the last minibatch is small
 

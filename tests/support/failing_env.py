@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from llm4teach.envs.minigrid_task import make_minigrid_env
+from llm4teach.envs.minigrid.task import make_minigrid_env
 
 
 class Fails(gym.Wrapper[Any, Any, Any, Any]):

@@ -9,7 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat_worker"
+WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat" / "worker"
 for name, places in (("llm4teach", []), ("llm4teach.envs", [str(WORKER.parent)])):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = places
@@ -32,15 +32,15 @@ def action_for(observation: Any, rng: Any) -> int:
 
 
 def main() -> None:
-    from llm4teach.envs.habitat_worker.import_stub import import_habitat
+    from llm4teach.envs.habitat.worker.import_stub import import_habitat
 
     habitat, _ = import_habitat()
     import numpy as np
 
-    from llm4teach.envs.habitat_worker.configs import kinematic_config
-    from llm4teach.envs.habitat_worker.episodes import nav_pick_episode
-    from llm4teach.envs.habitat_worker.kinematic_env import KinematicEnv
-    from llm4teach.envs.habitat_worker.layout import ACTIONS
+    from llm4teach.envs.habitat.worker.configs import kinematic_config
+    from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
+    from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+    from llm4teach.envs.habitat.worker.layout import ACTIONS
 
     theirs = habitat.Env(kinematic_config(overrides=("habitat.task.measurements.spl.type=SPL",)))
     digests: dict[str, str] = {}

@@ -7,19 +7,19 @@ import sys
 import types
 from pathlib import Path
 
-WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat_worker"
+WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat" / "worker"
 for name, places in (("llm4teach", []), ("llm4teach.envs", [str(WORKER.parent)])):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = places
 
 
 def main() -> None:
-    from llm4teach.envs.habitat_worker.import_stub import NAMES, import_habitat
+    from llm4teach.envs.habitat.worker.import_stub import NAMES, import_habitat
 
     habitat, real = import_habitat()
-    from llm4teach.envs.habitat_worker.configs import kinematic_config
-    from llm4teach.envs.habitat_worker.episodes import nav_pick_episode
-    from llm4teach.envs.habitat_worker.kinematic_env import KinematicEnv
+    from llm4teach.envs.habitat.worker.configs import kinematic_config
+    from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
+    from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
 
     facts = {"habitat_sim": real, "version": habitat.__version__}
     try:

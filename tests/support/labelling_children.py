@@ -20,15 +20,15 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-import llm4teach.teacher_labeling.commits as commits
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.places import Place, place_of
+import llm4teach.teacher_labeling.labeling.writer as commits
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.storage.paths import Place, place_of
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 IN_FLIGHT = 4

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.door_key_state import NOTHING, Naming, pack
-from llm4teach.envs.options import DOOR, KEY, GridView, Outcome, decide_plan
+from llm4teach.envs.door_key.state import NOTHING, Naming, pack
+from llm4teach.envs.grid.options import DOOR, KEY, GridView, Outcome, decide_plan
 from llm4teach.envs.task import Mixture, Observations
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from llm4teach.envs.habitat_worker import protocol
-from llm4teach.envs.habitat_worker.layout import MEASURES, STATE_BYTES
-from llm4teach.envs.habitat_worker.loop import serve
+from llm4teach.envs.habitat.worker import protocol
+from llm4teach.envs.habitat.worker.layout import MEASURES, STATE_BYTES
+from llm4teach.envs.habitat.worker.loop import serve
 
 FAULT = os.environ.get("LLM4TEACH_TOY_FAULT", "")
 LENGTH = 7  # steps of an episode

@@ -15,7 +15,8 @@ from bad_server import BadServer
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
-from llm4teach.teacher_labeling import circuit_breaker, openai_client
+from llm4teach.teacher_labeling.backends.openai import circuit_breaker
+from llm4teach.teacher_labeling.backends.openai import client as openai_client
 
 SCENES = [  # sees, holds
     ("nothing", "nothing"),
@@ -151,7 +152,7 @@ class ChatServer:
 def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("llm4teach.teacher_labeling.openai_client.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("llm4teach.teacher_labeling.backends.openai.client.FIRST_WAIT_S", 0.01)
     server = ChatServer()
     yield server
     server.close()

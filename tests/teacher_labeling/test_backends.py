@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from llm4teach.teacher_labeling.backends import list_teachers, make_teacher
+from llm4teach.teacher_labeling.backends.recorded import recordings
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.known_states import known_states
-from llm4teach.teacher_labeling.recorded_backend import recordings
+from llm4teach.teacher_labeling.factory import list_teachers, make_teacher
+from llm4teach.teacher_labeling.probe_states import known_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 FAMILY = "SimpleDoorKey"
@@ -100,7 +100,7 @@ def test_a_prompt_that_vllm_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, llm4teach.teacher_labeling.backends as b\n"
+        "import sys, llm4teach.teacher_labeling.factory as b\n"
         "b.make_teacher(b.TeacherConfig(teacher='recorded/vicuna-33b'), 'SimpleDoorKey')\n"
         "print([m for m in ('xllamacpp', 'httpx', 'torch') if m in sys.modules])"
     )

@@ -15,13 +15,14 @@ import pytest
 from asking import FAMILY, OPTIONS, Make, make_states, make_teacher
 from bad_server import FAULTS
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State, state_key
-from llm4teach.teacher_labeling import circuit_breaker, openai_client
+from llm4teach.teacher_labeling.backends.openai import circuit_breaker
+from llm4teach.teacher_labeling.backends.openai import client as openai_client
+from llm4teach.teacher_labeling.backends.openai.errors import GoneError
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
-from llm4teach.teacher_labeling.openai_errors import GoneError
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 SECRET = "sk-planted-5d1c0ffee"
@@ -250,7 +251,7 @@ def test_instructions_in_a_state_or_a_reply_change_nothing(method: str, serve: M
 CTRL_C = """
 import sys
 from test_bad_servers import FAMILY, make_states
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 
 teacher = make_teacher(TeacherConfig(teacher="openai", base_url=sys.argv[1], n_samples=1), FAMILY)

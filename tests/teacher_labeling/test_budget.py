@@ -10,16 +10,16 @@ from typing import Any
 import labelling_children as children
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.estimate import estimate
-from llm4teach.teacher_labeling.label_batch import label_states
+from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
-from llm4teach.teacher_labeling.spending import Spending
+from llm4teach.teacher_labeling.labeling.budget import Spending
+from llm4teach.teacher_labeling.labeling.estimate import estimate
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
-from llm4teach.teacher_labeling.token_counts import TokenCounts
 
 STATES = children.made_up_states(100)  # 15 tokens each, four in flight
 

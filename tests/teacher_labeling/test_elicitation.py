@@ -10,17 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.advice_rows import to_row
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.backends.openai.protocol import rescaled
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation import Answer, Elicitation, Prices, Spent, to_advice
-from llm4teach.teacher_labeling.known_states import known_states
-from llm4teach.teacher_labeling.label_scores import CONTENT_FREE, orders_of
-from llm4teach.teacher_labeling.methods import make_elicitation
-from llm4teach.teacher_labeling.openai_engine import rescaled
+from llm4teach.teacher_labeling.elicitation.base import (
+    Answer,
+    Elicitation,
+    Prices,
+    Spent,
+    to_advice,
+)
+from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
+from llm4teach.teacher_labeling.elicitation.option_logprobs import CONTENT_FREE, orders_of
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.labeling.advice_rows import to_row
+from llm4teach.teacher_labeling.probe_states import known_states
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError, TeacherInfo
 
 FAMILY = "SimpleDoorKey"

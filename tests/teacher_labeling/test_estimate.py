@@ -9,15 +9,15 @@ import pytest
 from asking import FAMILY, Make, make_states
 from asking import make_teacher as make_openai
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.estimate import Estimate, estimate
+from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import Price
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.teacher import Teacher
-from llm4teach.teacher_labeling.token_counts import tokens_of
 
 PRICE = Price(prompt=1.0, completion=10.0)
 

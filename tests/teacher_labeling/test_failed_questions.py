@@ -12,13 +12,13 @@ import pytest
 from asking import Make, make_states, make_teacher
 from bad_server import BadServer
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling import questions
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 

@@ -13,12 +13,12 @@ import pytest
 from asking import make_teacher
 from bad_server import BadServer
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.leases import Leases
-from llm4teach.teacher_labeling import commits
-from llm4teach.teacher_labeling.interrupts import finishing_on_interrupt
-from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.storage.leases import Leases
+from llm4teach.teacher_labeling.backends.openai.interrupts import finishing_on_interrupt
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
+from llm4teach.teacher_labeling.labeling import writer as commits
+from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 
 STATES = children.made_up_states(120)
 IN_FLIGHT = 8

@@ -10,10 +10,10 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.backends.hard_labels import HardTeacher
+from llm4teach.teacher_labeling.backends.wrappers import Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.faulty import Fault, FaultyTeacher
-from llm4teach.teacher_labeling.hard_labels import HardTeacher
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
 
 OPTIONS = tuple(

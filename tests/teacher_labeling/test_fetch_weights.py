@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.teacher_labeling import embedded_weights
-from llm4teach.teacher_labeling.embedded_weights import MODELS, embedded_model, find_weights
-from llm4teach.teacher_labeling.fetch_weights import fetch_weights
+from llm4teach.teacher_labeling.backends.llama_cpp import weights as embedded_weights
+from llm4teach.teacher_labeling.backends.llama_cpp.fetch_weights import fetch_weights
+from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
+    MODELS,
+    embedded_model,
+    find_weights,
+)
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 NAME = "qwen2.5-coder-1.5b"

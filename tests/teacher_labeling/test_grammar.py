@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm4teach.envs.plan import VERBS, Option, Plan, PlanSyntaxError
-from llm4teach.teacher_labeling.grammar import MAX_REPLY_CHARACTERS, parse_reply, render_plan
+from llm4teach.teacher_labeling.elicitation.parsing import (
+    MAX_REPLY_CHARACTERS,
+    parse_reply,
+    render_plan,
+)
 
 RESERVED = {"with", "to", "through", "up", "next", "the", "a", "and", "then"}
 WORDS = st.one_of(

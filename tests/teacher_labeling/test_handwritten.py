@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, describe
 from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluate import evaluate_policy
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import Policy, teacher_policy
-from llm4teach.teacher_labeling.backends import make_teacher
+from llm4teach.teacher_labeling.backends.recorded import recordings
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.recorded_backend import recordings
 
 TASKS = (
     "MiniGrid-DoorKey-8x8-v0",
@@ -57,7 +57,7 @@ def test_its_plans_are_among_those_offered() -> None:
     import json
     import re
 
-    from llm4teach.envs.minigrid_state import Facts, minigrid_state
+    from llm4teach.envs.minigrid.state import Facts, minigrid_state
 
     rows = json.loads(recordings()["handwritten"].read_bytes())["families"]["MiniGrid"]
     form = re.compile(r"Mission: (.*)\. Unexplored: (yes|no)\. Agent sees (.*), holds <(.*)>\.")

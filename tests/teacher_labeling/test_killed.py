@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from counting_server import counting_server
 
-from llm4teach.datasets.parts import flat_part_names
+from llm4teach.datasets.storage.parquet import flat_part_names
 
 
 def kill(folder: Path, kills: int, n_states: int, *url: str) -> None:

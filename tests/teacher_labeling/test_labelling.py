@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.envs.door_key_state import Naming, door_key_state, pack
-from llm4teach.envs.grid_task import DoorKeyTask
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.envs.door_key.state import Naming, door_key_state, pack
+from llm4teach.envs.door_key.task import DoorKeyTask
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, State, describe, ground_plan
-from llm4teach.teacher_labeling.advice_rows import plans_of, to_row
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import Mixture, Observations, State, state_key
 from llm4teach.teacher_labeling import questions
 from llm4teach.teacher_labeling.ask_policy import AskBudgeted, AskUncertain
-from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo

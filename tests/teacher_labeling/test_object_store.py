@@ -14,10 +14,10 @@ import labelling_children as children
 import pytest
 from counting_server import counting_server, questions_by_process
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.parts import part_paths, read_parts
-from llm4teach.datasets.places import Place, place_of
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.schema import ADVICE
+from llm4teach.datasets.storage.parquet import part_paths, read_parts
+from llm4teach.datasets.storage.paths import Place, place_of
 
 LABEL = "import labelling_children as c, sys; c.label_through_server(*sys.argv[1:3], "
 

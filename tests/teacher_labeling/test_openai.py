@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.backends.openai.errors import ServerErrors
+from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
+from llm4teach.teacher_labeling.backends.openai.transport import Reply
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.http_connections import Reply
-from llm4teach.teacher_labeling.openai_backend import OpenAITeacher
-from llm4teach.teacher_labeling.openai_errors import ServerErrors
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 SECRET = "sk-very-secret-123"

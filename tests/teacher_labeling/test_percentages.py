@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm4teach.envs.plan import parse_plan
-from llm4teach.teacher_labeling.grammar import MAX_REPLY_CHARACTERS
-from llm4teach.teacher_labeling.percentages import (
+from llm4teach.teacher_labeling.elicitation.parsing import MAX_REPLY_CHARACTERS
+from llm4teach.teacher_labeling.elicitation.percentages import (
     LETTERS,
     PercentagesError,
     list_options,

@@ -12,9 +12,9 @@ from asking import Make, make_states
 from asking import make_teacher as make_openai
 
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import label_states
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
-from llm4teach.teacher_labeling.pricing import price_of, priced
+from llm4teach.teacher_labeling.labeling.pricing import price_of, priced
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import TeacherError, TeacherInfo
 
 TABLE = LabelConfig(prices={"m": Price(prompt=1.0, completion=2.0)})

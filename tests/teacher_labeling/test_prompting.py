@@ -8,10 +8,18 @@ from hypothesis import strategies as st
 
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.grammar import parse_reply
-from llm4teach.teacher_labeling.known_states import known_states
-from llm4teach.teacher_labeling.percentages import LETTERS, list_options, parse_percentages
-from llm4teach.teacher_labeling.prompting import load_template, parse_template, template_files
+from llm4teach.teacher_labeling.elicitation.parsing import parse_reply
+from llm4teach.teacher_labeling.elicitation.percentages import (
+    LETTERS,
+    list_options,
+    parse_percentages,
+)
+from llm4teach.teacher_labeling.elicitation.prompts import (
+    load_template,
+    parse_template,
+    template_files,
+)
+from llm4teach.teacher_labeling.probe_states import known_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 USES = ["sampling", "embedded", "embedded-six"]

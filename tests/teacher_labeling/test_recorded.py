@@ -9,7 +9,7 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.recorded_backend import RecordedTeacher, recordings
+from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
 
 FAMILY = "SimpleDoorKey"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
-from llm4teach.teacher_labeling.advice_rows import to_row
-from llm4teach.teacher_labeling.recorded_backend import RecordedTeacher
-from llm4teach.teacher_labeling.recording_writer import write_recording
+from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher
+from llm4teach.teacher_labeling.backends.recording_writer import write_recording
+from llm4teach.teacher_labeling.labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.locks import LockedError, locked
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.label_batch import label_states
-from llm4teach.teacher_labeling.shared_teacher import SharedTeacher
+from llm4teach.teacher_labeling.labeling.cached_teacher import SharedTeacher
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 PLAN = parse_plan("explore")

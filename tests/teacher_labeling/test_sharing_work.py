@@ -15,17 +15,17 @@ from typing import Any
 import labelling_children as children
 import pytest
 
-from llm4teach.datasets.advice import AdviceStore
-from llm4teach.datasets.conditional_store import FileStore
-from llm4teach.datasets.journal import Journal
-from llm4teach.datasets.leases import Leases
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.storage.conditional_store import FileStore
+from llm4teach.datasets.storage.journal import Journal
+from llm4teach.datasets.storage.leases import Leases
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling import commits
-from llm4teach.teacher_labeling.advice_rows import to_row
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_batch import LabelReport, label_states
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.labeling import writer as commits
+from llm4teach.teacher_labeling.labeling.advice_rows import to_row
+from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 STATES = children.made_up_states(600)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from llm4teach.teacher_labeling.interrupts import HELD
-from llm4teach.teacher_labeling.standing_loop import beside_a_loop, results_of
+from llm4teach.teacher_labeling.backends.openai.event_loop import beside_a_loop, results_of
+from llm4teach.teacher_labeling.backends.openai.interrupts import HELD
 
 
 class Counting:

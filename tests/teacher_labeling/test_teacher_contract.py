@@ -8,8 +8,8 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 DETERMINISTIC = {"embedded", "recorded"}

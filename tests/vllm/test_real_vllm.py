@@ -21,11 +21,11 @@ import pytest
 
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State, describe
-from llm4teach.teacher_labeling.backends import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.known_states import known_states
+from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.probe_states import known_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
-from llm4teach.teacher_labeling.token_counts import tokens_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(os.environ.get("LLM4TEACH_VLLM_VENV", ""))
@@ -173,7 +173,8 @@ def test_scores_do_not_depend_on_the_protocol(
     settings = {"teacher": "openai", "base_url": smollm2, "method": "logprobs"}
     exact = ask(states, **settings)
     monkeypatch.setattr(
-        "llm4teach.teacher_labeling.openai_engine.OpenAIEngine.learn_labels", _learn_nothing
+        "llm4teach.teacher_labeling.backends.openai.protocol.OpenAIEngine.learn_labels",
+        _learn_nothing,
     )
     listed = ask(states, **settings)
     for key, advice in exact.items():
@@ -184,7 +185,7 @@ def test_scores_do_not_depend_on_the_protocol(
 
 
 async def _learn_nothing(engine: Any, *_: Any) -> None:
-    from llm4teach.teacher_labeling.openai_engine import Scoring
+    from llm4teach.teacher_labeling.backends.openai.protocol import Scoring
 
     engine._scoring = Scoring.TOP
 

@@ -1,0 +1,77 @@
+"""The network under d3rlpy's Q functions: symbolic maps are read as names, not as amounts.
+
+Imported only where d3rlpy is there; see `fitted_q`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from d3rlpy.models.encoders import EncoderFactory, register_encoder_factory
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llm4teach.student.model.encoders import encoder_of
+
+HIDDEN = 128
+CODES = 16  # values that a channel of a map's cell can have
+
+
+class OneHotEncoder(nn.Module):
+    """One-hot codes of all cells and channels, through two layers.
+
+    A sum of embeddings is the first layer's product with one-hot vectors, without these.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, places: int, codes: int = CODES) -> None:
+        super().__init__()
+        self.codes = codes
+        self.first = nn.EmbeddingBag(places * codes, HIDDEN, mode="sum")
+        nn.init.normal_(self.first.weight, std=1 / math.sqrt(places))
+        self.second = nn.Linear(HIDDEN, HIDDEN)
+        self.register_buffer("offsets", torch.arange(places) * codes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of flat observations, (B, places) to (B, HIDDEN)."""
+        codes = x.long().clamp(0, self.codes - 1)
+        hidden = F.relu(self.first(codes + self.offsets))
+        return F.relu(self.second(hidden))
+
+
+class _Shaped(nn.Module):
+    """The student's own encoder of vectors and images, for flat observations."""
+
+    def __init__(self, encoder: nn.Module, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder, self.shape = encoder, tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.encoder(x.view(-1, *self.shape))
+        return features
+
+
+@dataclass()
+class CriticEncoderFactory(EncoderFactory):
+    """Makes encoders of flattened observations that had this ``shape``."""
+
+    shape: list[int] = field(default_factory=list)
+
+    def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
+        """Return an encoder for observations of ``(size,)``."""
+        encoder = encoder_of(tuple(self.shape))
+        if encoder is None:
+            return OneHotEncoder(math.prod(self.shape))
+        return _Shaped(encoder, self.shape)
+
+    @staticmethod
+    def get_type() -> str:
+        """Return the name under which d3rlpy knows it."""
+        return "llm4teach-critic"
+
+
+register_encoder_factory(CriticEncoderFactory)

@@ -1,0 +1,95 @@
+"""The offline gate: whether a student is clearly worse than those whose steps it learned from.
+
+It needs no environment. What counts is d3rlpy's conservative critic (DiscreteCQL): how far the
+student's actions stand above random ones, in the states that were met, compared with the actions
+that were taken there. DiscreteFQE's estimate is told beside it and refuses nothing: it makes up the
+value of actions that nobody has tried (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from llm4teach.analysis.offline_rl.critics import conservative_values, fitted_q_evaluation
+from llm4teach.analysis.offline_rl.off_policy import Logged, discounted_returns
+from llm4teach.student.policies import Policy
+
+_MOST_STEPS = 20_000  # judged; all are learned from
+_SPREAD = 1e-3  # of a standard deviation of the values: below, behaviour looks like chance
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate found.
+
+    ``lead`` is ``(V(student) - V(random)) / (V(behaviour) - V(random))`` under the conservative
+    critic, means over the logged steps; None where the behaviour is no better than chance.
+    """
+
+    lead: float | None
+    least: float  # a lead below it is refused
+    fitted_q: float | None  # estimated discounted return of the student
+    behaviour_return: float  # mean discounted return of the logged whole episodes
+    steps: int  # logged
+
+    @property
+    def passed(self) -> bool:
+        """Whether the student may meet the environment."""
+        return self.lead is None or self.lead >= self.least
+
+    @property
+    def reason(self) -> str:
+        """The verdict, in words for people."""
+        if self.lead is None:
+            return "the logged actions are no better than random ones: nothing to compare with"
+        kept = f"its actions keep {self.lead:.0%} of the logged ones' lead over random actions"
+        return f"{kept} (at least {self.least:.0%} is asked for; {self.steps:,} logged steps)"
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, with the verdict."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def offline_gate(
+    logged: Logged,
+    policy: Policy,
+    n_actions: int,
+    *,
+    gamma: float,
+    steps: int,
+    least: float,
+    seed: int = 0,
+) -> Gate | None:
+    """Judge a policy by what others have played.
+
+    Args:
+        logged: what was played.
+        policy: to judge.
+        n_actions: of the task.
+        gamma: discount factor of a step.
+        steps: gradient steps of each critic.
+        least: smallest lead that passes.
+        seed: of networks and batches.
+
+    Returns:
+        None where d3rlpy is not installed.
+    """
+    n = len(logged.actions)
+    rows = np.random.default_rng(seed).permutation(n)[:_MOST_STEPS]  # (M,)
+    values = conservative_values(logged, rows, n_actions, gamma, steps, seed)  # (M, n_actions)
+    if values is None:
+        return None
+    behaviour = float(values[np.arange(len(rows)), logged.actions[rows]].mean())
+    chance = float(values.mean())
+    student = float((policy(logged.observations[rows]) * values).sum(1).mean())
+    tells = behaviour - chance > _SPREAD * float(values.std())
+    return Gate(
+        (student - chance) / (behaviour - chance) if tells else None,
+        least,
+        fitted_q_evaluation(logged, policy, n_actions, gamma, steps, seed),
+        float(discounted_returns(logged.rewards, logged.starts, gamma)[logged.whole].mean()),
+        n,
+    )

@@ -1,0 +1,102 @@
+"""The library of named queries: ``sql/*.sql``, each with a comment that says what it answers.
+
+A file begins with a comment: its first line says what the query answers, and lines such as
+``-- $name = default: meaning`` describe its parameters, without a default those that must be given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+_PARAMETER = re.compile(r"\$(?P<name>\w+)(?: = (?P<default>\S+))?: (?P<meaning>.+)")
+
+
+class QueryError(ValueError):
+    """A query that cannot be answered; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A value that a query is asked with; ``default`` is None where it must be given."""
+
+    name: str
+    meaning: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """One file of the library."""
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    sql: str
+
+    def bind(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return a value for every parameter, text throughout: the query itself casts.
+
+        Raises:
+            QueryError: one is missing, or one was given that the query does not have.
+        """
+        known = {p.name: p.default for p in self.parameters}
+        if unknown := sorted(given.keys() - known.keys()):
+            has = ", ".join(known) or "none"
+            raise QueryError(f"query {self.name} has no parameter {unknown[0]!r}, it has: {has}")
+        bound = {name: given.get(name, default) for name, default in known.items()}
+        if missing := [name for name, value in bound.items() if value is None]:
+            meaning = next(p.meaning for p in self.parameters if p.name == missing[0])
+            raise QueryError(
+                f"query {self.name} needs --param {missing[0]}=…: {meaning} "
+                f"(parameters: {', '.join(known)})"
+            )
+        return {name: value for name, value in bound.items() if value is not None}
+
+
+@cache
+def named_queries() -> dict[str, NamedQuery]:
+    """Return every query of the library by its name."""
+    folder = resources.files(__package__) / "queries"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return {
+        (name := file.name.removesuffix(".sql")): parse_query(name, file.read_text("utf-8"))
+        for file in files
+    }
+
+
+def named_query(name: str) -> NamedQuery:
+    """Return one query of the library.
+
+    Raises:
+        QueryError: there is none of this name.
+    """
+    known = named_queries()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? They" if close else "they"
+    raise QueryError(f"there is no query {name!r}; {hint} are: {', '.join(known)}")
+
+
+def parse_query(name: str, text: str) -> NamedQuery:
+    """Read a query from the text of its file."""
+    comments = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        comments.append(line.removeprefix("--").strip())
+    found = [match for line in comments if (match := _PARAMETER.fullmatch(line))]
+    parameters = tuple(
+        Parameter(m["name"], m["meaning"], None if m["default"] is None else _text(m["default"]))
+        for m in found
+    )
+    return NamedQuery(name, comments[0] if comments else "", parameters, text)
+
+
+def _text(default: str) -> str:
+    return default[1:-1] if default[:1] == default[-1:] == "'" and len(default) > 1 else default

@@ -1,0 +1,182 @@
+"""Conditional writes in an object store: create a name that is free, replace what is unchanged."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from llm4teach.datasets.storage.paths import DatasetError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+_REFUSED = ("PreconditionFailed", "ConditionalRequestConflict")  # HTTP 412 and 409
+_memory_mutex = threading.Lock()  # a memory:// workspace has no other process
+_tried: set[tuple[str, str]] = set()  # endpoint and bucket
+
+
+def create(place: UPath, content: bytes) -> bool:
+    """Store an object unless there is one of this name; say whether. One PUT: all or nothing.
+
+    Raises:
+        DatasetError: the store has no conditional writes.
+    """
+    return _put(place, content, None)[0]
+
+
+def _put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
+    """Store if the object still has this ETag (None: if there is none); the new ETag."""
+    if place.protocol == "memory":
+        return _put_in_memory(place, content, etag)
+    require_conditional_writes(place)
+    return _conditional_put(place, content, etag)
+
+
+def _put_in_memory(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
+    with _memory_mutex:
+        found = place.read_bytes().hex() if place.exists() else None
+        if found == etag:
+            place.write_bytes(content)
+        return found == etag, content.hex()
+
+
+def _conditional_put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
+    bucket, key, _ = place.fs.split_path(place.path)
+    request = {"Bucket": bucket, "Key": key}
+    condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+    writer = {"writer": uuid.uuid4().hex}
+    answer: dict[str, Any]
+    try:
+        with _connection_errors():
+            answer = place.fs.call_s3(
+                "put_object", **request, **condition, Body=content, Metadata=writer
+            )
+        return True, answer["ETag"]
+    except OSError as error:
+        if _code(error) not in _REFUSED and not isinstance(error, FileNotFoundError):
+            raise
+    try:  # it may be ours: s3fs repeats a request whose answer was lost
+        with _connection_errors():
+            answer = place.fs.call_s3("head_object", **request)
+    except FileNotFoundError:
+        return False, ""
+    return answer["Metadata"] == writer, answer["ETag"]
+
+
+@contextmanager
+def _connection_errors() -> Iterator[None]:
+    """What goes wrong on the way as an OSError: botocore's errors have no ancestor of their own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise ConnectionError(f"object store: {type(error).__name__}: {error}") from error
+
+
+def _code(error: OSError) -> str:
+    """S3's name of what is wrong."""
+    response: dict[str, Any] = getattr(error.__cause__, "response", {})
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _get(place: UPath) -> tuple[bytes | None, str | None]:
+    """Content and ETag of an object, of one moment; None if there is none."""
+    try:
+        if place.protocol == "memory":
+            content = place.read_bytes()
+            return content, content.hex()
+        from fsspec.asyn import sync  # type: ignore[import-untyped]  # 0.1 s
+
+        with _connection_errors():
+            found: tuple[bytes, str] = sync(place.fs.loop, _download, place)
+            return found
+    except FileNotFoundError:
+        return None, None
+
+
+async def _download(place: UPath) -> tuple[bytes, str]:
+    bucket, key, _ = place.fs.split_path(place.path)
+    answer = await place.fs._call_s3("get_object", Bucket=bucket, Key=key)
+    return await answer["Body"].read(), answer["ETag"]
+
+
+def require_conditional_writes(place: UPath) -> None:
+    """Make sure, once a process, that the store honours conditions: some servers ignore them.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    bucket = place.fs.split_path(place.path)[0]
+    store = (str(place.fs.endpoint_url), bucket)
+    if store in _tried:
+        return
+    trial = place.parent / f".conditions-{uuid.uuid4().hex}"
+    try:
+        honoured = (
+            _conditional_put(trial, b"1", None)[0]
+            and not _conditional_put(trial, b"2", None)[0]
+            and not _conditional_put(trial, b"3", '"00000000000000000000000000000000"')[0]
+        )
+    except OSError as error:
+        if _code(error) not in ("NotImplemented", "InvalidArgument", "InvalidRequest"):
+            raise
+        honoured = False
+    finally:
+        trial.unlink(missing_ok=True)
+    if not honoured:
+        raise DatasetError(
+            f"the object store of bucket {bucket!r} has no conditional writes (it ignores "
+            "If-None-Match or If-Match on PUT), so that two processes could do the same work, and "
+            "decide, twice; use a newer server, or a local folder"
+        )
+    _tried.add(store)
+
+
+class ObjectStore:
+    """Records of a `ConditionalStore` as objects below one prefix.
+
+    A record that was deleted stays as an empty object: not every store can delete conditionally.
+    """
+
+    def __init__(self, folder: UPath) -> None:
+        self._folder = folder
+        self._seen: dict[str, tuple[bytes | None, str | None]] = {}  # content and ETag
+
+    def read(self, name: str) -> bytes | None:
+        """Return the record, or None if there is none."""
+        self._seen[name] = found = _get(self._folder / name)
+        return found[0] or None
+
+    def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
+        """Store ``content`` if the record still is ``expected`` (None: absent); say whether."""
+        before, etag = self._seen.get(name, (None, None))
+        if etag is not None and (before or None) == expected:
+            stored, now = _put(self._folder / name, content, etag)
+            if stored:
+                self._seen[name] = content, now
+                return True
+        # Nothing was seen, or what was seen is out of date.
+        before, etag = _get(self._folder / name)
+        if (before or None) != expected:
+            return False
+        stored, now = _put(self._folder / name, content, etag)
+        if stored:
+            self._seen[name] = content, now
+        return stored
+
+    def delete(self, name: str, expected: bytes) -> bool:
+        """Remove the record if it still is ``expected``; say whether."""
+        return self.write(name, b"", expected)
+
+    def names(self) -> list[str]:
+        """Every record's name."""
+        try:
+            entries = self._folder.fs.ls(self._folder.path, detail=True)
+        except FileNotFoundError:
+            return []
+        found = (entry["name"].rpartition("/")[2] for entry in entries if entry["size"])
+        return sorted(name for name in found if name[0] != ".")

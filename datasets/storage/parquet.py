@@ -1,0 +1,201 @@
+"""Files that a reader sees whole or not at all: written beside, fsynced, renamed.
+
+In an object store they are written to a temporary folder and stored by one PUT, which is atomic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llm4teach.datasets.storage.part_index import current_parts, with_compactions
+from llm4teach.datasets.storage.paths import DatasetError, Place, names_in
+
+PART_GLOB = "part-*.parquet"
+COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
+
+
+@contextmanager
+def replacing(path: Place) -> Iterator[Path]:
+    """Yield a temporary path; on leaving, make it ``path`` in one step, or remove it on an error.
+
+    The temporary name starts with a dot, so that no reader's pattern matches it; what is for an
+    object store is written to this machine's folder for temporary files first.
+    """
+    if not isinstance(path, Path):
+        with tempfile.TemporaryDirectory(prefix="llm4teach-") as scratch:
+            yield (new := Path(scratch, path.name))
+            path.write_bytes(new.read_bytes())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.replace(path)
+        fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def local_folder(folder: Place) -> Iterator[Path]:
+    """Yield a folder to write files into that need a disk; an object store gets them at the end."""
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="llm4teach-") as scratch:
+        yield Path(scratch)
+        for path in sorted(Path(scratch).rglob("*")):
+            if path.is_file():
+                (folder / path.relative_to(scratch).as_posix()).write_bytes(path.read_bytes())
+
+
+@contextmanager
+def local_copy(path: Place) -> Iterator[Path]:
+    """Yield a file that libraries can open: this one, or a copy of what is in an object store.
+
+    Raises:
+        DatasetError: it is missing.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="llm4teach-") as scratch:
+        copy = Path(scratch, path.name)
+        try:
+            copy.write_bytes(path.read_bytes())
+        except FileNotFoundError:
+            raise DatasetError(f"{path} is missing") from None
+        yield copy
+
+
+def remove_folder(folder: Place) -> None:
+    """Remove a folder and all that is in it."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder)
+    else:
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def fsync(path: Path) -> None:
+    """Have the disk hold what was written to a file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Place, content: Any) -> None:
+    """Write JSON atomically, readable by people."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Place) -> Any:
+    """Read JSON.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing") from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is not valid JSON ({error}); was it cut short?") from None
+
+
+def write_parquet(path: Place, table: pa.Table) -> None:
+    """Write one Parquet file atomically (zstd level 3)."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, **COMPRESSED)
+
+
+def write_part(folder: Place, table: pa.Table) -> Place:
+    """Add a part to a dataset folder and return its path."""
+    path = folder / f"part-{uuid.uuid4().hex}.parquet"
+    write_parquet(path, table)
+    return path
+
+
+def parquet_file(path: Place) -> pq.ParquetFile:
+    """Open a part to look at its metadata: of an object only the end is read.
+
+    Raises:
+        OSError, pyarrow.ArrowInvalid: it is missing or damaged.
+    """
+    return pq.ParquetFile(path if isinstance(path, Path) else path.open("rb", cache_type="none"))
+
+
+def read_parquet(
+    path: Place,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+    dictionaries: Sequence[str] = (),
+) -> pa.Table:
+    """Read one file written under ``schema`` or an earlier version with fewer columns.
+
+    Columns that are asked for and that the file is too old to have are null. Columns named in
+    ``dictionaries`` come dictionary-encoded: small where few values repeat.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or of a newer version.
+    """
+    try:
+        source = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+        file = pq.ParquetFile(source, read_dictionary=list(dictionaries))
+        held = [name for name in columns or () if name in file.schema_arrow.names]
+        table = file.read(columns=held if columns else None)
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        detail = str(error).splitlines()[0]
+        raise DatasetError(
+            f"{path} is not a readable Parquet file ({detail}); it may have been cut short: "
+            "restore it from a copy, or move it away to go on without it"
+        ) from None
+    found = int((file.schema_arrow.metadata or {}).get(b"schema_version", b"0"))
+    known = int((schema.metadata or {})[b"schema_version"])
+    if found > known:
+        raise DatasetError(f"{path} has schema version {found}; this release knows up to {known}")
+    for name in set(columns or ()) - set(table.column_names):
+        table = table.append_column(
+            schema.field(name), pa.nulls(len(table), schema.field(name).type)
+        )
+    return table.select(list(columns)) if columns else table
+
+
+def part_paths(folder: Place) -> list[Place]:
+    """Every part below a dataset folder that counts, in a stable order; see `compacted`."""
+    return current_parts(folder, PART_GLOB)
+
+
+def flat_part_names(folder: Place) -> list[str]:
+    """Names of the parts right in a folder that count, sorted; quick where there are thousands.
+
+    Raises:
+        DatasetError: a compaction's record is damaged.
+    """
+    names = names_in(folder)
+    parts = [name for name in names if name.startswith("part-") and name.endswith(".parquet")]
+    return sorted(with_compactions(folder, parts, names))
+
+
+def read_parts(folder: Place, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read every part below a folder as one table; empty, with the schema's columns, if none."""
+    tables = [read_parquet(path, schema, columns) for path in part_paths(folder)]
+    if not tables:
+        return schema.empty_table().select(list(columns or schema.names))
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,84 @@
+"""Which parts of a dataset folder count, where some have been rewritten into others.
+
+A compaction (`compaction.py`) puts new files beside the parts that they stand for, and then, in one
+rename, a record that names both. From that moment readers take the new ones and leave the old ones,
+which are deleted later: whoever looked at the folder before still finds them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from llm4teach.datasets.storage.paths import DatasetError, Place, walk
+
+COMPACTED_GLOB = "compacted-*.parquet"  # counts only if a record names it
+RECORD_GLOB = "compaction-*.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one compaction did: names of files in its folder."""
+
+    name: str
+    parts: frozenset[str]
+    replaces: frozenset[str]  # with all that these had replaced and is still there
+
+
+def current_parts(folder: Place, pattern: str) -> list[Place]:
+    """Every part below a folder that counts, sorted.
+
+    Args:
+        folder: may be missing.
+        pattern: of the names of parts.
+
+    Raises:
+        DatasetError: a compaction's record is damaged.
+    """
+    found: list[Place] = []
+    for place, names in walk(folder):
+        parts = {name for name in names if fnmatch(name, pattern)}
+        found += (place / name for name in with_compactions(place, parts, names))
+    return sorted(found, key=str)
+
+
+def with_compactions(folder: Place, parts: Iterable[str], names: Sequence[str]) -> set[str]:
+    """Names of the files that count, of one folder's ``parts`` and what stands for some of them.
+
+    Args:
+        folder: where they are.
+        parts: names of the parts in it, replaced ones too.
+        names: of all files in it.
+
+    Raises:
+        DatasetError: a compaction's record is damaged.
+    """
+    records = read_records(folder, names)
+    found = set(parts).union(*(record.parts for record in records))
+    return found.difference(*(record.replaces for record in records))
+
+
+def read_records(folder: Place, names: Iterable[str]) -> list[Record]:
+    """Read the compactions' records among the names of a folder's files.
+
+    Raises:
+        DatasetError: one is damaged.
+    """
+    records = []
+    for name in names:
+        if not fnmatch(name, RECORD_GLOB):
+            continue
+        try:
+            content = json.loads((folder / name).read_text())
+            parts, replaces = frozenset(content["parts"]), frozenset(content["replaces"])
+        except FileNotFoundError:
+            continue  # a later record stands for it, which was there before this one went
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"{folder / name} is not a record of a compaction ({error!r}); restore it from a "
+                "copy: it says which files stand for which"
+            ) from None
+        records.append(Record(name, parts, replaces))
+    return records

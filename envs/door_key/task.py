@@ -1,0 +1,115 @@
+"""The paper's grid tasks: rooms with keys and doors, their describer and the option policies.
+
+The kernels that identify, ground and step are imported where they are first used: numba takes half
+a second to import, which nobody who only wants a task's name should wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.envs.door_key.rooms import ROOMS, Room, env_id, shifted_rooms
+from llm4teach.envs.door_key.state import Naming, door_key_state
+from llm4teach.envs.task import Mixture, Observations, State
+from llm4teach.envs.vector.serial import serial_vector_env
+
+if TYPE_CHECKING:
+    from llm4teach.envs.door_key.grounding import MixtureBook
+
+MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+_NAMINGS = {"ColoredDoorKey": Naming.COLOURS, "DivergedDoorKey": Naming.COUNTED}
+# The paper's teacher is not told of lava: it says in LavaDoorKey what it says in SimpleDoorKey.
+_FAMILIES = {"LavaDoorKey": "SimpleDoorKey"}
+
+
+class DoorKeyTask:
+    """A Task on one of the rooms; the option policies walk through lava as if it were floor.
+
+    Args:
+        name: of the task.
+        trained_as: the task whose students play it.
+        engine: step many environments as arrays; without it they are MiniGrid's, one by one.
+    """
+
+    action_names: tuple[str, ...] = MINIGRID_ACTIONS
+
+    def __init__(self, name: str, trained_as: str, *, engine: bool = True) -> None:
+        self.name, self.trained_as, self._engine = name, trained_as, engine
+        self.family = _FAMILIES.get(trained_as, trained_as)
+        self.naming = _NAMINGS.get(trained_as, Naming.PLAIN)
+        self._room = _room(name)
+        self.observation_shape: tuple[int, ...] = (self._room.grid_size, self._room.grid_size, 4)
+        self.max_steps: int = self._room.max_steps
+
+    def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
+        """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
+        return gym.make(env_id(self.name), render_mode=render_mode, disable_env_checker=True)
+
+    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments, which the same seeds lead through the same episodes."""
+        if not self._engine:
+            return serial_vector_env(self, n_envs)
+        from llm4teach.envs.door_key.engine import DoorKeyVectorEnv
+
+        return DoorKeyVectorEnv(self._room, n_envs)
+
+    def identify(self, observations: Observations) -> NDArray[np.int64]:
+        """Return the packed state of each observation, int64 (N,); see `door_key_state.pack`.
+
+        Raises:
+            ValueError: an observation has no agent.
+        """
+        return self._book.identify(observations, counted=self.naming is Naming.COUNTED)
+
+    def state(self, state_id: int) -> State:
+        """Return what the teacher is told."""
+        return door_key_state(self.family, self.naming, state_id)
+
+    def ground(
+        self,
+        observations: Observations,
+        mixtures: Sequence[Mixture],
+        which: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Return the grounded advice, float32 (N, n_actions); see Task.ground.
+
+        Raises:
+            ValueError: an observation has no agent.
+        """
+        return self._book.ground(observations, mixtures, which)
+
+    @cached_property
+    def _book(self) -> MixtureBook:
+        from llm4teach.envs.door_key.grounding import MixtureBook
+
+        return MixtureBook(
+            len(self.action_names),
+            lava_blind=True,
+            neutral_colours=self.naming is Naming.COLOURS,
+        )
+
+
+def _room(name: str) -> Room:
+    trained_as, _, shift = name.partition("-")
+    return shifted_rooms(trained_as)[shift] if shift else ROOMS[trained_as]
+
+
+@cache
+def door_key_task(name: str) -> DoorKeyTask:
+    """Return one of the tasks named in `door_key_task_names`."""
+    return DoorKeyTask(name, trained_as=name.partition("-")[0])
+
+
+def door_key_task_names() -> list[str]:
+    """The paper's four tasks, each followed by its shifted variants."""
+    return [f"{name}{shift}" for name in ROOMS for shift in ("", *_suffixes(name))]
+
+
+def _suffixes(name: str) -> list[str]:
+    return [f"-{shift}" for shift in shifted_rooms(name)]

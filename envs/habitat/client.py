@@ -1,0 +1,188 @@
+"""One habitat worker: a process in habitat-lab's own interpreter, asked over pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llm4teach.envs.habitat.worker import protocol
+from llm4teach.envs.habitat.worker.protocol import Message, ProtocolError
+from llm4teach.envs.task import TaskError
+
+PYTHON = "LLM4TEACH_HABITAT_PYTHON"  # names the interpreter
+START_S, ANSWER_S = 180.0, 120.0  # time limits; importing habitat-lab takes seconds
+_END_S = 5.0
+_ROOT = Path(__file__).resolve().parents[2]
+_WORKER = Path(__file__).resolve().parent / "worker"
+
+
+class WorkerGoneError(RuntimeError):
+    """A worker has died, does not answer, or said something that is no message."""
+
+
+def habitat_python() -> Path:
+    """Return the interpreter that has habitat-lab.
+
+    Raises:
+        TaskError: there is none.
+    """
+    named = os.environ.get(PYTHON)
+    places = [Path.cwd() / ".venv-habitat/bin/python", _ROOT / ".venv-habitat/bin/python"]
+    for place in [Path(named).expanduser()] if named else places:
+        if place.is_file():
+            return place
+    where = f"{PYTHON}={named} is no file" if named else f"there is none at {places[0]}"
+    raise TaskError(
+        f"Habitat's tasks run in an interpreter of their own, with habitat-lab, and {where}; "
+        f"make one (make habitat-env), or say where it is: {PYTHON}=/path/to/python"
+    )
+
+
+class HabitatWorker:
+    """A worker with environments; whoever asks waits for the answer before asking again.
+
+    Args:
+        settings: what the environments are made of: ``simulator``, ``depth``, ``data_path``.
+        answer_s: time limit of an answer, in seconds.
+
+    Raises:
+        TaskError: there is no interpreter, or it cannot make such environments; the message says
+            what to do.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], answer_s: float = ANSWER_S) -> None:
+        self.settings, self.answer_s = dict(settings), answer_s
+        self.n_envs, self.observation_shape = 0, ()  # type: tuple[int, tuple[int, ...]]
+        self.waiting = True  # for an answer
+        self._unread = bytearray()  # came with what was read before
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+        # Nothing of this environment belongs into the other: neither its packages nor its threads.
+        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        self._process = subprocess.Popen(
+            [str(habitat_python()), str(_WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            bufsize=0,
+        )
+        try:
+            self.facts = self._receive(START_S, protocol.HELLO).json
+        except WorkerGoneError as error:
+            raise TaskError(
+                f"the habitat worker does not start: {error}; renew its environment "
+                "(rm -r .venv-habitat, then make habitat-env)"
+            ) from None
+
+    def prepare(self, n_envs: int) -> None:
+        """Have at least so many environments.
+
+        Raises:
+            TaskError: they cannot be made.
+        """
+        if n_envs > self.n_envs:
+            content = {**self.settings, "n_envs": n_envs}
+            try:
+                self.send(Message(protocol.MAKE, content))
+                made = self.receive(START_S)
+            except WorkerGoneError as error:
+                raise TaskError(f"the habitat worker makes no environments: {error}") from None
+            self.observation_shape = tuple(made.json["observation_shape"])
+            self.n_envs = n_envs
+
+    def send(self, message: Message) -> None:
+        """Ask; `receive` gets the answer.
+
+        Raises:
+            WorkerGoneError: it is gone.
+        """
+        assert self._process.stdin is not None
+        unsent = memoryview(protocol.pack(message))
+        self.waiting = True
+        try:
+            while unsent:
+                unsent = unsent[self._process.stdin.write(unsent) or 0 :]
+        except OSError as error:
+            raise WorkerGoneError(self._why(str(error))) from None
+
+    def receive(self, limit_s: float | None = None) -> Message:
+        """Wait for the answer.
+
+        Raises:
+            WorkerGoneError: there is none in time, or it is no answer.
+            TaskError: the worker says that it could not do what it was asked.
+        """
+        return self._receive(limit_s or self.answer_s, protocol.DONE)
+
+    def _receive(self, limit_s: float, kind: int) -> Message:
+        deadline = time.monotonic() + limit_s
+        try:
+            message = protocol.read_message(lambda size: self._read(size, deadline, limit_s))
+        except ProtocolError as error:
+            raise WorkerGoneError(self._why(str(error))) from None
+        self.waiting = False
+        if message is None:
+            raise WorkerGoneError(self._why("it ended"))
+        if message.kind == protocol.FAILED:
+            raise TaskError(f"the habitat worker says: {message.json.get('error', 'no reason')}")
+        if message.kind != kind:
+            raise WorkerGoneError(f"an answer of kind {protocol.KINDS[message.kind - 1]}")
+        return message
+
+    def _read(self, size: int, deadline: float, limit_s: float) -> bytes:
+        """Read as many bytes, or fewer at the end of all."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        while len(self._unread) < size:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise WorkerGoneError(self._why(f"no answer in {limit_s:g} s"))
+            part = os.read(pipe, 1 << 20)
+            if not part:
+                break
+            self._unread += part
+        found = bytes(self._unread[:size])
+        del self._unread[:size]
+        return found
+
+    def _why(self, what: str) -> str:
+        """What happened, with the exit code and the last that the worker printed."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.5)
+        code = self._process.poll()
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 2_000))
+        last = self._log.read().decode(errors="replace").strip().splitlines()[-3:]
+        ended = "" if code is None else f" (exit code {code})"
+        said = f"; it last said: {json.dumps(' / '.join(last))}" if last else ""
+        return f"{what}{ended}{said}"
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def close(self, patience_s: float = _END_S) -> None:
+        """End it, however it is; one that works gets some seconds to end by itself."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()  # which the worker takes for the end
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()

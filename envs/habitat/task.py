@@ -1,0 +1,109 @@
+"""Habitat's Nav & Pick as Tasks: find the table, go there without a bump, pick up the object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.envs.habitat.env import HabitatEnv
+from llm4teach.envs.habitat.skills import plan_actions
+from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
+from llm4teach.envs.habitat.vector import HabitatVectorEnv
+from llm4teach.envs.habitat.worker.layout import (
+    ACTIONS,
+    DEPTH_COLUMNS,
+    DEPTH_ROWS,
+    MAX_STEPS,
+    STATE_BYTES,
+)
+from llm4teach.envs.task import Mixture, Observations, State, TaskError
+
+WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes for a vector environment, 1 by default
+DATA = "LLM4TEACH_HABITAT_DATA"  # folder of habitat-sim's data, ./data by default
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "HabitatNavPick": {"simulator": "kinematic", "depth": False},
+    "HabitatNavPickDepth": {"simulator": "kinematic", "depth": True},
+    "HabitatRearrange": {"simulator": "rearrange", "depth": False},
+    "HabitatRearrangeDepth": {"simulator": "rearrange", "depth": True},
+}
+
+
+class NavPickTask:
+    """A Task whose environments live in habitat workers; all else is worked out here."""
+
+    family = FAMILY
+    action_names: tuple[str, ...] = ACTIONS
+    max_steps = MAX_STEPS
+
+    def __init__(self, name: str) -> None:
+        self.name = self.trained_as = name
+        depth = _SETTINGS[name]["depth"]
+        self.observation_shape: tuple[int, ...] = (
+            (DEPTH_ROWS, DEPTH_COLUMNS) if depth else (STATE_BYTES,)
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a worker makes the environments of."""
+        more = {}
+        if _SETTINGS[self.name]["simulator"] == "rearrange":
+            more["data_path"] = os.path.abspath(os.environ.get(DATA, "data"))  # noqa: PTH100
+        return {**_SETTINGS[self.name], **more}
+
+    def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
+        """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
+        return HabitatEnv(self.settings, render_mode)
+
+    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments; see `HabitatVectorEnv`."""
+        return HabitatVectorEnv(self.settings, n_envs, _workers())
+
+    def identify(self, observations: Observations) -> NDArray[np.int64]:
+        """Return each observation's state, int64 (N,), packed."""
+        return identify(observations)
+
+    def state(self, state_id: int) -> State:
+        """Return what the teacher is told."""
+        return nav_pick_state(state_id)
+
+    def ground(
+        self,
+        observations: Observations,
+        mixtures: Sequence[Mixture],
+        which: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Return the grounded advice, float32 (N, n_actions); see Task.ground."""
+        probs = np.zeros((len(observations), len(ACTIONS)), np.float32)
+        for i in np.unique(which):
+            rows = np.flatnonzero(which == i)
+            for plan, share in mixtures[i]:
+                actions = plan_actions(observations[rows], plan)
+                acting = actions >= 0
+                probs[rows[acting], actions[acting]] += share
+        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
+        np.divide(probs, total, out=probs, where=total > 0)
+        return probs
+
+
+def _workers() -> int:
+    wanted = os.environ.get(WORKERS, "1")
+    if not wanted.isdigit() or not 1 <= int(wanted) <= 256:
+        raise TaskError(f"{WORKERS} is a number of processes, 1 to 256; got {wanted!r}")
+    return int(wanted)
+
+
+def habitat_task_names() -> list[str]:
+    """The tasks, the kinematic ones first."""
+    return list(_SETTINGS)
+
+
+@cache
+def habitat_task(name: str) -> NavPickTask:
+    """Return one of the tasks named in `habitat_task_names`."""
+    return NavPickTask(name)

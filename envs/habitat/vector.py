@@ -1,0 +1,160 @@
+"""Many habitat environments over one or several workers, which may die."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from llm4teach.envs.habitat import pool as habitat_pool
+from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError
+from llm4teach.envs.habitat.worker import protocol
+from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
+from llm4teach.envs.habitat.worker.protocol import Message, Outcome
+from llm4teach.envs.task import TaskError
+from llm4teach.envs.vector.serial import AUTORESET_METADATA, seeds_and_mask
+
+_MOST_RESTARTS = 3  # of one worker, without an answer in between
+_logger = logging.getLogger(__name__)
+
+
+class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDArray[Any]]):
+    """N environments behind the interface of `serial_vector.SerialVectorEnv`.
+
+    A worker that dies, does not answer or answers nonsense is replaced. The episodes that it ran
+    are truncated in that step, with reward 0 and their last observations.
+
+    Args:
+        settings: see `HabitatWorker`.
+        n_envs: number of environments.
+        workers: number of processes, at most one an environment.
+
+    Raises:
+        TaskError: there is no interpreter for the workers, they cannot make such environments, or
+            one dies again and again; also in later calls.
+    """
+
+    metadata = AUTORESET_METADATA
+
+    def __init__(self, settings: Mapping[str, Any], n_envs: int, workers: int = 1) -> None:
+        self._settings, self.num_envs = dict(settings), n_envs
+        self._rows = [part for part in np.array_split(np.arange(n_envs), workers) if len(part)]
+        self._workers: list[HabitatWorker] = []
+        for rows in self._rows:
+            self._workers.append(habitat_pool.borrow(self._settings))
+            self._workers[-1].prepare(len(rows))
+        shape = self._workers[0].observation_shape
+        self.single_observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.single_action_space = spaces.Discrete(len(ACTIONS))
+        self.observation_space = batch_space(self.single_observation_space, n_envs)
+        self.action_space = batch_space(self.single_action_space, n_envs)
+        self._observations = np.zeros((n_envs, *shape), np.uint8)
+        self._measures = np.zeros((n_envs, len(MEASURES)))
+        self._running = np.zeros(n_envs, np.bool_)
+        self._lost = np.zeros(n_envs, np.bool_)  # ran, until their worker was gone
+        self._restarts = [0] * len(self._workers)
+        self.restarts = 0  # workers that were replaced
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Start episodes; see `seeds_and_mask` for the arguments."""
+        seeds, mask = seeds_and_mask(self, seed, options)
+        self._running &= ~mask  # not any more, should a worker die now
+        self._lost &= ~mask
+        while (waiting := mask & ~self._running).any():
+            for rows, outcome in self._ask(protocol.RESET, waiting, seeds):
+                self._observations[rows] = outcome.observations
+                self._measures[rows] = outcome.measures
+                self._running[rows] = True
+        return self._observations.copy(), {}
+
+    def step(self, actions: NDArray[np.integer[Any]]) -> tuple[Any, ...]:
+        """Act in every environment whose episode is running; actions are int (N,).
+
+        Returns:
+            Observations (N, *shape), rewards float64 (N,), terminated and truncated bool (N,), and
+            as info ``measures``: habitat's by name, float64 (N,), of the episodes that end here.
+        """
+        n = self.num_envs
+        rewards, terminated = np.zeros(n), np.zeros(n, np.bool_)
+        truncated = np.zeros(n, np.bool_)
+        for rows, outcome in self._ask(protocol.STEP, self._running, np.asarray(actions)):
+            self._observations[rows], rewards[rows] = outcome.observations, outcome.rewards
+            terminated[rows], truncated[rows] = outcome.terminated, outcome.truncated
+            self._measures[rows] = outcome.measures
+        truncated |= self._lost
+        self._lost[:] = False
+        self._running &= ~(terminated | truncated)
+        info = {"measures": dict(zip(MEASURES, self._measures.T.copy(), strict=True))}
+        return self._observations.copy(), rewards, terminated, truncated, info
+
+    def _ask(
+        self, kind: int, mask: NDArray[np.bool_], values: NDArray[np.integer[Any]]
+    ) -> Iterator[tuple[NDArray[np.int64], Outcome]]:
+        """Ask all workers at once about the environments of ``mask``.
+
+        Yields:
+            Each worker's answer, after the environments that it is about. A worker that gives none
+            is replaced; what it ran is lost.
+        """
+        asked = []
+        for number, mine in enumerate(self._rows):
+            rows = mine[mask[mine]]
+            if len(rows):
+                request = protocol.pack_request(rows - mine[0], values[rows])
+                try:
+                    self._workers[number].send(Message(kind, payload=request))
+                    asked.append((number, rows))
+                except WorkerGoneError as error:
+                    self._replace(number, error)
+        for number, rows in asked:
+            worker = self._workers[number]
+            try:
+                payload, shape = worker.receive().payload, worker.observation_shape
+                outcome = protocol.unpack_outcome(payload, len(rows), shape, len(MEASURES))
+            except (WorkerGoneError, protocol.ProtocolError) as error:
+                self._replace(number, error)
+            else:
+                self._restarts[number] = 0
+                yield rows, outcome
+
+    def _replace(self, number: int, error: Exception) -> None:
+        self._workers[number].close(patience_s=0.0)
+        mine = self._rows[number]
+        self._lost[mine] = self._running[mine]
+        self._running[mine] = False
+        self._restarts[number] += 1
+        self.restarts += 1
+        if self._restarts[number] > _MOST_RESTARTS:
+            raise TaskError(
+                f"the habitat worker {number + 1} of {len(self._workers)} failed "
+                f"{self._restarts[number]} times in a row: {error}"
+            )
+        _logger.warning("a habitat worker is replaced, its episodes are cut short: %s", error)
+        self._workers[number] = HabitatWorker(self._settings)
+        self._workers[number].prepare(len(self._rows[number]))
+
+    def render_one(self, row: int = 0) -> NDArray[np.uint8]:
+        """Return a picture of one environment, uint8 (height, width, 3)."""
+        number = next(i for i, rows in enumerate(self._rows) if row in rows)
+        worker, first = self._workers[number], self._rows[number][0]
+        place = np.array([row - first])
+        worker.send(Message(protocol.RENDER, payload=protocol.pack_request(place, place)))
+        answer = worker.receive()
+        return np.frombuffer(answer.payload, np.uint8).reshape(answer.json["shape"])
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Leave the workers to others."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            habitat_pool.give_back(worker)

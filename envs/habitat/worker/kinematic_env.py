@@ -1,0 +1,58 @@
+"""One kinematic Nav & Pick: `habitat.Env` with observations as bytes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import habitat
+from habitat.core.logging import logger
+
+from llm4teach.envs.habitat.worker import kinematic_sim, nav_pick  # noqa: F401  they register
+from llm4teach.envs.habitat.worker.boxes import Array
+from llm4teach.envs.habitat.worker.configs import kinematic_config
+from llm4teach.envs.habitat.worker.encoding import DEPTH_SHAPE, VECTOR_SHAPE, encode
+from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
+from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
+
+logger.setLevel("WARNING")
+
+_config = lru_cache(kinematic_config)  # composing one takes much longer than making what it says
+
+
+class KinematicEnv:
+    """Episodes by seed, actions by number.
+
+    Args:
+        depth: observe a depth image above the state.
+    """
+
+    def __init__(self, depth: bool = False) -> None:
+        self.env = habitat.Env(_config(depth))
+        self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
+        self._measures = self.env.task.measurements.measures
+
+    def reset(self, seed: int, out: Array) -> None:
+        """Start the episode of this seed; write its first observation into ``out``."""
+        self.env.current_episode = nav_pick_episode(seed)
+        encode(self.env.reset(), out)
+
+    def step(self, action: int, out: Array) -> tuple[float, bool, bool]:
+        """Act; write the observation; return reward, terminated and truncated."""
+        encode(self.env.step(ACTIONS[action]), out)
+        reward = self._measures["nav_pick_reward"].get_metric()
+        terminated = not self.env.task.is_episode_active
+        return reward, terminated, self.env.episode_over and not terminated
+
+    def measures(self) -> list[float]:
+        """The values of `layout.MEASURES` so far."""
+        values = {name: self._measures[name].get_metric() for name in MEASURES}
+        values["collisions"] = values["collisions"]["count"]
+        return [float(value) for value in values.values()]
+
+    def render(self) -> Array:
+        """The world from above, uint8 (height, width, 3)."""
+        return self.env.render("rgb")
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self.env.close()

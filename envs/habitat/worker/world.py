@@ -1,0 +1,191 @@
+"""The kinematic world: a round robot with an arm in an apartment. No physics, and no randomness.
+
+It moves by given lengths and angles, slides along what it touches, and takes what its arm reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from llm4teach.envs.habitat.worker.apartment import ROBOT_RADIUS_M, Apartment, Thing
+from llm4teach.envs.habitat.worker.boxes import Array, directions
+from llm4teach.envs.habitat.worker.layout import (
+    FORWARD_M,
+    MAX_RANGE_M,
+    RANGES,
+    REACH_DEGREES,
+    REACH_M,
+    TARGETS,
+    TURN_DEGREES,
+)
+
+NOTHING, TARGET = -1, 0  # what is held: nothing, or the number of a thing
+FIELD_OF_VIEW = math.radians(110)
+_ROOM_KNOWN_M = 1.2  # a room has been looked at by whoever came so near to its middle
+_RAYS = np.arange(RANGES) * (2 * np.pi / RANGES)
+_SLIDES = 5  # small steps of one that touches something
+_LONGEST_M = 1.1 * FORWARD_M / _SLIDES  # around a corner the way is a little longer
+_RAYS_A_TURN = RANGES * TURN_DEGREES // 360
+
+
+@lru_cache(maxsize=4096)  # of twelve headings, and what rounding makes of them
+def _rays(heading: float) -> Array:
+    """Unit vectors all round, float (2, RANGES)."""
+    return directions(heading + _RAYS)
+
+
+class World:
+    """One robot in one apartment; lengths in metres, angles in radians, anticlockwise from x."""
+
+    def __init__(self, scene: Apartment, x: float, y: float, heading: float) -> None:
+        self.scene, self.x, self.y, self.heading = scene, x, y, heading
+        self.arm_out = self.blocked = self.table_seen = False
+        self.holds = NOTHING
+        self._table: tuple[float, float] = scene.table_middle
+        self._rooms: list[tuple[float, float]] = [(x, y) for x, y in scene.room_middles.tolist()]
+        self._known = [False] * len(self._rooms)
+        self._exploring = -1  # the room that is being gone to
+        self._ranges: Array | None = None
+        self._look()
+        self._note_rooms()
+
+    # ---- what the robot does
+
+    def forward(self) -> None:
+        """Move ahead with the arm in; slide along what is in the way, which is a collision."""
+        self.arm_out = False
+        dx, dy = FORWARD_M * math.cos(self.heading), FORWARD_M * math.sin(self.heading)
+        self._ranges = None
+        self.blocked = not self.scene.boxes.is_free(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
+        if not self.blocked:
+            self.x, self.y = self.x + dx, self.y + dy
+        else:
+            self._slide(dx / _SLIDES, dy / _SLIDES)
+        self._look()
+        self._note_rooms()
+
+    def _slide(self, dx: float, dy: float) -> None:
+        """Move on in small steps, out of whatever they lead into, as far as that leads on."""
+        for _ in range(_SLIDES):
+            moved = self.scene.boxes.push_out(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
+            if moved is None or math.hypot(moved[0] - self.x, moved[1] - self.y) > _LONGEST_M:
+                return
+            if moved == (self.x, self.y):  # and so would all others be
+                return
+            self.x, self.y = moved
+
+    def turn(self, sign: int) -> None:
+        """Turn on the spot with the arm in; 1 is to the left."""
+        self.arm_out = self.blocked = False
+        turned = self.heading + sign * math.radians(TURN_DEGREES)
+        self.heading = math.remainder(turned, 2 * math.pi)
+        if self._ranges is not None:  # from the same place: every ray looks where another did
+            first = sign * _RAYS_A_TURN
+            self._ranges = np.concatenate((self._ranges[first:], self._ranges[:first]))
+        self._look()
+
+    def reach(self) -> None:
+        """Stretch the arm out, or draw it in."""
+        self.blocked = False
+        self.arm_out = not self.arm_out
+
+    def grip(self) -> None:
+        """With the arm out: take the nearest thing in reach, or put back what is held."""
+        self.blocked = False
+        if self.arm_out and self.holds != NOTHING:
+            self.holds = NOTHING
+        elif self.arm_out:
+            things = enumerate(self.scene.things)
+            near = [(self._away(thing), n) for n, thing in things if self._in_reach(thing)]
+            self.holds = min(near)[1] if near else NOTHING
+
+    # ---- what it knows and senses
+
+    def _look(self) -> None:
+        """See whether the table is in view."""
+        if self.table_seen:
+            return
+        target = self.scene.things[TARGET]
+        for x, y in (self._table, (target.x, target.y)):
+            near = self._distance(x, y) <= 5.0
+            in_view = near and abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2
+            if in_view and self.scene.boxes.sees(self.x, self.y, x, y, self.scene.table):
+                self.table_seen = True
+                return
+
+    def _note_rooms(self) -> None:
+        """Note which rooms have been looked at."""
+        near = [self._distance(x, y) < _ROOM_KNOWN_M for x, y in self._rooms]
+        self._known = [a or b for a, b in zip(self._known, near)]
+        if all(self._known):  # and still no table: look at all of them again
+            self._known = near
+
+    def bearing(self, x: float, y: float) -> float:
+        """Where a place is, relative to the heading, from -pi to pi."""
+        angle = math.atan2(y - self.y, x - self.x) - self.heading
+        return math.remainder(angle, 2 * math.pi)
+
+    def ranges(self) -> Array:
+        """Distances to the nearest box all round, float (RANGES,), at most `MAX_RANGE_M`."""
+        if self._ranges is None:
+            rays = _rays(self.heading)
+            self._ranges = self.scene.boxes.ranges(self.x, self.y, rays, MAX_RANGE_M)
+        return self._ranges
+
+    def flags(self) -> tuple[bool, ...]:
+        """The values of `layout.FLAGS`."""
+        other = self.holds not in (NOTHING, TARGET)
+        return self.table_seen, self.arm_out, self.holds == TARGET, other, self.blocked
+
+    def targets(self) -> Array:
+        """For each of `layout.TARGETS`: present, sine, cosine, distance (m); float (4, 4)."""
+        target = self.scene.things[TARGET]
+        places: list[tuple[float, float] | None] = [None] * len(TARGETS)
+        places[1] = self._explore_waypoint()
+        if self.table_seen:
+            places[0] = self._table_waypoint()
+            places[2], places[3] = self._table, (target.x, target.y)
+        return np.array([self._target(place) for place in places])
+
+    def _target(self, place: tuple[float, float] | None) -> tuple[float, float, float, float]:
+        if place is None:
+            return 0.0, 0.0, 0.0, 0.0
+        bearing = self.bearing(*place)
+        return 1.0, math.sin(bearing), math.cos(bearing), self._distance(*place)
+
+    def _table_waypoint(self) -> tuple[float, float] | None:
+        """The next place on the way to the object; None where the arm reaches it."""
+        target = self.scene.things[TARGET]
+        if self._away(target) <= REACH_M:
+            return None
+        routes = self.scene.routes
+        return routes.next_place(routes.to_goal, self.x, self.y) or (target.x, target.y)
+
+    def _explore_waypoint(self) -> tuple[float, float] | None:
+        """The next place on the way to the room that is gone to next."""
+        routes = self.scene.routes
+        cell = routes.flat_cell(self.x, self.y)
+        if self._exploring < 0 or self._known[self._exploring]:
+            rooms = [
+                (ways.steps[cell] if ways.steps[cell] >= 0 else 1 << 30, n)
+                for n, ways in enumerate(routes.to_middle)
+                if not self._known[n]
+            ]
+            if not rooms:
+                return None
+            self._exploring = min(rooms)[1]
+        return routes.to_middle[self._exploring].places[cell] or self._rooms[self._exploring]
+
+    def _distance(self, x: float, y: float) -> float:
+        return math.hypot(x - self.x, y - self.y)
+
+    def _away(self, thing: Thing) -> float:
+        return self._distance(thing.x, thing.y)
+
+    def _in_reach(self, thing: Thing) -> bool:
+        ahead = abs(self.bearing(thing.x, thing.y)) <= math.radians(REACH_DEGREES)
+        near = ahead and self._away(thing) <= REACH_M
+        return near and self.scene.boxes.reaches(self.x, self.y, thing.x, thing.y)

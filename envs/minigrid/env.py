@@ -1,0 +1,176 @@
+"""Any MiniGrid environment, observed as the map of all seen so far and its mission's words."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
+from minigrid.core.world_object import WorldObj
+from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
+
+from llm4teach.envs.grid.fog_of_war import EMPTY, NO_HEADING
+from llm4teach.envs.grid.visibility import visible
+from llm4teach.envs.minigrid.mission_progress import MissionProgress
+from llm4teach.envs.minigrid.missions import Mission, encode_mission
+from llm4teach.envs.task import TaskError
+
+CHANNELS = 6
+MARK, WORDS = 4, 5  # channels beside object, colour, state and heading
+NOW, LATER = 1, 2  # marks
+_EMPTY = bytes(EMPTY)
+_walls = {name: bytes((OBJECT_TO_IDX["wall"], code, 0)) for name, code in COLOR_TO_IDX.items()}
+_AHEAD = ((1, 0), (0, 1), (-1, 0), (0, -1))  # by heading: east, south, west, north
+
+
+class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
+    """Wraps an environment of `gym.make`; the observation is uint8 (width, height, 6), [x, y].
+
+    Channels 0 to 2: object, colour and state codes as last seen, 0 where never seen. 3: the
+    heading, 4 elsewhere; what is carried stands at the agent's own cell. 4: 1 in seen cells that
+    the mission's next step may be about, 2 for later steps. 5: what is left of the mission, one
+    token a cell (`missions.encode_mission`), so that the array alone tells all that is known.
+
+    Nothing in it depends on what the agent has not seen.
+
+    Raises:
+        TaskError: this is no MiniGrid environment, or its mission is not understood.
+    """
+
+    def __init__(self, env: gym.Env[Any, int]) -> None:
+        super().__init__(env)
+        grid_env = env.unwrapped
+        if not isinstance(grid_env, MiniGridEnv):
+            raise TaskError(f"{env} is not a MiniGrid environment; only those have a grid to map")
+        self._env = grid_env
+        # Its own observation takes most of a step's time, and nobody looks at it.
+        grid_env.gen_obs = lambda: None  # type: ignore[method-assign]
+        self._width, self._height = grid_env.width, grid_env.height
+        shape = (self._width, self._height, CHANNELS)
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self._offsets = [_view_offsets(heading, grid_env.agent_view_size) for heading in range(4)]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing seen, no agent, no marks, no words."""
+        unseen = bytes((0, 0, 0, NO_HEADING, 0, 0))
+        self._map = bytearray(unseen * (self._width * self._height))
+        self._things: dict[int, WorldObj] = {}  # what was seen, walls aside, by place in the map
+        self._progress: MissionProgress | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start an episode that the seed determines; forget the map."""
+        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints what it throws away
+            _, info = self.env.reset(seed=seed, options=options)
+        self._forget()
+        self._progress = MissionProgress(self._env)
+        return self._observe(), info
+
+    def step(self, action: int) -> Any:
+        """Act; an episode that ends by itself is terminated, never truncated as well."""
+        _, reward, terminated, truncated, info = self.env.step(action)
+        return (
+            self._observe(),
+            float(reward),
+            bool(terminated),
+            bool(truncated and not terminated),
+            info,
+        )
+
+    def _observe(self) -> NDArray[np.uint8]:
+        """Add what is visible now to the map and return it, uint8 (width, height, 6)."""
+        assert self._progress is not None
+        env = self._env
+        x, y = map(int, env.agent_pos)
+        here, carried = (x * self._height + y) * CHANNELS, env.carrying  # here: in the map
+        changed = self._look(x, y)
+        advanced = self._progress.update(self._things.values(), carried)
+        if advanced:
+            self._map[WORDS::CHANNELS] = self._words(self._progress.left)
+        if changed or advanced:
+            self._map[MARK::CHANNELS] = bytes(self._width * self._height)
+            for place, thing in self._things.items():
+                self._map[place + MARK] = self._progress.mark(thing)
+
+        cells = bytearray(self._map)
+        cells[here : here + 4] = (*_code(carried), env.agent_dir)
+        if carried is not None:
+            cells[here + MARK] = self._progress.mark(carried)
+        flat: NDArray[np.uint8] = np.frombuffer(cells, np.uint8)  # (width * height * 6,)
+        return flat.reshape(self._width, self._height, CHANNELS)
+
+    def _words(self, mission: Mission) -> bytes:
+        words, cells = encode_mission(mission), self._width * self._height
+        if len(words) > cells:
+            raise TaskError(
+                f"the mission {str(mission)!r} has {len(words)} words, more than the {cells} cells "
+                "of the grid in which they are told"
+            )
+        return words.ljust(cells, b"\0")
+
+    def _look(self, x: int, y: int) -> bool:
+        """Write the visible cells into the map; whether an object came, went or was replaced."""
+        changed, codes, things = False, self._map, self._things
+        for place, cell in self._visible_cells(x, y):
+            codes[place : place + 3] = _code(cell)
+            if cell is None or cell.type == "wall":
+                changed |= things.pop(place, None) is not None
+            elif things.get(place) is not cell:
+                things[place] = cell
+                changed = True
+        return changed
+
+    def _visible_cells(self, x: int, y: int) -> list[tuple[int, WorldObj | None]]:
+        """Place in the map and content of each visible cell of the grid."""
+        grid, size = self._env.grid.grid, self._env.agent_view_size
+        width, height = self._width, self._height
+        offsets = self._offsets[int(self._env.agent_dir)]
+        cells: list[list[tuple[int, int, WorldObj | None]]] = []  # (i, place, content) a row
+
+        def transparent(j: int) -> int:
+            bits, row = 0, []
+            for i, (dx, dy) in enumerate(offsets[j]):
+                u, v = x + dx, y + dy
+                if 0 <= u < width and 0 <= v < height:
+                    cell = grid[v * width + u]
+                    row.append((i, (u * height + v) * CHANNELS, cell))
+                    if cell is None or cell.see_behind():
+                        bits |= 1 << i
+            cells.append(row)
+            return bits
+
+        if self._env.see_through_walls:
+            lit = [(1 << size) - 1] * size
+            for j in range(size):
+                transparent(j)
+        else:
+            lit = visible(transparent, size)
+        return [
+            (place, cell)
+            for bits, row in zip(lit, cells, strict=True)
+            for i, place, cell in row
+            if bits >> i & 1
+        ]
+
+
+def _code(cell: WorldObj | None) -> bytes | tuple[int, int, int]:
+    if cell is None:
+        return _EMPTY
+    if cell.type == "wall":
+        return _walls[cell.color]
+    code: tuple[int, int, int] = cell.encode()
+    return code
+
+
+def _view_offsets(heading: int, size: int) -> list[list[tuple[int, int]]]:
+    """Offsets (dx, dy) of the view's cells, a list a row, as `visibility.visible` counts them."""
+    dx, dy = _AHEAD[heading]
+    return [
+        [(dx * j - dy * (i - size // 2), dy * j + dx * (i - size // 2)) for i in range(size)]
+        for j in range(size)
+    ]

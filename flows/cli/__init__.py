@@ -1,0 +1,3 @@
+"""The command line."""
+
+from llm4teach.flows.cli.main import main as main

@@ -1,0 +1,88 @@
+"""The command `llm4teach`: parse, run one command, and tell every failure in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
+from llm4teach.flows.cli.parser import build_parser, parse
+from llm4teach.flows.cli.service import SERVICE_COMMANDS, add_service_arguments
+from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
+from llm4teach.flows.cli.together import run_together
+from llm4teach.flows.runtime.settings import ConfigError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, 1 (it failed), 2 (misuse) or 130 (Ctrl-C)."""
+    if argv is None:  # called as a program, not from another one
+        handle_signals()
+    try:
+        words = sys.argv[1:] if argv is None else argv
+        return run_together(lambda: _main(words))
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if status := status_of_signal():
+            _say("interrupted")
+            return status
+        if os.environ.get("LLM4TEACH_DEBUG"):
+            traceback.print_exc()
+        message, status = _explain(error)
+        _say(f"error: {message}")
+        return status
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser, by_name = build_parser((*COMMANDS, *SERVICE_COMMANDS))
+    add_more_arguments(by_name)
+    add_service_arguments(by_name)
+    arguments = parse(parser, argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if getattr(arguments, "quiet", False):
+        os.environ["LLM4TEACH_QUIET"] = "1"
+    from llm4teach.flows.cli.actions import run
+
+    run(arguments)
+    return 0
+
+
+def _say(message: str) -> None:
+    print(f"llm4teach: {message}", file=sys.stderr)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The message for people, and the exit status.
+
+    Known errors are told by their names, as importing their modules would be slow.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = str(error).strip()
+    if isinstance(error, ConfigError) or "TaskError" in names:
+        return message, 2
+    if names & {"DatasetError", "TeacherError", "QueryError", "CellError"}:
+        return message, 1
+    if "ConnectError" in names:  # Prefect's client, which is httpx; the teachers' is our own
+        where = os.environ.get("PREFECT_API_URL", "its address")
+        message = f"Failed to reach API at {where}"
+    if "Failed to reach API" in message:
+        way_out = (
+            "Start it, or go without: unset PREFECT_API_URL; prefect config unset PREFECT_API_URL"
+        )
+        return f"{message.splitlines()[0].rstrip('/.')}. {way_out}", 1
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}", 1
+    hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"
+    return f"{type(error).__name__}: {message}{hint}", 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Running many cells, each once, in this process or in several."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+
+from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.flows.experiments.train_trial import run_cell
+from llm4teach.flows.experiments.trial import Cell, find_cell, stored_cells, teacher_of
+from llm4teach.flows.runtime.prefect_env import prepare_environment
+from llm4teach.flows.runtime.progress import silenced, stage
+
+_TOLD = {"DatasetError", "TeacherError", "TaskError"}  # errors whose message says it all
+
+
+class CellError(RuntimeError):
+    """A cell failed; the message says which, and why."""
+
+
+def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: int) -> list[str]:
+    """Run the cells that are not complete in the workspace, and return each one's run.
+
+    Args:
+        title: of the progress that is shown.
+        wanted: all of this workspace; the same one may be wanted several times.
+        workspace: where they are and go.
+        jobs: processes to train in; 1 is this one.
+
+    Raises:
+        TeacherError, TaskError: a cell's teacher or task does not exist.
+        CellError: a cell failed. What is complete stays, what is not is taken up the next time.
+    """
+    stored = stored_cells(workspace)
+    identities = [cell.identity(teacher_of(cell.settings)) for cell in wanted]
+    keys = [json.dumps(identity, sort_keys=True) for identity in identities]
+    cells = {key: i for i, key in reversed(list(enumerate(keys)))}  # where each stands first
+    found = {i: find_cell(wanted[i], identities[i], stored) for i in cells.values()}
+    run_ids = {i: run.run_id for i, run in found.items() if run and run.complete}
+    to_do = sorted(set(found) - set(run_ids))
+    with stage(title, len(cells), "cells") as shown:
+        shown.at(len(cells) - len(to_do))
+        shown.summary = f"{len(cells)} cells, {len(cells) - len(to_do)} of them known"
+
+        def on_done(i: int, run_id: str) -> None:
+            run_ids[i] = run_id
+            shown.advance()
+
+        unfinished = {i: run.run_id for i in to_do if (run := found[i])}
+        work = [(i, wanted[i], unfinished.get(i)) for i in to_do]
+        if jobs == 1 or len(work) <= 1:
+            for i, cell, run_id in work:
+                with silenced():
+                    on_done(i, _run(cell, run_id))
+        else:
+            _run_in_processes(work, min(jobs, len(work)), workspace, on_done)
+    return [run_ids[cells[key]] for key in keys]
+
+
+def _run(cell: Cell, run_id: str | None) -> str:
+    try:
+        return run_cell(cell, run_id)
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        kind = "" if names & _TOLD else f"{type(error).__name__}: "
+        where = f"{cell.method.name} on {cell.settings.task}, seed {cell.settings.seed}"
+        raise CellError(f"{where}: {kind}{error}") from error
+
+
+def _run_in_processes(
+    work: Sequence[tuple[int, Cell, str | None]],
+    jobs: int,
+    workspace: Workspace,
+    on_done: Callable[[int, str], None],
+) -> None:
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-way
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers' libraries read it when they start
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (theirs, workspace.root))
+    try:
+        futures = {pool.submit(_run, cell, run_id): i for i, cell, run_id in work}
+        for future in as_completed(futures):
+            on_done(futures[future], future.result())
+    except BrokenProcessPool:
+        raise CellError(
+            "a process that trained was killed (is there too little memory for so many jobs?); "
+            "what it had done is kept: repeat the command to go on"
+        ) from None
+    finally:
+        ours.close()  # which ends what is still being worked on
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(parent: Connection, workspace: Place) -> None:
+    """Prepare a process for its first cell: it ends when the other end of the pipe is closed.
+
+    That happens when the work is over or given up, and also when the parent is killed. All files
+    are written atomically, so that nothing needs to be put in order.
+    """
+
+    def watch() -> None:
+        try:
+            parent.recv()
+        except EOFError:
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent acts
+    threading.Thread(target=watch, daemon=True).start()
+    prepare_environment(workspace)
+    silenced().__enter__()

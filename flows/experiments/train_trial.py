@@ -1,0 +1,178 @@
+"""What happens in a cell: the stages of its method, with a learning curve and its own advice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llm4teach.datasets import schema
+from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
+from llm4teach.datasets.storage.exclusive import alone
+from llm4teach.datasets.storage.locks import LockedError
+from llm4teach.datasets.storage.parquet import read_parquet
+from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.flows.experiments.learning_curve import STAGE, LearningCurve
+from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Cell
+from llm4teach.flows.stages import (
+    collect as collecting,
+)
+from llm4teach.flows.stages import (
+    context as stages,
+)
+from llm4teach.flows.stages import (
+    label as labelling,
+)
+from llm4teach.flows.stages import (
+    online as online_stages,
+)
+from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_student
+from llm4teach.flows.stages.context import Context
+from llm4teach.student.model.network import Student
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.labeling.cached_teacher import SharedTeacher
+from llm4teach.teacher_labeling.labeling.pricing import priced
+
+
+def run_cell(cell: Cell, run_id: str | None = None) -> str:
+    """Train and evaluate; go on with the unfinished run ``run_id``, if given. Return the run's id.
+
+    The outcome is the same whatever else the workspace holds.
+
+    Raises:
+        DatasetError: another process is working on that run, or it is damaged.
+        TeacherError: a state had to be asked about and the teacher cannot answer.
+    """
+    torch.set_num_threads(1)  # also where OMP_NUM_THREADS says more: cells run side by side
+    with _opened(cell, run_id) as ctx:
+        if ctx is None:  # another process has just completed it
+            assert run_id is not None
+            return run_id
+        if cell.method == TEACHER:
+            online_stages.evaluate_teacher(ctx, cell.settings.evaluate)
+        elif cell.method == TRANSFER:
+            assert cell.student is not None
+            ctx.run.note(evaluated_run=cell.student)
+            online_stages.evaluate_students(ctx, cell.settings.evaluate, cell.student, ["student"])
+        else:
+            _train(ctx, cell)
+            own = ctx.run.run_id
+            online_stages.evaluate_students(ctx, cell.settings.evaluate, own, ["student"])
+        return ctx.run.run_id
+
+
+@contextmanager
+def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
+    given = cell.settings
+    workspace = Workspace(given.workspace)
+    sections = {"method": cell.method.name, **cell.sections()}
+    if cell.student:
+        sections["student"] = cell.student
+    place = (given.workspace, given.task, given.teacher, given.seed)
+    with ExitStack() as stack:
+        if run_id is not None:
+            stack.enter_context(_mine(workspace, run_id))
+            if (workspace.run(run_id) / MANIFEST).exists():
+                yield None
+                return
+        ctx = stack.enter_context(stages.opened(cell.kind, *place, resume=run_id, **sections))
+        if run_id is None:
+            stack.enter_context(_mine(workspace, ctx.run.run_id))
+        no_budget = LabelConfig(prices=given.label.prices, lease_s=given.label.lease_s)
+        limits = priced(given.teacher, no_budget, ctx.teacher.info)
+        shared = SharedTeacher(ctx.teacher, ctx.store, limits)
+        yield replace(
+            ctx,
+            teacher=shared,
+            advice_folder=ctx.run.folder / ADVICE,
+            limits=limits,
+            live=LiveConfig(in_background=False),  # the same seed gives the same student
+        )
+
+
+@contextmanager
+def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
+    """Keep other processes away from a run that is being worked on."""
+    path = workspace.root / "runs" / f".{run_id}.lock"
+    try:
+        with alone(path, wait=False):
+            try:
+                yield
+            finally:
+                if isinstance(path, Path):
+                    path.unlink(missing_ok=True)
+    except LockedError:
+        message = f"another process is working on run {run_id}; wait for it, or stop it"
+        raise DatasetError(message) from None
+
+
+def _train(ctx: Context, cell: Cell) -> None:
+    used, run = cell.sections(), ctx.run
+    curve = LearningCurve(ctx, cell.settings.validation, cell.budget)
+    student = new_student(ctx.task, ctx.seed)
+    curve.maybe(0, student)
+    if cell.method.pretrains:
+        student = _offline(ctx, used, curve)
+    if cell.method.finetunes:
+        _online(ctx, used, student, curve, weighed=cell.method.pretrains)
+    validation_s = _logged_cpu_s(ctx, STAGE)
+    train_s = run.results.get("offline_cpu_s", 0.0) + _logged_cpu_s(ctx, "finetune")
+    run.note(train_cpu_s=train_s, validation_cpu_s=validation_s)
+
+
+def _offline(ctx: Context, used: dict[str, Any], curve: LearningCurve) -> Student:
+    """Collect, label and pretrain in rounds."""
+    run, collect = ctx.run, used["collect"]
+    first = 1 + run.results.get("rounds_done", 0)
+    student = _pretrained(ctx) if first > 1 else None
+    for number in range(first, collect.rounds + 1):
+        began = time.process_time()
+        collecting.collect(ctx, collect, student, collect.steps * number // collect.rounds)
+        spent = time.process_time() - began
+        trajectories = stages.trajectories(ctx, run.run_id)
+        labelling.label(ctx, trajectories)
+        began = time.process_time()
+        student = stages.pretrain(ctx, used["pretrain"], trajectories)
+        spent += time.process_time() - began
+        curve.measure(run.results["collect_steps"], student)
+        run.flush()
+        total = run.results.get("offline_cpu_s", 0.0) + spent
+        run.note(rounds_done=number, offline_cpu_s=total)
+    assert student is not None
+    return student
+
+
+def _pretrained(ctx: Context) -> Student:
+    return stored_student(ctx.workspace, ctx.task, ctx.run.run_id, PRETRAINED)
+
+
+def _online(
+    ctx: Context, used: dict[str, Any], student: Student, curve: LearningCurve, weighed: bool
+) -> None:
+    """Fine-tune, looking at the student on the way."""
+    before = ctx.run.results.get("collect_steps", 0)  # env steps
+    if "finetune_steps" not in ctx.run.results:
+        since = time.process_time()
+
+        def on_update(step: int) -> None:
+            nonlocal since
+            ctx.run.log("finetune", step, {"cpu_s": time.process_time() - since})
+            curve.maybe(before + step, student)
+            since = time.process_time()
+
+        own = ctx.run.run_id if weighed else None
+        online_stages.finetune(ctx, used["finetune"], student, own, on_update)
+    else:
+        student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id)
+    curve.measure(before + ctx.run.results["finetune_steps"], student)
+
+
+def _logged_cpu_s(ctx: Context, stage: str) -> float:
+    ctx.run.flush()
+    rows = read_parquet(ctx.run.folder / METRICS, schema.METRICS).to_pylist()
+    return float(sum(r["value"] for r in rows if (r["stage"], r["name"]) == (stage, "cpu_s")))

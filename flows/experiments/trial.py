@@ -1,0 +1,163 @@
+"""Cells of experiments: one method under given settings and one seed, and which run is its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from llm4teach.datasets.runs import CONFIG, MANIFEST, PROGRESS
+from llm4teach.datasets.storage.parquet import read_json
+from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.envs.registry import get_task
+from llm4teach.flows.runtime.settings import Settings
+from llm4teach.flows.runtime.teacher_access import open_teacher
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.teacher import TeacherInfo
+
+TRAINING, PLAYING = "compare", "evaluate"  # kinds of runs
+
+
+@dataclass(frozen=True)
+class Method:
+    """Which stages run, and whether the teacher's KL term is part of the last one."""
+
+    name: str  # recorded with the run
+    pretrains: bool = False  # rounds of collect, label, pretrain
+    finetunes: bool = False
+    guided: bool = False  # by the KL term while fine-tuning; else kl_coef is 0
+
+    @property
+    def asks(self) -> bool:
+        """Whether a teacher has any part in it."""
+        return self.pretrains or self.guided or self.name == "teacher"
+
+    @property
+    def trains(self) -> bool:
+        """Whether it makes a student."""
+        return self.pretrains or self.finetunes
+
+
+PPO = Method("ppo", finetunes=True)
+PRETRAIN = Method("pretrain", pretrains=True)
+PPO_KL = Method("ppo-kl", finetunes=True, guided=True)
+TEACH = Method("teach", pretrains=True, finetunes=True, guided=True)
+TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
+TRANSFER = Method("transfer")  # trains nothing: a stored student plays another task
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method, the settings that it varies, and among these the seed."""
+
+    method: Method
+    settings: Settings
+    student: str | None = None  # the run whose student plays, of TRANSFER
+
+    @property
+    def kind(self) -> str:
+        """Kind of its run; only tasks that are trained on can have a training run."""
+        return TRAINING if self.method.trains else PLAYING
+
+    @property
+    def budget(self) -> int:
+        """Env steps of training, offline and online."""
+        used = self.sections()
+        return sum(used[name].steps for name in ("collect", "finetune") if name in used)
+
+    def sections(self) -> dict[str, Any]:
+        """The sections of the settings that this method uses, as it uses them.
+
+        Without the offline stages their env steps go to fine-tuning.
+        """
+        method, given = self.method, self.settings
+        used: dict[str, BaseModel] = {"evaluate": given.evaluate}
+        if method.pretrains:
+            used |= {"collect": given.collect, "pretrain": given.pretrain}
+        if method.finetunes:
+            steps = given.finetune.steps + (0 if method.pretrains else given.collect.steps)
+            weight = given.finetune.kl_coef if method.guided else 0.0
+            used["finetune"] = given.finetune.model_copy(update={"steps": steps, "kl_coef": weight})
+        if method.trains:
+            used["validation"] = given.validation
+        return used
+
+    def identity(self, teacher: TeacherInfo) -> dict[str, Any]:
+        """All that the outcome depends on, as plain JSON; equal for cells that are the same."""
+        found = {
+            name: _outcome_of(section.model_dump(mode="json"))
+            for name, section in self.sections().items()
+        }
+        if self.method.asks:
+            found["teacher"] = [teacher.teacher_id, teacher.prompt_version]
+        if self.student:
+            found["student"] = self.student
+        task, seed = self.settings.task, self.settings.seed
+        return {"task": task, "seed": seed, "method": self.method.name, **found}
+
+
+def teacher_of(settings: Settings) -> TeacherInfo:
+    """Return who the teacher is that the settings describe.
+
+    Raises:
+        TeacherError, TaskError: there is no such teacher or task.
+    """
+    return _teacher_of(settings.teacher, get_task(settings.task).family)
+
+
+@cache
+def _teacher_of(config: TeacherConfig, family: str) -> TeacherInfo:
+    teacher = open_teacher(config, family)
+    teacher.close()
+    return teacher.info
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A cell's run in the workspace."""
+
+    run_id: str
+    identity: dict[str, Any]
+    complete: bool
+
+
+def stored_cells(workspace: Workspace) -> list[StoredCell]:
+    """Every cell of the workspace, oldest first; what a crash left unreadable is left out."""
+    found = []
+    for run_id in workspace.run_ids():
+        folder = workspace.run(run_id)
+        try:
+            started = read_json(folder / CONFIG)
+            if started["kind"] not in (TRAINING, PLAYING) or "method" not in started["config"]:
+                continue
+            identity = {name: _outcome_of(value) for name, value in started["config"].items()}
+            results = read_json(folder / PROGRESS)
+        except (DatasetError, KeyError):
+            continue
+        identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
+        found.append(StoredCell(run_id, identity, (folder / MANIFEST).exists()))
+    return found
+
+
+def _outcome_of(section: Any) -> Any:
+    """Settings less those that change nothing but the time it takes."""
+    if not isinstance(section, dict):
+        return section
+    return {name: value for name, value in section.items() if name != "workers"}
+
+
+def find_cell(cell: Cell, identity: dict[str, Any], stored: list[StoredCell]) -> StoredCell | None:
+    """Return the run of this very cell: a complete one if there is any, else the newest.
+
+    ``identity`` is the cell's own.
+    """
+    same = [run for run in stored if _without_teacher(run.identity, cell.method) == identity]
+    return next((run for run in same if run.complete), same[-1] if same else None)
+
+
+def _without_teacher(identity: dict[str, Any], method: Method) -> dict[str, Any]:
+    if method.asks:
+        return identity
+    return {name: value for name, value in identity.items() if name != "teacher"}

@@ -1,0 +1,54 @@
+"""Teachers as the flows make them, with the key of a secret block if one is named; their advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
+
+
+def open_teacher(config: TeacherConfig, family: str) -> Teacher:
+    """Make a teacher; its key is read now, and kept in memory only.
+
+    Raises:
+        TeacherError: the teacher cannot be made, or there is no such block.
+    """
+    return make_teacher(config, family, _key(config.api_key_block))
+
+
+def advice_of(
+    info: TeacherInfo, workspace: Workspace, family: str, folder: Place | None = None
+) -> AdviceStore:
+    """A teacher's advice on a family of tasks; ``folder`` is where it is not the workspace's."""
+    place = folder or workspace.advice(family, info.slug)
+    return AdviceStore(place, info.teacher_id, info.prompt_version)
+
+
+def _key(block: str) -> str:
+    if not block:
+        return ""
+    create = f"prefect block create secret, or Secret(value=…).save({block!r}) in Python"
+    if not has_own_server():
+        raise TeacherError(
+            f"the secret block {block!r} stands on a Prefect server, and none is configured: set "
+            "PREFECT_API_URL, or give the key as LLM4TEACH_API_KEY and leave api_key_block out"
+        )
+    prepare_environment(Path())  # before Prefect is imported; with a server it needs no folder
+
+    from prefect.blocks.system import Secret
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    try:
+        found = run_coro_as_sync(Secret.aload(block))
+    except ValueError:
+        raise TeacherError(f"there is no secret block {block!r}; make one: {create}") from None
+    value = found.get() if found is not None else ""
+    if not isinstance(value, str) or not value.strip():
+        raise TeacherError(f"the secret block {block!r} holds no text; set it again: {create}")
+    return value

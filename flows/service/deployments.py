@@ -1,0 +1,205 @@
+"""The deployments: what each is for, its parameters, and its schedule by the configuration."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llm4teach.flows.runtime.service_config import ServiceConfig
+from llm4teach.flows.runtime.settings import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.deployments.runner import RunnerDeployment
+
+POOL = "local"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One flow under the name by which people run it."""
+
+    name: str
+    description: str
+    tags: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The flow's module, and the flow's name in it."""
+        return self.name.replace("-", "_")
+
+    def flow(self) -> Flow[..., Any]:
+        """Import the flow."""
+        found = getattr(import_module(f"llm4teach.flows.{self.module}"), self.module)
+        flow: Flow[..., Any] = found
+        return flow
+
+
+DEPLOYMENTS = (
+    Deployment(
+        "collect-trajectories",
+        "Plays episodes of a task and stores every step in Parquet.",
+        ("llm4teach", "environment"),
+    ),
+    Deployment(
+        "label-states",
+        "Asks the teacher about every stored state that has no advice yet, each once.",
+        ("llm4teach", "teacher"),
+    ),
+    Deployment(
+        "pretrain-student",
+        "Distils the stored advice into a student, without the environment.",
+        ("llm4teach", "student"),
+    ),
+    Deployment(
+        "finetune-student",
+        "Trains a student further with PPO and a decaying KL term to the teacher.",
+        ("llm4teach", "student"),
+    ),
+    Deployment(
+        "evaluate-student",
+        "Plays held-out episodes with a student, its teacher and a random policy.",
+        ("llm4teach", "student"),
+    ),
+    Deployment(
+        "teach",
+        "The whole pipeline, from collecting to the evaluated student and its report.",
+        ("llm4teach",),
+    ),
+    Deployment(
+        "retrain",
+        "Trains a challenger on all that is stored, and promotes it only if it is better.",
+        ("llm4teach",),
+    ),
+    Deployment(
+        "check-champion",
+        "Plays held-out episodes with the champion again, and says when it has become worse.",
+        ("llm4teach", "student"),
+    ),
+    Deployment(
+        "experiment",
+        "Trains and compares the arms of a named experiment; ends in a figure and a table.",
+        ("llm4teach",),
+    ),
+)
+
+
+def parameters_of(deployment: Deployment, settings: Settings) -> dict[str, Any]:
+    """What the flow is started with unless a run says otherwise: the settings that it takes.
+
+    Sections as they are by default are left out, so that the form shows the defaults as such.
+    """
+    accepted = inspect.signature(deployment.flow().fn).parameters
+    place = settings.workspace
+    if "://" not in place:  # wherever a worker was started
+        place = str(Path(place).expanduser().resolve())
+    if "workspace" not in accepted:  # an experiment has settings of its own
+        return {"name": "ablation", "settings": {"workspace": place}}
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        if name not in accepted:
+            continue
+        value = getattr(settings, name)
+        if hasattr(value, "model_dump"):
+            if changed := value.model_dump(mode="json", exclude_defaults=True):
+                found[name] = changed
+        else:
+            found[name] = value
+    if "relabel_above" in accepted:
+        found["relabel_above"] = settings.service.relabel_above
+    return found | {"workspace": place}
+
+
+def schedule_of(name: str, config: ServiceConfig) -> dict[str, Any]:
+    """The schedule as arguments of `Flow.to_deployment`; empty where there is none.
+
+    Raises:
+        ConfigError: an expression or the time zone is not valid.
+    """
+    from prefect.schedules import Cron, Interval, RRule
+
+    zone = config.timezone
+    try:
+        if name == "check-champion":
+            chosen = Cron(config.check_cron, timezone=zone) if config.check_cron else None
+        elif name != "retrain":
+            chosen = None
+        elif config.retrain_cron:
+            chosen = Cron(config.retrain_cron, timezone=zone)
+        elif config.retrain_every_s:
+            chosen = Interval(config.retrain_every_s, timezone=zone)
+        elif config.retrain_rrule:
+            chosen = RRule(config.retrain_rrule, timezone=zone)
+        else:
+            chosen = None
+        if chosen is not None:
+            _check(chosen)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"the schedule of {name} is not valid: {error}") from None
+    return {"schedule": chosen} if chosen is not None else {}
+
+
+def _check(schedule: Any) -> None:
+    """Let Prefect's own schema look at it, before a server does."""
+    from prefect.client.schemas.schedules import construct_schedule
+
+    construct_schedule(
+        interval=schedule.interval,
+        cron=schedule.cron,
+        rrule=schedule.rrule,
+        timezone=schedule.timezone,
+    )
+
+
+def runner_deployments(settings: Settings, pool: str | None) -> list[RunnerDeployment]:
+    """All deployments, for a work pool's workers or, without one, for this process.
+
+    Raises:
+        ConfigError: a schedule is not valid.
+    """
+    from prefect.types.entrypoint import EntrypointType
+
+    made = [
+        deployment.flow().to_deployment(
+            deployment.name,
+            description=deployment.description,
+            tags=list(deployment.tags),
+            parameters=parameters_of(deployment, settings),
+            work_pool_name=pool,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            **schedule_of(deployment.name, settings.service),
+        )
+        for deployment in DEPLOYMENTS
+    ]
+    return cast("list[RunnerDeployment]", made)  # not awaitable where no loop runs
+
+
+def prepare_server(settings: Settings) -> list[str]:
+    """Automations and limits, once the deployments are there; return the automations' names."""
+    from llm4teach.flows.service.automations import ensure_automations, limit_teacher
+
+    limit_teacher(settings)
+    return ensure_automations(settings.service)
+
+
+def serve_all(settings: Settings) -> None:
+    """Serve every deployment from this process, until it is interrupted.
+
+    Flow runs are processes of their own. At the end, schedules rest until the next start.
+    """
+    from prefect import serve
+
+    # Of Prefect's own handling of SIGTERM, which ends all the same as it should.
+    warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited")
+
+    served = runner_deployments(settings, pool=None)
+    for deployment in served:
+        deployment.apply()
+    prepare_server(settings)
+    names = ", ".join(deployment.name for deployment in DEPLOYMENTS)
+    print(f"serving {names}\nstart one: prefect deployment run label-states (Ctrl-C ends it)")
+    serve(*served, print_starting_message=False)

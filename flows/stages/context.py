@@ -1,0 +1,232 @@
+"""The pipeline's stages as plain functions; the Prefect flows only wrap them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.runs import Run, read_config
+from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
+from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
+from llm4teach.envs.registry import get_task, get_training_task
+from llm4teach.envs.task import Task, describe
+from llm4teach.flows.runtime.flow_runs import begun_by, own_flow_run, runs_again
+from llm4teach.flows.runtime.progress import say, stage
+from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
+from llm4teach.flows.stages.checkpoints import new_student, store_student
+from llm4teach.flows.stages.warm_up import warm_up
+from llm4teach.student.collection.reweighting import weigh_trajectories
+from llm4teach.student.collection.reweighting_io import read_weighed, write_outcomes
+from llm4teach.student.config import PretrainConfig
+from llm4teach.student.model.network import Student
+from llm4teach.student.training.distill import Steps, distil
+from llm4teach.teacher_labeling.ask_policy import AskPolicy
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.labeling.budget import Spending
+from llm4teach.teacher_labeling.labeling.pricing import priced
+from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage works with."""
+
+    workspace: Workspace
+    task: Task
+    teacher: Teacher
+    run: Run
+    seed: int
+    advice_folder: Place | None = None  # where it is not the workspace's
+    limits: LabelConfig = field(default_factory=LabelConfig)
+    spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
+    live: LiveConfig = field(default_factory=LiveConfig)
+
+    @property
+    def store(self) -> AdviceStore:
+        """This teacher's advice on this task."""
+        info = self.teacher.info
+        return advice_of(info, self.workspace, self.task.family, self.advice_folder)
+
+    def live_teacher(
+        self,
+        ask: bool,
+        weighed_by: str | None = None,
+        policy: AskPolicy | None = None,
+        in_background: bool = False,
+    ) -> LiveTeacher:
+        """Stored advice; with ``ask``, states that have none are asked about.
+
+        ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice; ``policy`` says
+        which states to ask about, by default all.
+        """
+        weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
+        store = self.store
+        asked = (self.teacher, store, self.limits, self.spending)
+        asking: Questions | None = None
+        if ask:
+            asking = BackgroundQuestions(*asked, _warn) if in_background else Questions(*asked)
+        return LiveTeacher(self.task, store, asking, weighed, policy)
+
+
+def _warn(message: str) -> None:
+    say(f"llm4teach: {message}")
+
+
+@contextmanager
+def opened(
+    kind: str,
+    workspace: str,
+    task: str,
+    teacher: TeacherConfig,
+    seed: int,
+    *,
+    join: str | None = None,
+    resume: str | None = None,
+    revive: bool = True,
+    **config: Any,
+) -> Iterator[Context]:
+    """Open a new run and finish it on leaving; or resume one; or join one that another finishes.
+
+    A flow run that Prefect starts again, because its worker died, goes on with the run that it had
+    begun, unless ``revive`` is off: where a flow run has several runs at a time.
+
+    Raises:
+        TaskError, DatasetError, TeacherError: a name or path is wrong, before anything is written.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        # So small a network gains little from a second thread, and loses much where another
+        # program wants the core: docs/LOG.md has the figures.
+        torch.set_num_threads(1)
+    place = Workspace(workspace)
+    made = get_task(task) if kind == "evaluate" else get_training_task(task)
+    advisor = open_teacher(teacher, made.family)
+    flow_run = own_flow_run() if revive else None
+    begun = begun_by(place, flow_run) if flow_run and runs_again() else None
+    existing = join or resume or begun
+    if existing:
+        place.existing_run(existing)
+    run = Run(place, existing or new_run_id(kind), kind)
+    if not existing:
+        priced(teacher, config.get("label", LabelConfig()), advisor.info)  # before it is begun
+        settings = {"task": task, "teacher": teacher, "seed": seed, **config}
+        run.start({name: _plain(value) for name, value in settings.items()})
+        by = {"flow_run_id": flow_run} if flow_run else {}
+        run.note(task=task, advice_family=made.family, **_identity(advisor), **by)
+    try:
+        if not join:  # who opened the run has done it in this process
+            warm_up(made)
+        started = read_config(run.folder)  # also where another stage has started the run
+        limits = priced(teacher, LabelConfig(**started.get("label", {})), advisor.info)
+        yield Context(
+            place,
+            made,
+            advisor,
+            run,
+            seed,
+            limits=limits,
+            spending=_spent_so_far(run, limits),
+            live=LiveConfig(**started.get("live", {})),
+        )
+        run.flush()
+        if not join:
+            run.finish()
+    except BaseException as error:
+        goes_on = flow_run and getattr(error, "may_pass", False)  # see `patience`
+        if not existing and not goes_on:
+            run.discard_if_empty()
+        raise
+    finally:
+        advisor.close()
+
+
+_TOKENS = ("prompt", "completion", "evaluation")
+
+
+def _spent_so_far(run: Run, limits: LabelConfig) -> Spending:
+    """The budget of the whole run, less what its earlier stages have spent."""
+    before = run.results
+    return Spending(
+        limits,
+        requests=sum(before.get(name, 0) for name in ("questions", "evaluation_questions")),
+        tokens=sum(before.get(f"{name}_tokens", 0) for name in _TOKENS),
+        cost=before.get("cost", 0.0) + before.get("evaluation_cost", 0.0),
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def _identity(teacher: Teacher) -> dict[str, str]:
+    info = teacher.info
+    return {
+        "teacher_id": info.teacher_id,
+        "prompt_version": info.prompt_version,
+        "teacher_slug": info.slug,
+    }
+
+
+def pretrain(
+    ctx: Context,
+    config: PretrainConfig,
+    trajectories: Trajectories,
+    start: Student | None = None,
+) -> Student:
+    """Distil the stored advice, weighed by its outcomes, into a student, and store it.
+
+    It is a new one, or has the weights of ``start``.
+    """
+    t = trajectories.column("t")
+    episode_ends = np.append(t[1:] != t[:-1] + 1, True)
+    if config.outcome_temperature:
+        states = describe(ctx.task, distinct_states(trajectories))
+        outcomes = weigh_trajectories(
+            trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
+        )
+        write_outcomes(ctx.run.folder, ctx.run.run_id, outcomes)
+    teacher = ctx.live_teacher(ask=False, weighed_by=ctx.run.run_id)
+    steps = Steps(
+        observations=trajectories.observations,
+        teacher_probs=teacher.teacher_probs(trajectories.observations),
+        rewards=trajectories.column("reward"),
+        terminated=trajectories.column("terminated"),
+        segment_ends=episode_ends,
+    )
+    student = start or new_student(ctx.task, ctx.seed)
+    with stage("pretrain", config.epochs, "epochs") as shown:
+
+        def on_epoch(step: int, values: dict[str, float]) -> None:
+            shown.advance()
+            ctx.run.log("pretrain", step, values)
+            shown.summary = (
+                f"{len(trajectories):,} steps, {config.epochs} epochs: "
+                f"loss {values['loss']:.3f} nats, agreement {values['agreement']:.1%}"
+            )
+
+        try:
+            distil(student, steps, config, ctx.seed, on_epoch)
+        except ValueError as error:
+            raise DatasetError(f"cannot pretrain on {ctx.task.name}: {error}") from None
+    store_student(ctx.run, ctx.task, student, "pretrain", ctx.seed)
+    return student
+
+
+def trajectories(ctx: Context, run_id: str | None) -> Trajectories:
+    """Read one run's trajectories of the task, or all of them.
+
+    Raises:
+        DatasetError: there are none, or a part is damaged.
+    """
+    folder = ctx.workspace.trajectories(ctx.task.name, run_id)
+    return read_steps(folder, ctx.task.observation_shape)

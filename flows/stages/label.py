@@ -1,0 +1,142 @@
+"""The stage that labels, within a budget, and its dry run."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.registry import get_training_task
+from llm4teach.envs.task import describe
+from llm4teach.flows.runtime import artifacts
+from llm4teach.flows.runtime.progress import Stage, stage
+from llm4teach.flows.runtime.settings import Settings
+from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
+from llm4teach.flows.stages.context import Context
+from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
+from llm4teach.teacher_labeling.labeling.pricing import price_of
+from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
+
+_SHOW_EVERY_S = 0.1
+
+
+def label(ctx: Context, trajectories: Trajectories) -> None:
+    """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
+    states = describe(ctx.task, distinct_states(trajectories))
+    with stage("label", len(states), "states") as shown:
+        report = LabelReport()
+        try:
+            label_states(
+                ctx.teacher,
+                ctx.store,
+                states,
+                _Display(shown),
+                limits=ctx.limits,
+                spending=ctx.spending,
+                report=report,
+            )
+        except BaseException:  # the budget is the run's, however often it is begun again
+            ctx.run.count(**spent(report))
+            raise
+        shown.summary = summary(report)
+    ctx.run.note(
+        distinct_states=report.distinct_states,
+        states_left=report.left,
+        stopped_by=report.stopped_by,
+    )
+    ctx.run.count(known_states=report.known, **spent(report))
+    artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
+
+
+def spent(report: LabelReport) -> dict[str, float]:
+    """What a labelling adds to the run's sums."""
+    return {
+        "questions": report.asked,
+        "prompt_tokens": report.prompt_tokens,
+        "completion_tokens": report.completion_tokens,
+        "cost": report.cost,
+        "teacher_s": report.seconds,
+    }
+
+
+def summary(report: LabelReport) -> str:
+    """One line for people."""
+    line = f"{report.distinct_states} distinct states, {report.known} known: "
+    if report.asked:
+        line += f"{report.asked} questions, {_tokens(report):,} tokens"
+        line += f", ${report.cost:.4g}" if report.cost else ""
+    else:
+        line += "nothing to ask" if not report.left else "nothing asked"
+    if report.answered_elsewhere:
+        line += f", {report.answered_elsewhere} asked by another run"
+    if report.invalid:
+        line += f", {report.invalid} without valid advice"
+    if report.stopped_by:
+        line += f"; stopped: {report.stopped_by}. {report.left} states are left without advice: "
+        line += "to go on, repeat the command with another budget"
+    return line
+
+
+def _tokens(report: LabelReport) -> int:
+    return report.prompt_tokens + report.completion_tokens
+
+
+class _Display:
+    """Moves the bar: rate, hit rate, tokens, cost."""
+
+    def __init__(self, shown: Stage) -> None:
+        self._shown, self._began, self._last = shown, time.monotonic(), 0.0
+
+    def __call__(self, report: LabelReport) -> None:
+        now = time.monotonic()
+        if now - self._last < _SHOW_EVERY_S:
+            return
+        self._last = now
+        unknown = report.distinct_states - report.known  # what takes time, and shows the time left
+        self._shown.at(unknown - report.left, unknown)
+        details = [
+            f"{report.asked / max(now - self._began, 1e-9):.1f}/s",
+            f"{report.known / report.distinct_states:.0%} known before",
+            f"{_tokens(report):,} tokens",
+        ]
+        if report.cost:
+            details.append(f"${report.cost:.4g}")
+        if report.waiting_for:
+            details.append(f"waiting for {report.waiting_for} that another run is asking about")
+        self._shown.detail(", ".join(details))
+
+
+def dry_run(settings: Settings) -> dict[str, str]:
+    """What `label` would ask and take, as words by name; asks and writes nothing.
+
+    Raises:
+        DatasetError: there are no trajectories, or the store is damaged.
+        TeacherError: the teacher cannot be made.
+    """
+    task, workspace = get_training_task(settings.task), Workspace(settings.workspace)
+    steps = read_steps(workspace.trajectories(task.name), task.observation_shape)
+    with closing(open_teacher(settings.teacher, task.family)) as teacher:
+        info = teacher.info
+        store = advice_of(info, workspace, task.family)
+        price = price_of(settings.teacher, settings.label, info)
+        found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
+    bound = "at most " if found.completion_is_bound else ""
+    return {
+        "distinct states": f"{found.distinct_states:,}",
+        "without advice": f"{found.missing:,}",
+        "prompt tokens": _figure(found.prompt_tokens, "about " if found.prompt_is_guess else ""),
+        "completion tokens": _figure(found.completion_tokens, bound),
+        "cost": _dollars(found, bound),
+        "estimated from": found.source,
+    }
+
+
+def _figure(count: int | None, qualified: str = "") -> str:
+    return "unknown" if count is None else f"{qualified}{count:,}"
+
+
+def _dollars(found: Estimate, bound: str) -> str:
+    if not found.cost:
+        return "unknown" if found.cost is None else "$0"
+    return f"{bound}${found.cost:.4g}"

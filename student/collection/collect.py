@@ -1,0 +1,149 @@
+"""Collecting trajectories that several leaders take turns in, written part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.trajectories import write_steps
+from llm4teach.envs.task import Observations, Task, describe
+from llm4teach.envs.vector.episodes import EpisodeVector, Step
+from llm4teach.student.collection.behaviors import Leader
+from llm4teach.student.policies import sample
+
+WRITE_EVERY = 4_096  # steps a part
+
+
+@dataclass
+class CollectReport:
+    """What a collection did, in numbers."""
+
+    steps: int = 0
+    episodes_ended: int = 0
+    successes: int = 0
+
+
+class Collector:
+    """Steps environments under leaders that each have whole episodes, with added noise.
+
+    Args:
+        task: whose episodes.
+        folder: where the parts go (one run's trajectories).
+        run_id: stored with every step.
+        n_envs: episodes side by side.
+        noise: probability of a uniformly random action instead of the leader's.
+        seeds: of the episodes.
+        rng: draws leaders, actions and noise.
+        first_episode: number of the first one.
+        workers: processes that step the environments; see `EpisodeVector`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        folder: Place,
+        run_id: str,
+        *,
+        n_envs: int,
+        noise: float,
+        seeds: Iterator[int],
+        rng: np.random.Generator,
+        first_episode: int = 0,
+        workers: int = 0,
+    ) -> None:
+        self._task, self._folder, self._run_id = task, folder, run_id
+        self._noise, self._rng = noise, rng
+        self._envs = EpisodeVector(task, n_envs, seeds, workers)
+        self._episodes = first_episode + np.arange(n_envs)  # ids of the running episodes
+        self._next_episode = first_episode + n_envs
+        self._columns: dict[str, list[Any]] = {}
+        self._observations: list[Observations] = []
+
+    def collect(
+        self,
+        steps: int,
+        leaders: Sequence[tuple[Leader, float]],
+        on_steps: Callable[[int], None] = lambda steps: None,
+    ) -> CollectReport:
+        """Collect at most ``steps`` env steps (a multiple of n_envs).
+
+        Args:
+            steps: upper bound.
+            leaders: each with the share of episodes that it leads.
+            on_steps: told of every batch of steps.
+        """
+        shares = np.array([share for _, share in leaders])
+        n = len(self._envs)
+
+        def draw(count: int) -> NDArray[np.int64]:
+            return self._rng.choice(len(leaders), size=count, p=shares / shares.sum())
+
+        report = CollectReport()
+        leading = draw(n)
+        for _ in range(steps // n):
+            step = self._step([leader for leader, _ in leaders], leading)
+            ended = step.terminated | step.truncated
+            leading[ended] = draw(int(ended.sum()))
+            report.steps += n
+            report.episodes_ended += int(ended.sum())
+            report.successes += int((step.terminated & (step.rewards > 0)).sum())
+            on_steps(n)
+            if len(self._observations) * n >= WRITE_EVERY:
+                self.write()
+        self.write()
+        return report
+
+    def _step(self, leaders: Sequence[Leader], leading: NDArray[np.int64]) -> Step:
+        observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
+        probs = np.zeros((len(leading), len(self._task.action_names)), np.float32)
+        behaviours = np.full(len(leading), "", object)
+        for i, leader in enumerate(leaders):
+            led = np.flatnonzero(leading == i)
+            if len(led):
+                probs[led], behaviours[led] = leader.lead(observations[led], led, started[led])
+        uniform = np.full_like(probs, 1 / probs.shape[1])
+        noisy = self._rng.random(len(probs)) < self._noise
+        actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
+        mixture = (1 - self._noise) * probs + self._noise * uniform
+        states = describe(self._task, observations)
+        before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
+        step = self._envs.step(actions)
+        self._observations.append(observations)
+        self._keep(
+            {
+                **before,
+                "run_id": [self._run_id] * len(actions),
+                "episode_id": self._episodes,
+                "state_key": [state.key for state in states],
+                "state_text": [state.text for state in states],
+                "action": actions,
+                "reward": step.rewards,
+                "terminated": step.terminated,
+                "truncated": step.truncated,
+                "behaviour": np.where(noisy, "noise", behaviours),
+                "action_logprob": np.log(mixture[np.arange(len(actions)), actions]),
+            }
+        )
+        ended = step.terminated | step.truncated
+        self._episodes[ended] = self._next_episode + np.arange(ended.sum())
+        self._next_episode += int(ended.sum())
+        return step
+
+    def close(self) -> None:
+        """End the environments' processes, if they have any."""
+        self._envs.close()
+
+    def _keep(self, rows: Mapping[str, Iterable[Any]]) -> None:
+        for name, column in rows.items():
+            self._columns.setdefault(name, []).extend(column)
+
+    def write(self) -> None:
+        """Store the steps collected since the last part."""
+        if self._observations:
+            write_steps(self._folder, self._columns, np.concatenate(self._observations))
+            self._observations, self._columns = [], {}

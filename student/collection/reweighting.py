@@ -1,0 +1,188 @@
+"""Advice weighed by its outcomes: what following each option has led to overrules the teacher.
+
+Collected episodes that options led are a small semi-Markov decision process over the states that
+the teacher can tell apart. Its values are found by soft policy iteration, with the teacher's advice
+as the prior: ``P'(k | c) ~ P(k | c) exp((Q(c, k) - V(c)) / temperature)``, the policy that trades
+return against KL to the prior (Todorov 2006; Levine, arXiv 1805.00909, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm4teach.datasets.trajectories import Trajectories
+from llm4teach.envs.plan import Plan
+from llm4teach.envs.task import Mixture, State
+from llm4teach.student.collection.behaviors import plans_followed
+from llm4teach.student.config import PretrainConfig
+
+SWEEPS = 300
+_SMALL = 1e-9
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Stretches of steps in which one plan led through one state; arrays of length S."""
+
+    states: NDArray[np.str_]  # state keys
+    plans: NDArray[np.str_]
+    rewards: NDArray[np.float64]  # discounted to the segment's first step
+    discounts: NDArray[np.float64]  # gamma ** steps; 0 where the episode terminated
+    next_states: NDArray[np.str_]  # key after the segment; the own one where the episode was cut
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of one plan in one state."""
+
+    plan: Plan
+    advised: float  # the teacher's probability
+    weighed: float  # the probability after its outcomes
+    value: float  # expected discounted return of following it, Q(c, k)
+    n: int  # segments seen
+
+
+def cut_segments(
+    states: NDArray[np.str_],
+    plans: NDArray[np.str_],
+    rewards: NDArray[np.float32],
+    terminated: NDArray[np.bool_],
+    episode_ends: NDArray[np.bool_],
+    gamma: float,
+) -> Segments:
+    """Cut steps, one episode after the other, into segments.
+
+    Args:
+        states: state key of each step, (N,).
+        plans: the plan that led it, "" where none did, (N,).
+        rewards: (N,).
+        terminated: (N,).
+        episode_ends: the last stored step of each episode, (N,).
+        gamma: discount factor of a step.
+    """
+    if not len(states):
+        empty = np.zeros(0)
+        return Segments(states, plans, empty, empty, states)
+    changes = (states[1:] != states[:-1]) | (plans[1:] != plans[:-1]) | episode_ends[:-1]
+    starts = np.flatnonzero(np.append(True, changes))  # (S,)
+    ends = np.append(starts[1:], len(states)) - 1
+    position = np.arange(len(states)) - np.repeat(starts, ends - starts + 1)
+    discounted = np.add.reduceat(rewards * gamma**position, starts)
+    follows = np.where(episode_ends[ends], ends, np.minimum(ends + 1, len(states) - 1))
+    discounts = np.where(terminated[ends], 0.0, gamma ** (ends - starts + 1.0))
+    led = plans[starts] != ""
+    return Segments(
+        states[starts][led],
+        plans[starts][led],
+        discounted[led],
+        discounts[led],
+        states[follows][led],
+    )
+
+
+def weigh_advice(
+    segments: Segments,
+    advice: Mapping[str, Mixture],
+    states: Sequence[State],
+    *,
+    temperature: float,
+    doubt: float,
+    evidence: float = 3.0,
+) -> dict[State, list[Outcome]]:
+    """Weigh each state's advice by the outcomes of its options.
+
+    Args:
+        segments: what was collected under plans.
+        advice: the teacher's distribution by state key.
+        states: the states to weigh, with their admissible plans.
+        temperature: return, in units of reward, that makes a plan e times likelier.
+        doubt: prior probability that the teacher is wrong in a state: it is spread over the plans
+            that have turned out better than the state is worth. Without evidence the advice stands.
+        evidence: as many segments count as much as the assumption that a plan is worth what its
+            state is worth.
+
+    Returns:
+        For each state every advised or admissible plan with its weight.
+    """
+    keys = {state.key: i for i, state in enumerate(states)}
+    plans = [
+        list(dict.fromkeys([*(p for p, _ in advice.get(s.key, ())), *s.options])) for s in states
+    ]
+    pairs = {(s.key, str(p)): j for j, (s, p) in enumerate(_pairs(states, plans))}
+    owner = np.repeat(np.arange(len(states)), [len(p) for p in plans])  # (P,) state of each pair
+    advised = np.array([dict(advice.get(s.key, ())).get(p, 0.0) for s, p in _pairs(states, plans)])
+    allowed = np.array([p in s.options for s, p in _pairs(states, plans)], float)
+    advised_share = _normalised(advised + _SMALL * allowed, owner)
+    open_share = doubt / (1 - doubt) * _normalised(allowed, owner)
+
+    pair = np.array(
+        [pairs.get(sp, -1) for sp in zip(segments.states, segments.plans, strict=True)], int
+    )
+    following = np.array([keys.get(key, -1) for key in segments.next_states], int)
+    used = (pair >= 0) & (following >= 0)
+    pair, following = pair[used], following[used]
+    rewards, discounts = segments.rewards[used], segments.discounts[used]
+    count = np.bincount(pair, minlength=len(owner))  # (P,)
+
+    policy, values = advised_share, np.zeros(len(states))
+    for _ in range(SWEEPS):
+        targets = rewards + discounts * values[following]
+        total = np.bincount(pair, targets, minlength=len(owner))
+        q = (total + evidence * values[owner]) / (count + evidence)  # (P,)
+        values = np.bincount(owner, policy * q, minlength=len(states)).astype(float)
+        better = q > values[owner] + _SMALL
+        prior = advised_share + open_share * better
+        scores = np.log(prior + _SMALL) + (q - values[owner]) / temperature
+        best = np.full(len(states), -np.inf)
+        np.maximum.at(best, owner, scores)
+        improved = _normalised(np.exp(scores - best[owner]), owner)
+        policy = 0.8 * policy + 0.2 * improved  # damped: values follow the policy slowly
+
+    outcomes: dict[State, list[Outcome]] = {state: [] for state in states}
+    for j, (state, plan) in enumerate(_pairs(states, plans)):
+        outcomes[state].append(
+            Outcome(plan, float(advised[j]), float(policy[j]), float(q[j]), int(count[j]))
+        )
+    return outcomes
+
+
+def weigh_trajectories(
+    trajectories: Trajectories,
+    episode_ends: NDArray[np.bool_],
+    states: Sequence[State],
+    advice: Callable[[Sequence[State]], Sequence[Mixture]],
+    config: PretrainConfig,
+) -> dict[State, list[Outcome]]:
+    """Weigh the advice on what was collected; see `weigh_advice`."""
+    keys = trajectories.column("state_key").astype(str)
+    behaviours = trajectories.column("behaviour").astype(str)
+    segments = cut_segments(
+        keys,
+        plans_followed(behaviours, keys, episode_ends),
+        trajectories.column("reward"),
+        trajectories.column("terminated"),
+        episode_ends,
+        config.gamma,
+    )
+    return weigh_advice(
+        segments,
+        {s.key: mixture for s, mixture in zip(states, advice(states), strict=True)},
+        states,
+        temperature=config.outcome_temperature,
+        doubt=config.outcome_doubt,
+    )
+
+
+def _pairs(states: Sequence[State], plans: list[list[Plan]]) -> list[tuple[State, Plan]]:
+    return [(state, plan) for state, mine in zip(states, plans, strict=True) for plan in mine]
+
+
+def _normalised(weights: NDArray[np.float64], owner: NDArray[np.intp]) -> NDArray[np.float64]:
+    total = np.bincount(owner, weights)[owner].astype(float)
+    shares: NDArray[np.float64] = np.zeros_like(weights)
+    np.divide(weights, total, out=shares, where=total > 0)
+    return shares

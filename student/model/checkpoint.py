@@ -1,0 +1,84 @@
+"""Checkpoints: safetensors with JSON beside the tensors, written atomically, never pickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from llm4teach.datasets.storage.parquet import local_copy, replacing, write_json
+from llm4teach.datasets.storage.paths import DatasetError, Place
+from llm4teach.student.model.network import Student
+
+_META = "llm4teach"
+
+
+def save_tensors(path: Place, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able facts as one safetensors file, so that they cannot disagree."""
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(own, temporary, metadata={_META: json.dumps(meta)})
+
+
+def load_tensors(path: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or not a checkpoint of this project.
+    """
+    if not path.exists():
+        raise DatasetError(f"no checkpoint at {path}")
+    try:
+        with local_copy(path) as local, safe_open(local, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})[_META])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DatasetError(f"{path} is not a checkpoint of llm4teach ({error!r})") from None
+
+
+def save_student(path: Place, student: Student, facts: Mapping[str, Any]) -> None:
+    """Write a student's weights, and the same facts as JSON beside them for people."""
+    meta = {"network": student.settings, **facts}
+    save_tensors(path, student.state_dict(), meta)
+    write_json(path.with_suffix(".json"), meta)
+
+
+def load_student(path: Place) -> tuple[Student, dict[str, Any]]:
+    """Read a student and the facts stored with it.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or its weights do not fit the network.
+    """
+    tensors, meta = load_tensors(path)
+    try:
+        student = Student(**meta["network"])
+        student.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"{path} does not fit this release's network ({reason})") from None
+    return student, meta
+
+
+def optimizer_tensors(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    """Adam's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": value
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+    """Give Adam back the state that `optimizer_tensors` took."""
+    whole = optimizer.state_dict()
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            whole["state"].setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(whole)

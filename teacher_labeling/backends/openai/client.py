@@ -1,0 +1,252 @@
+"""Requests to an OpenAI-compatible server: bounded retries, and one clear sentence when it fails.
+
+The API key is handed in or comes from the environment (``LLM4TEACH_API_KEY``, else
+``OPENAI_API_KEY``), is sent as a header, and stands in no message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from llm4teach.teacher_labeling.backends.openai.circuit_breaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    pause,
+)
+from llm4teach.teacher_labeling.backends.openai.errors import (
+    CHECK_KIND,
+    CHECK_LOAD,
+    GoneError,
+    ServerErrors,
+    Trouble,
+    UnansweredError,
+)
+from llm4teach.teacher_labeling.backends.openai.transport import (
+    BadReplyError,
+    HTTPConnections,
+    Reply,
+    UntrustedError,
+)
+from llm4teach.teacher_labeling.elicitation.base import Spent
+from llm4teach.teacher_labeling.teacher import TeacherError
+
+KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
+RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
+NOT_IMPLEMENTED = 501
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # by ourselves
+LONGEST_RETRY_AFTER_S = 900.0  # because the server asks for it
+CONNECT_TIMEOUT_S = 10.0
+JSON = dict[str, Any]  # a ``read`` that takes the object as it is
+_T = TypeVar("_T")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
+_MOST_TOKENS = 10**9  # of one reply; more is not believed
+
+
+class Session:
+    """Connections, their circuit breaker, and a way to end waiting; for one event loop.
+
+    A new session starts with new hope: what was down an hour ago may be up.
+    """
+
+    def __init__(self, connections: HTTPConnections) -> None:
+        self.connections = connections
+        self.breaker = CircuitBreaker()
+        self.trouble = Trouble("nothing went wrong")  # the last one that any question met
+        self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
+
+    async def __aenter__(self) -> Session:
+        await self.connections.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connections.__aexit__(None, None, None)
+
+
+class OpenAIClient:
+    """An address, a key if there is one, and the patience to ask again.
+
+    The address holds no secret: TeacherConfig refuses those that might.
+
+    Raises:
+        TeacherError: the address is not an http(s) URL.
+    """
+
+    def __init__(
+        self, base_url: str, timeout_s: float, max_retries: int, api_key: str = ""
+    ) -> None:
+        try:
+            url = urlsplit(base_url.strip())
+            valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError as error:
+            raise TeacherError(f"the base_url is not a URL ({error}); give http://…/v1") from error
+        if not valid:
+            raise TeacherError(
+                f"the base_url {base_url!r} is not a server's address; give http://…/v1"
+            )
+        self._url = url
+        self._path = quote(url.path.rstrip("/"), safe="/%:@") or "/v1"
+        self.shown_url = f"{url.scheme}://{url.netloc}{self._path}"
+        keys = (api_key.strip(), *(os.environ.get(v, "").strip() for v in KEY_VARIABLES))
+        self._key = next(filter(None, keys), "")
+        if not (self._key.isascii() and self._key.isprintable()):
+            place = "that was handed in" if api_key else "in the environment"
+            raise TeacherError(
+                f"the API key {place} ({' or '.join(KEY_VARIABLES)}) holds characters "
+                "that no key has; set it again"
+            )
+        self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._max_retries, self._timeout_s = max_retries, timeout_s
+        self.errors = ServerErrors(self.shown_url, KEY_VARIABLES[0], self._key)
+
+    def session(self) -> Session:
+        """Return connections to the server; use them in ``async with``."""
+        connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
+        return Session(HTTPConnections(self._url, self._headers, self._timeout_s, connect_s))
+
+    async def request(
+        self,
+        session: Session,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        retries: int | None = None,
+        spent: Spent | None = None,
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
+        """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
+
+        Asks again ``retries`` times at most, never more often than the client's ``max_retries``.
+
+        Args:
+            session: from `session`.
+            path: below the base URL, or beside its ``/v1`` if it begins with a slash.
+            body: a JSON object.
+            retries: at most; by default the client's.
+            spent: is told the tokens of every reply, those that are of no use included.
+            read: raises `Trouble` if the reply is of no use; then it is asked again.
+
+        Raises:
+            RefusedError: 400, 413 or 422.
+            UnansweredError: no answer after all repetitions.
+            GoneError: nothing has been answered for long, or will be for more than
+                `LONGEST_RETRY_AFTER_S`.
+            TeacherError: the server will not do.
+        """
+        data = b"" if body is None else orjson.dumps(body)
+        retries = self._max_retries if retries is None else min(retries, self._max_retries)
+        for attempt in range(retries + 1):
+            probe = await self._admit(session)
+            if attempt and session.stop.is_set():
+                break  # what has begun is tried once, and not repeated
+            try:
+                value = await self._once(session, path, data, spent, read)
+            except Trouble as error:
+                trouble = session.trouble = error
+            except TeacherError:
+                session.breaker.succeeded()  # it has answered, if only to refuse
+                raise
+            else:
+                session.breaker.succeeded()
+                return value
+            if trouble.is_alive:
+                session.breaker.succeeded()
+            else:
+                session.breaker.failed(probe)
+            if trouble.wait_s > LONGEST_RETRY_AFTER_S:
+                raise GoneError(self.errors.away(trouble))
+            session.breaker.wait(trouble.wait_s)
+            if attempt < retries:
+                backoff = min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S)
+                jitter = backoff * random.uniform(0.0, 0.5)
+                await pause(max(backoff, trouble.wait_s) + jitter, session.stop)
+        unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
+        unanswered.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
+        raise unanswered
+
+    async def _once(
+        self,
+        session: Session,
+        path: str,
+        data: bytes,
+        spent: Spent | None,
+        read: Callable[[dict[str, Any]], _T],
+    ) -> _T:
+        beside = path.startswith("/")
+        target = self._path.removesuffix("/v1") + path if beside else f"{self._path}/{path}"
+        try:
+            reply = await session.connections.request("POST" if data else "GET", target, data)
+        except UntrustedError as error:
+            raise TeacherError(
+                f"the certificate of {self.shown_url} is not trusted ({error}); if it is one of "
+                "your own, name the file of its CA in SSL_CERT_FILE"
+            ) from None
+        except TimeoutError:
+            raise Trouble(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
+        except EOFError:
+            raise Trouble("it closed the connection in the middle of a reply") from None
+        except (OSError, BadReplyError) as error:
+            raise Trouble(str(error) or type(error).__name__) from None
+        is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
+        if is_broken or reply.status in RETRIED:
+            said = f"HTTP {reply.status}{self.errors.said(reply)}"
+            is_alive = reply.status in RETRIED
+            raise Trouble(said, wait_s=_retry_after(reply), is_alive=is_alive)
+        self.errors.raise_for_status(reply)
+        content = parsed(reply.body)
+        if not isinstance(content, dict):
+            kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
+            raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
+        self.errors.hide_in(content)
+        if spent is not None:
+            spent.add(*_usage(content))
+        return read(content)
+
+    async def _admit(self, session: Session) -> bool:
+        try:
+            return await session.breaker.admit(session.stop)
+        except CircuitOpenError:
+            raise GoneError(self.errors.gone(session.trouble)) from None
+
+
+def parsed(body: bytes) -> Any:
+    """Return what a body says, None if it is no JSON; also of servers that write NaN."""
+    for loads in (orjson.loads, json.loads):  # the first takes a quarter of the time, and no NaN
+        with suppress(ValueError, RecursionError):
+            return loads(body)
+    return None
+
+
+def _usage(content: dict[str, Any]) -> tuple[int, int]:
+    usage = content.get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def _count(told: Any) -> int:
+    return told if isinstance(told, int) and 0 <= told < _MOST_TOKENS else 0
+
+
+def _retry_after(reply: Reply) -> float:
+    """Return the seconds that the server asks to wait; 0 if it does not say."""
+    value = reply.headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return max(seconds, 0.0)

@@ -1,0 +1,126 @@
+"""The ``openai`` teacher: any OpenAI-compatible server, vLLM first of all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient
+from llm4teach.teacher_labeling.backends.openai.event_loop import beside_a_loop, results_of
+from llm4teach.teacher_labeling.backends.openai.interrupts import finishing_on_interrupt
+from llm4teach.teacher_labeling.backends.openai.openai_tokens import prompt_tokens
+from llm4teach.teacher_labeling.backends.openai.probe import ServerFacts, look_at_server
+from llm4teach.teacher_labeling.backends.openai.protocol import OpenAIEngine
+from llm4teach.teacher_labeling.backends.openai.scheduler import Labelling
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.elicitation.base import Answer, Question
+from llm4teach.teacher_labeling.elicitation.factory import make_elicitation, prices_of
+from llm4teach.teacher_labeling.elicitation.percentages import LETTERS
+from llm4teach.teacher_labeling.elicitation.token_counts import (
+    CHARACTERS_PER_TOKEN,
+    TokenCounts,
+    count_questions,
+)
+from llm4teach.teacher_labeling.teacher import Advice, States, TeacherInfo
+
+_T = TypeVar("_T")
+
+
+class OpenAITeacher:
+    """Asks a server over HTTP; without an ``api_key`` with the one in the environment, if any.
+
+    Raises:
+        TeacherError: the server cannot be reached, wants a key, does not serve the model, or its
+            context is too short; or there is no prompt for the method.
+    """
+
+    def __init__(self, config: TeacherConfig, family: str, api_key: str = "") -> None:
+        self._elicitation = make_elicitation(config, family)
+        self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
+        self.server: ServerFacts = _in_thread(self._start(config))
+        self._config = config
+        self._memos: dict[str, Answer] = {}
+        self.info = TeacherInfo(
+            backend="openai",
+            model=self.server.model,
+            model_revision=config.model_revision,
+            method=self._elicitation.method,
+            settings=self._elicitation.settings,
+            prompt_version=self._elicitation.prompt_version,
+        )
+
+    def advise(self, states: States) -> Iterable[Advice]:
+        """Yield each state's advice as its replies come in.
+
+        A state whose question fails is asked again after the others. When the server is gone, or
+        on Ctrl-C, what is under way is finished and yielded, nothing new is asked, and then the
+        failure or the interrupt is raised; a second Ctrl-C does not wait.
+        """
+        if not states:
+            return
+        labelling = Labelling(
+            self._client, self._engine, self._elicitation, prices_of(self._config), self._memos
+        )
+        work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
+        with (
+            finishing_on_interrupt(labelling.stop),
+            closing(beside_a_loop(results_of(work), labelling.abandon)) as batches,
+        ):
+            for batch in batches:
+                yield from batch
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Have the server count the prompts, or guess them from their characters.
+
+        Questions that a server needs twice are not foreseen: scores where it has no
+        ``logprob_token_ids``, n replies where it ignores ``n``.
+        """
+        all_counted = True
+
+        def lengths(questions: Sequence[Question]) -> list[int]:
+            nonlocal all_counted
+            counts, all_counted = _in_thread(
+                prompt_tokens(self._client, self.server.model, questions)
+            )
+            return counts
+
+        counts = count_questions(self._elicitation, states, lengths)
+        guessed = f"{CHARACTERS_PER_TOKEN} characters a token, as the server has no /tokenize"
+        how = "the server's tokenizer" if all_counted else guessed
+        return replace(counts, is_guess=not all_counted, how=how)
+
+    def close(self) -> None:
+        """Nothing to free: connections live as long as a call of ``advise``."""
+
+    async def _start(self, config: TeacherConfig) -> ServerFacts:
+        async with self._client.session() as session:
+            facts = await look_at_server(self._client, session, config)
+            self._engine = OpenAIEngine(self._client, facts.model)
+            if self._elicitation.method == "logprobs":
+                await self._engine.learn_labels(session, LETTERS[:26])
+        return facts
+
+
+def _in_thread(question: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end, also where an event loop runs already."""
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(asyncio.run(question))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="openai-teacher-start", daemon=True)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,159 @@
+"""The ``recorded`` teacher: distributions that a model gave earlier, read from a JSON file.
+
+``recorded/vicuna-33b.json`` holds the figures that the authors of LLM4Teach published
+(arXiv 2311.13373), so that the paper's teacher needs no model at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from importlib import resources
+from importlib.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.teacher import (
+    Advice,
+    AdviceStatus,
+    States,
+    TeacherError,
+    TeacherInfo,
+    advice_from_weights,
+)
+
+SUM_TOLERANCE = 0.02  # published shares are rounded to two places
+_SEEN = re.compile(r"(?<=sees )<.*?>(?=, holds )")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class RecordedReply(_Strict):
+    """A plan, word for word as the model gave it, and the share of its replies that it was."""
+
+    plan: str
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class RecordedState(_Strict):
+    """A state's text and what the model said of it."""
+
+    state_text: str
+    replies: list[RecordedReply]
+
+
+class Recording(_Strict):
+    """The file: whose answers these are, where they come from, and the answers by family."""
+
+    format: Annotated[int, Field(ge=1, le=1)]
+    source: str
+    provenance: str
+    model: str
+    model_revision: str
+    method: str
+    families: dict[str, list[RecordedState]]
+
+
+class RecordedTeacher:
+    """Answers from a recording; a state that is not in it gets no advice.
+
+    Replies that are not plans of the grammar are kept as raw replies and left out of the
+    coverage. Equal plans in other words (``open door with key``, ``open door``) are added up.
+
+    Raises:
+        TeacherError: the file is missing or not a recording, or does not know the family.
+    """
+
+    def __init__(self, recording: Path | Traversable, family: str) -> None:
+        content = _read(recording)
+        parsed = _parse(content, recording.name)
+        if family not in parsed.families:
+            raise TeacherError(
+                f"the recording {recording.name} has no task family {family!r}, only "
+                f"{', '.join(sorted(parsed.families)) or 'none'}; choose another teacher"
+            )
+        self._replies = {_scene(s.state_text): s.replies for s in parsed.families[family]}
+        self.info = TeacherInfo(
+            backend="recorded",
+            model=parsed.model,
+            model_revision=parsed.model_revision,
+            method="recorded",
+            settings=f"sha256={hashlib.sha256(content).hexdigest()[:8]}",
+        )
+
+    def advise(self, states: States) -> Iterable[Advice]:
+        """Yield each state's recorded advice, in the order of the question."""
+        for state in states:
+            yield self._advise(state)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _advise(self, state: State) -> Advice:
+        recorded = self._replies.get(_scene(state.text))
+        if recorded is None:
+            return Advice(state, AdviceStatus.NO_ADVICE)
+        weights: dict[Plan, float] = {}
+        for reply in recorded:
+            try:
+                plan = parse_plan(reply.plan)
+            except PlanSyntaxError:
+                continue  # stays in ``replies`` below, and out of the coverage
+            weights[plan] = weights.get(plan, 0.0) + reply.probability
+        replies = tuple(f"{reply.probability:g} {reply.plan}" for reply in recorded)
+        return advice_from_weights(state, weights, replies=replies)
+
+
+def recordings() -> dict[str, Traversable]:
+    """Return the recordings that come with the package, by name."""
+    folder = resources.files("llm4teach.teacher_labeling") / "recorded"
+    files = (entry for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return {entry.name.removesuffix(".json"): entry for entry in files}
+
+
+def _read(recording: Path | Traversable) -> bytes:
+    try:
+        return recording.read_bytes()
+    except OSError as error:
+        raise TeacherError(
+            f"the recording {recording} cannot be read ({error.strerror}); check its path"
+        ) from error
+
+
+def _parse(content: bytes, name: str) -> Recording:
+    try:
+        parsed = Recording.model_validate(json.loads(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the top level"
+        raise TeacherError(
+            f"the recording {name} is not valid at {place}: {first['msg']} "
+            f"(value {str(first['input'])[:80]!r}); correct the file"
+        ) from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise TeacherError(f"the recording {name} is not JSON ({error}); correct it") from error
+    for family, states in parsed.families.items():
+        scenes = [_scene(state.state_text) for state in states]
+        for state, scene in zip(states, scenes, strict=True):
+            total = math.fsum(reply.probability for reply in state.replies)
+            if abs(total - 1) > SUM_TOLERANCE + 1e-9 or scenes.count(scene) > 1:
+                raise TeacherError(
+                    f"the recording {name} must hold the state {state.state_text!r} of {family} "
+                    f"once, with probabilities that sum to 1 (found {scenes.count(scene)} times, "
+                    f"sum {total:.3f}); correct the file"
+                )
+    return parsed
+
+
+def _scene(state_text: str) -> str:
+    """Make two texts equal that name the same seen objects in another order."""
+    return _SEEN.sub(lambda m: ", ".join(sorted(m.group().split(", "))), state_text)

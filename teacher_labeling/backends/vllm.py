@@ -1,0 +1,220 @@
+"""The ``vllm`` teacher: vLLM in this process, for the largest labelling jobs on one machine.
+
+Questions and the reading of answers are the server backend's. A batch of states goes to the engine
+at once, which then has all of the model's work before it and keeps the GPU full.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.elicitation.base import (
+    FORBIDDEN,
+    Answer,
+    Question,
+    Spent,
+    reply_text,
+    to_advice,
+)
+from llm4teach.teacher_labeling.elicitation.factory import make_elicitation, prices_of
+from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_questions
+from llm4teach.teacher_labeling.factory import INSTALL_VLLM
+from llm4teach.teacher_labeling.teacher import (
+    Advice,
+    AdviceStatus,
+    States,
+    TeacherError,
+    TeacherInfo,
+)
+
+_MOST_MEMOS = 10_000
+
+
+class VLLMTeacher:
+    """Loads the model when the first question is asked: stored advice needs none.
+
+    Args:
+        config: settings of the teacher; ``vllm_options`` go to ``vllm.LLM``.
+        family: task family, which chooses the prompt.
+        model: a name on the Hugging Face hub, or a folder.
+
+    Raises:
+        TeacherError: vLLM is not installed, or there is no prompt for the method.
+    """
+
+    def __init__(self, config: TeacherConfig, family: str, model: str) -> None:
+        if not model:
+            raise TeacherError(
+                "the teacher vllm needs a model: set model to a name on the hub or to a folder"
+            )
+        if importlib.util.find_spec("vllm") is None:
+            raise TeacherError(f"the teacher vllm needs vLLM, which is not here; {INSTALL_VLLM}")
+        self._config, self._model = config, model
+        self._elicitation = make_elicitation(config, family)
+        self._memos: dict[str, Answer] = {}
+        self.info = TeacherInfo(
+            backend="vllm",
+            model=model.rstrip("/").rpartition("/")[2],
+            model_revision=config.model_revision,
+            method=self._elicitation.method,
+            settings=self._elicitation.settings,
+            prompt_version=self._elicitation.prompt_version,
+        )
+
+    @cached_property
+    def _vllm(self) -> Any:
+        return importlib.import_module("vllm")
+
+    @cached_property
+    def _engine(self) -> Any:
+        options = {"enable_prefix_caching": True, "max_logprobs": -1, "seed": self._config.seed}
+        try:
+            return self._vllm.LLM(
+                model=self._model, **options | json.loads(self._config.vllm_options)
+            )
+        except Exception as error:  # vLLM raises what torch, the driver or the hub raise
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise TeacherError(
+                f"vLLM cannot load the model {self._model!r} ({reason}); give model a folder or "
+                "a name that it can load, and vllm_options what it needs"
+            ) from error
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._engine.get_tokenizer()
+
+    def advise(self, states: States) -> Iterable[Advice]:
+        """Yield advice, a batch of ``max_in_flight`` states after the other.
+
+        Raises:
+            TeacherError: the model cannot be loaded, or the prompts of some states do not fit its
+                context; the others' advice has been given.
+        """
+        waiting, taken = iter(states), 0
+        refused: dict[str, TeacherError] = {}  # by state key
+        while batch := list(islice(waiting, self._config.max_in_flight)):
+            taken += len(batch)
+            yield from self._advise(batch, refused)
+            if len(refused) == taken:  # it is not the state that vLLM dislikes
+                break
+        if refused:
+            error = next(iter(refused.values()))
+            error.refused = frozenset(refused)
+            raise error
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts:
+        """Count with the model's own tokenizer and chat template; loads the model."""
+        return count_questions(self._elicitation, states, lambda asked: list(map(self._len, asked)))
+
+    def _len(self, question: Question) -> int:
+        text = self._tokenizer.apply_chat_template(
+            list(question.messages), add_generation_prompt=True, tokenize=False
+        )
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def close(self) -> None:
+        """Free the model."""
+        vars(self).pop("_tokenizer", None)
+        vars(self).pop("_engine", None)
+
+    def _advise(self, states: list[State], refused: dict[str, TeacherError]) -> Iterator[Advice]:
+        begin = time.perf_counter()
+        questions = [self._elicitation.questions(state) for state in states]
+        spent = [Spent() for _ in states]
+        open_ones = {
+            question.memo or f"{i}/{j}": (question, spent[i])
+            for i, asked in reversed(list(enumerate(questions)))
+            for j, question in enumerate(asked)
+            if question.memo not in self._memos
+        }
+        try:
+            answers = dict(zip(open_ones, self._ask(list(open_ones.values())), strict=True))
+        except TeacherError as error:
+            if not error.for_good:
+                raise
+            if len(states) == 1:
+                refused[states[0].key] = error
+            else:  # whichever it was, the others are to be answered
+                for state in states:
+                    yield from self._advise([state], refused)
+            return
+        memos = {key: a for key, a in answers.items() if open_ones[key][0].memo}
+        if len(self._memos) < _MOST_MEMOS:
+            self._memos |= memos
+        latency_s = (time.perf_counter() - begin) / len(states)  # its share of the batch's
+        prices = prices_of(self._config)
+        for i, (state, asked) in enumerate(zip(states, questions, strict=True)):
+            if not asked:
+                yield Advice(state, AdviceStatus.NO_ADVICE)
+                continue
+            mine = [
+                self._memos.get(q.memo) or answers[q.memo or f"{i}/{j}"]
+                for j, q in enumerate(asked)
+            ]
+            verdict = self._elicitation.judge(state, mine)
+            yield to_advice(state, verdict, spent[i], latency_s, prices)
+
+    def _ask(self, questions: list[tuple[Question, Spent]]) -> Iterator[Answer]:
+        if not questions:
+            return
+        params = [self._params(question) for question, _ in questions]
+        try:
+            outputs = self._engine.chat(
+                [list(question.messages) for question, _ in questions], params, use_tqdm=False
+            )
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            refusal = TeacherError(
+                f"vLLM refused a question to {self._model!r} ({reason}); if the prompt is too "
+                "long, lower max_tokens or raise max_model_len in vllm_options"
+            )
+            refusal.for_good = True
+            raise refusal from error
+        for (question, spent), output in zip(questions, outputs, strict=True):
+            generated = sum(len(reply.token_ids) for reply in output.outputs)
+            spent.add(len(output.prompt_token_ids or ()), generated)
+            if not question.labels:
+                yield Answer(tuple(reply_text(r.text, r.finish_reason) for r in output.outputs))
+                continue
+            told = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
+            ids = self._label_ids(question.labels)
+            scores = {k: max(told[i].logprob, FORBIDDEN) for k, i in ids.items() if i in told}
+            yield Answer(scores=scores, protocol="logprob_token_ids")
+
+    def _params(self, question: Question) -> Any:
+        if question.labels:
+            ids = list(self._label_ids(question.labels).values())
+            return self._vllm.SamplingParams(
+                temperature=0.0, max_tokens=1, logprobs=len(ids), logprob_token_ids=ids
+            )
+        return self._vllm.SamplingParams(
+            n=question.n,
+            temperature=question.temperature,
+            max_tokens=question.max_tokens,
+            seed=question.seed(0),
+        )
+
+    def _label_ids(self, labels: tuple[str, ...]) -> dict[str, int]:
+        ids = {label: self._tokenizer.encode(label, add_special_tokens=False) for label in labels}
+        if broken := [label for label, tokens in ids.items() if len(tokens) != 1]:
+            raise TeacherError(
+                f"the letter {broken[0]!r} is not one token of {self._model!r}; "
+                "use the method sampling or verbalized"
+            )
+        return {label: tokens[0] for label, tokens in ids.items()}
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether this is vLLM's word for what it will not do: of old, and since 0.32 at the latest."""
+    return any(kind.__name__ in ("ValueError", "VLLMClientError") for kind in type(error).__mro__)
