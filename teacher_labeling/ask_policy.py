@@ -45,7 +45,6 @@ class AskUnseen:
     def choose(
         self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
     ) -> NDArray[np.bool_]:
-        """See AskPolicy.choose."""
         return np.ones(len(counts), np.bool_)
 
 
@@ -63,7 +62,6 @@ class AskBudgeted:
         self._asked: deque[int] = deque()  # at which step each of the latest questions was
 
     def saw(self, steps: int) -> None:
-        """Count env steps."""
         self._step += steps
         while self._asked and self._asked[0] <= self._step - self._window:
             self._asked.popleft()
@@ -71,7 +69,6 @@ class AskBudgeted:
     def choose(
         self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
     ) -> NDArray[np.bool_]:
-        """See AskPolicy.choose."""
         chosen = np.zeros(len(counts), np.bool_)
         order = np.argsort(-counts, kind="stable")  # (K,)
         chosen[order[: max(0, self._most - len(self._asked))]] = True
@@ -91,7 +88,6 @@ class AskUncertain:
     def choose(
         self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
     ) -> NDArray[np.bool_]:
-        """See AskPolicy.choose."""
         highest = np.zeros(len(counts), np.float32)  # (K,)
         np.maximum.at(highest, state, self._uncertainty(observations))
         chosen: NDArray[np.bool_] = highest >= self._min_entropy

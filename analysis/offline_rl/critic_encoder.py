@@ -62,7 +62,6 @@ class CriticEncoderFactory(EncoderFactory):
     shape: list[int] = field(default_factory=list)
 
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
-        """Return an encoder for observations of ``(size,)``."""
         encoder = encoder_of(tuple(self.shape))
         if encoder is None:
             return OneHotEncoder(math.prod(self.shape))
@@ -70,7 +69,6 @@ class CriticEncoderFactory(EncoderFactory):
 
     @staticmethod
     def get_type() -> str:
-        """Return the name under which d3rlpy knows it."""
         return "llm4teach-critic"
 
 

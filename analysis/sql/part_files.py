@@ -136,11 +136,9 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         return _Part(size, lambda start, end: whole[start:end], lambda: None)
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
-        """Return name, size in bytes and type."""
         return {"name": path, "size": self._stat(path)[0], "type": "file"}
 
     def modified(self, path: str) -> datetime:
-        """Return the time of the last change."""
         return self._stat(path)[1]
 
     def _stat(self, url: str) -> tuple[int, datetime]:
@@ -155,7 +153,6 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         return [path] if path in self._files else []
 
     def exists(self, path: str, **options: Any) -> bool:
-        """Whether it is a part."""
         return path in self._files
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:

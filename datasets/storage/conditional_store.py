@@ -55,7 +55,6 @@ class FileStore:
         self._new = folder / ".new"  # one name: what a killed process leaves is reused
 
     def read(self, name: str) -> bytes | None:
-        """Return the record, or None if there is none."""
         try:
             file = os.open(self._folder / name, os.O_RDONLY)
         except FileNotFoundError:
@@ -66,7 +65,6 @@ class FileStore:
             os.close(file)
 
     def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
-        """Store ``content`` if the record still is ``expected`` (None: absent); say whether."""
         with locked(self._lock):
             if self.read(name) != expected:
                 return False
@@ -80,7 +78,6 @@ class FileStore:
             return True
 
     def delete(self, name: str, expected: bytes) -> bool:
-        """Remove the record if it still is ``expected``; say whether."""
         with locked(self._lock):
             if self.read(name) != expected:
                 return False
@@ -88,7 +85,6 @@ class FileStore:
             return True
 
     def names(self) -> list[str]:
-        """Every record's name."""
         if not self._folder.is_dir():
             return []
         return sorted(path.name for path in self._folder.iterdir() if path.name[0] != ".")

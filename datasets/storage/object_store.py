@@ -147,12 +147,10 @@ class ObjectStore:
         self._seen: dict[str, tuple[bytes | None, str | None]] = {}  # content and ETag
 
     def read(self, name: str) -> bytes | None:
-        """Return the record, or None if there is none."""
         self._seen[name] = found = _get(self._folder / name)
         return found[0] or None
 
     def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
-        """Store ``content`` if the record still is ``expected`` (None: absent); say whether."""
         before, etag = self._seen.get(name, (None, None))
         if etag is not None and (before or None) == expected:
             stored, now = _put(self._folder / name, content, etag)
@@ -169,11 +167,9 @@ class ObjectStore:
         return stored
 
     def delete(self, name: str, expected: bytes) -> bool:
-        """Remove the record if it still is ``expected``; say whether."""
         return self.write(name, b"", expected)
 
     def names(self) -> list[str]:
-        """Every record's name."""
         try:
             entries = self._folder.fs.ls(self._folder.path, detail=True)
         except FileNotFoundError:

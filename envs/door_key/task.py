@@ -48,11 +48,9 @@ class DoorKeyTask:
         self.max_steps: int = self._room.max_steps
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
-        """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         return gym.make(env_id(self.name), render_mode=render_mode, disable_env_checker=True)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        """Return many environments, which the same seeds lead through the same episodes."""
         if not self._engine:
             return serial_vector_env(self, n_envs)
         from llm4teach.envs.door_key.engine import DoorKeyVectorEnv
@@ -68,7 +66,6 @@ class DoorKeyTask:
         return self._book.identify(observations, counted=self.naming is Naming.COUNTED)
 
     def state(self, state_id: int) -> State:
-        """Return what the teacher is told."""
         return door_key_state(self.family, self.naming, state_id)
 
     def ground(

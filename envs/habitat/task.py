@@ -57,11 +57,9 @@ class NavPickTask:
         return {**_SETTINGS[self.name], **more}
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
-        """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         return HabitatEnv(self.settings, render_mode)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        """Return many environments; see `HabitatVectorEnv`."""
         return HabitatVectorEnv(self.settings, n_envs, _workers())
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
@@ -69,7 +67,6 @@ class NavPickTask:
         return identify(observations)
 
     def state(self, state_id: int) -> State:
-        """Return what the teacher is told."""
         return nav_pick_state(state_id)
 
     def ground(

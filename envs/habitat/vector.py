@@ -67,7 +67,6 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         seed: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Start episodes; see `seeds_and_mask` for the arguments."""
         seeds, mask = seeds_and_mask(self, seed, options)
         self._running &= ~mask  # not any more, should a worker die now
         self._lost &= ~mask

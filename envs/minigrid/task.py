@@ -50,7 +50,6 @@ class MiniGridTask:
         self._lock = Lock()
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
-        """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
         return make_minigrid_env(self.name, render_mode)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
@@ -84,7 +83,6 @@ class MiniGridTask:
             return self._ids[facts]
 
     def state(self, state_id: int) -> State:
-        """Return what the teacher is told."""
         return minigrid_state(self._facts[state_id])
 
     def ground(

@@ -41,7 +41,6 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
         seed: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Start episodes; see `seeds_and_mask` for the arguments."""
         seeds, mask = seeds_and_mask(self, seed, options)
         for i in np.flatnonzero(mask):
             self._observations[i], _ = self.envs[i].reset(seed=int(seeds[i]))
@@ -66,7 +65,6 @@ class SerialVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
         return self._observations.copy(), rewards, terminated, truncated, {}
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the environments."""
         for env in self.envs:
             env.close()  # type: ignore[no-untyped-call]
 

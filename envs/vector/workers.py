@@ -149,7 +149,6 @@ class WorkerVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDAr
                 )
 
     def close_extras(self, **kwargs: Any) -> None:
-        """End the workers."""
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.send_bytes(_CLOSE)

@@ -40,7 +40,6 @@ class PolicyLeader:
     def lead(
         self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], list[str]]:
-        """See Leader.lead."""
         return self.policy(observations), [self.name] * len(observations)
 
 

@@ -35,9 +35,7 @@ class HardTeacher:
             yield advice
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts | None:
-        """Count the teacher's own questions, if it can."""
         return tokens_of(self._teacher, states)
 
     def close(self) -> None:
-        """Close the teacher."""
         self._teacher.close()

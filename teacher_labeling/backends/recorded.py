@@ -91,7 +91,6 @@ class RecordedTeacher:
         )
 
     def advise(self, states: States) -> Iterable[Advice]:
-        """Yield each state's recorded advice, in the order of the question."""
         for state in states:
             yield self._advise(state)
 

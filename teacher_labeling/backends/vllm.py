@@ -122,7 +122,6 @@ class VLLMTeacher:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def close(self) -> None:
-        """Free the model."""
         vars(self).pop("_tokenizer", None)
         vars(self).pop("_engine", None)
 

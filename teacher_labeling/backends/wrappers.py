@@ -80,11 +80,9 @@ class FaultyTeacher:
             yield self._corrupted(advice, before) if self._is_due(advice.state) else advice
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts | None:
-        """Count the teacher's own questions, if it can."""
         return tokens_of(self._teacher, states)
 
     def close(self) -> None:
-        """Close the teacher."""
         self._teacher.close()
 
     def _corrupted(self, advice: Advice, before: Advice | None) -> Advice:

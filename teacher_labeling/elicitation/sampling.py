@@ -33,7 +33,6 @@ class Sampling:
         )
 
     def questions(self, state: State) -> list[Question]:
-        """Return the one question."""
         return [
             Question(
                 self._template.messages(state.text, options=self._list(state)),

@@ -36,7 +36,6 @@ class Verbalized:
         )
 
     def questions(self, state: State) -> list[Question]:
-        """Return the one question, or none where there is nothing to choose from."""
         if not state.options:
             return []
         return [

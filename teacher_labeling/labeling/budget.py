@@ -52,7 +52,6 @@ class Spending:
         return ""
 
     def begin(self) -> bool:
-        """Take a question from the budget; False if there is none left."""
         with self._mutex:
             limit = self._limits.max_requests
             out_of_requests = limit is not None and self._requests >= limit
@@ -64,7 +63,6 @@ class Spending:
             return True
 
     def may_repeat(self) -> bool:
-        """Whether a question that was taken, and failed, may be put once more."""
         with self._mutex:
             if limit := self._limit_reached(0):
                 self._reached = limit

@@ -47,7 +47,6 @@ class SharedTeacher:
             yield _advice(rows[state.key], state)
 
     def close(self) -> None:
-        """Close the teacher."""
         self._teacher.close()
 
 

@@ -99,11 +99,9 @@ class Claims:
         self.closed = self._is_over = True
 
     def may_repeat(self) -> bool:
-        """Whether a state that was handed out, and got no answer, may be asked about again."""
         return not self.is_over() and self._budget.may_repeat()
 
     def is_over(self) -> bool:
-        """Whether nothing is wanted any more but what is on its way."""
         return self._is_over or self._budget.is_over()
 
     def claim(self) -> bool:

@@ -32,27 +32,22 @@ class KinematicEnv:
         self._measures = self.env.task.measurements.measures
 
     def reset(self, seed: int, out: Array) -> None:
-        """Start the episode of this seed; write its first observation into ``out``."""
         self.env.current_episode = nav_pick_episode(seed)
         encode(self.env.reset(), out)
 
     def step(self, action: int, out: Array) -> tuple[float, bool, bool]:
-        """Act; write the observation; return reward, terminated and truncated."""
         encode(self.env.step(ACTIONS[action]), out)
         reward = self._measures["nav_pick_reward"].get_metric()
         terminated = not self.env.task.is_episode_active
         return reward, terminated, self.env.episode_over and not terminated
 
     def measures(self) -> list[float]:
-        """The values of `layout.MEASURES` so far."""
         values = {name: self._measures[name].get_metric() for name in MEASURES}
         values["collisions"] = values["collisions"]["count"]
         return [float(value) for value in values.values()]
 
     def render(self) -> Array:
-        """The world from above, uint8 (height, width, 3)."""
         return self.env.render("rgb")
 
     def close(self) -> None:
-        """Free what it holds."""
         self.env.close()

@@ -49,7 +49,6 @@ class RangeSensor(Sensor):
         return spaces.Box(0.0, MAX_RANGE_M, (RANGES,), np.float64)
 
     def get_observation(self, world: World, *args: Any, **kwargs: Any) -> Array:
-        """Cast the rays."""
         return world.ranges()
 
 
@@ -61,7 +60,6 @@ class KinematicDepthSensor(DepthSensor):
         return spaces.Box(0.0, MAX_DEPTH_M, (DEPTH_ROWS - 1, DEPTH_COLUMNS), np.float64)
 
     def get_observation(self, world: World, *args: Any, **kwargs: Any) -> Array:
-        """Cast the rays."""
         return depth_image(world.scene.boxes, world.x, world.y, world.heading)
 
 
@@ -87,7 +85,6 @@ class KinematicSim(Simulator):
 
     @property
     def sensor_suite(self) -> SensorSuite:
-        """The sensors that the configuration names."""
         return self._suite
 
     @property
@@ -96,7 +93,6 @@ class KinematicSim(Simulator):
         return spaces.Discrete(len(ACTIONS))
 
     def reconfigure(self, config: Any, episode: Any = None) -> None:
-        """Get ready for an episode."""
         if episode is not None:
             place = place_of(episode.start_position)
             self._start = episode.scene_id, *place, heading_of(episode.start_rotation)
@@ -130,7 +126,6 @@ class KinematicSim(Simulator):
 
     @property
     def previous_step_collided(self) -> bool:
-        """Whether the last action touched something."""
         return self.world.blocked
 
     def get_agent_state(self, agent_id: int = 0) -> AgentState:
@@ -154,7 +149,6 @@ class KinematicSim(Simulator):
         return [position_of(*place) for place in path]
 
     def is_navigable(self, point: Any) -> bool:
-        """Whether the robot can stand there."""
         return self.world.scene.area.is_navigable(*place_of(point))
 
     def sample_navigable_point(self) -> list[float]:
@@ -168,10 +162,8 @@ class KinematicSim(Simulator):
 
     @property
     def up_vector(self) -> Array:
-        """Which way is up."""
         return np.array([0.0, 1.0, 0.0])
 
     @property
     def forward_vector(self) -> Array:
-        """Where a robot without rotation looks."""
         return np.array([0.0, 0.0, -1.0])

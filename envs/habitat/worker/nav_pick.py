@@ -37,7 +37,6 @@ class KinematicAction(SimulatorTaskAction):
         self._action = name
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """Act."""
         return self._sim.step(self._action)
 
 
@@ -61,7 +60,6 @@ class FlagsSensor(_WorldSensor):
         return spaces.MultiBinary(len(FLAGS))
 
     def get_observation(self, *args: Any, **kwargs: Any) -> tuple[bool, ...]:
-        """Return the flags."""
         return tuple(self._sim.world.flags())
 
 
@@ -76,7 +74,6 @@ class TargetsSensor(_WorldSensor):
         return spaces.Box(-1.0, np.inf, (len(TARGETS), TARGET_BYTES), np.float64)
 
     def get_observation(self, *args: Any, **kwargs: Any) -> Array:
-        """Ask the navigable area for the shortest ways."""
         return self._sim.world.targets()
 
 
@@ -98,11 +95,9 @@ class NavPickSuccess(_Measure):
     uuid = "success"
 
     def reset_metric(self, *args: Any, **kwargs: Any) -> None:
-        """It starts with an empty hand."""
         self._metric = 0.0
 
     def update_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Look into its hand."""
         self._metric = float(self._sim.world.holds == TARGET)
 
 
@@ -113,11 +108,9 @@ class PickHeld(NavPickSuccess):
     uuid = "pick_held"
 
     def reset_metric(self, *args: Any, **kwargs: Any) -> None:
-        """It starts with an empty hand."""
         self._metric = -1.0
 
     def update_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Look into its hand."""
         self._metric = float(self._sim.world.holds)
 
 
@@ -128,7 +121,6 @@ class NavPickDistanceToGoal(DistanceToGoal):
     _previous_position: Any
 
     def update_metric(self, episode: Any, *args: Any, **kwargs: Any) -> None:
-        """Ask the simulator for the length of the shortest way."""
         world = self._sim.world
         place = (world.x, world.y)
         if self._previous_position != place:
@@ -143,12 +135,10 @@ class NavPickSPL(SPL):
     _seen: Any = None
 
     def reset_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Start from here."""
         self._seen = None
         super().reset_metric(*args, **kwargs)
 
     def update_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Add the last move to the way."""
         world = self._sim.world
         seen = world.x, world.y, world.holds
         if self._seen != seen:
@@ -163,12 +153,10 @@ class PathLength(_Measure):
     uuid = "path_length"
 
     def reset_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Start from here."""
         self._last = (self._sim.world.x, self._sim.world.y)
         self._metric = 0.0
 
     def update_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Add the last move."""
         x, y = self._last
         self._last = (self._sim.world.x, self._sim.world.y)
         self._metric += math.hypot(self._last[0] - x, self._last[1] - y)
@@ -181,11 +169,9 @@ class NavPickReward(_Measure):
     uuid = "nav_pick_reward"
 
     def reset_metric(self, *args: Any, **kwargs: Any) -> None:
-        """No steps yet."""
         self._steps, self._touched, self._metric = 0, 0.0, 0.0
 
     def update_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Look at what the step led to."""
         world = self._sim.world
         self._steps += 1
         self._metric, self._touched = nav_pick_reward(

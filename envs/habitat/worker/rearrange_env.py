@@ -68,7 +68,6 @@ class RearrangeEnv:
         self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
 
     def reset(self, seed: int, out: Array) -> None:
-        """Start the episode of this seed; write its first observation into ``out``."""
         split = "val" if seed >= HELD_OUT_START else "train"
         if split != self._split:
             self.close()
@@ -87,7 +86,6 @@ class RearrangeEnv:
         self._write(out)
 
     def step(self, action: int, out: Array) -> tuple[float, bool, bool]:
-        """Act; write the observation; return reward, terminated and truncated."""
         name = ACTIONS[action]
         before = np.array(self._base())
         self._blocked = False
@@ -109,7 +107,6 @@ class RearrangeEnv:
         return reward, held, not held and self._steps >= MAX_STEPS
 
     def measures(self) -> list[float]:
-        """The values of `layout.MEASURES` so far."""
         success = float(self._held() == 0)
         spl = success * self._shortest / max(self._shortest, self._path_m, 1e-9)
         left = self._way(self._object())[1]
@@ -121,7 +118,6 @@ class RearrangeEnv:
         return np.repeat((255 * (1 - depth))[..., None], 3, 2).astype(np.uint8)
 
     def close(self) -> None:
-        """Free what it holds."""
         if self._env is not None:
             self._env.close()
             self._env = None

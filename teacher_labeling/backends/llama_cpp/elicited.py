@@ -50,7 +50,6 @@ class EmbeddedElicitedTeacher:
         return LlamaEngine(self._weights, threads=self._threads)
 
     def advise(self, states: States) -> Iterable[Advice]:
-        """Yield each state's advice, in the order of the question."""
         for state in states:
             questions = self._elicitation.questions(state)
             if not questions:
@@ -87,7 +86,6 @@ class EmbeddedElicitedTeacher:
         return replace(counts, prompt_once=counts.prompt_once + examples)
 
     def close(self) -> None:
-        """Free the model."""
         if "_engine" in vars(self):
             self._engine.close()
 

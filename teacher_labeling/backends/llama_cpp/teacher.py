@@ -83,7 +83,6 @@ class EmbeddedTeacher:
         return LlamaEngine(self._weights, slots=len(self._orders), threads=self._threads)
 
     def advise(self, states: States) -> Iterable[Advice]:
-        """Yield each state's advice, in the order of the question."""
         for state in states:
             yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
 
@@ -107,7 +106,6 @@ class EmbeddedTeacher:
         return TokenCounts(prompt, completion, prompt_once=examples, is_bound=True)
 
     def close(self) -> None:
-        """Free the model."""
         if "_engine" in vars(self):
             self._engine.close()
 
