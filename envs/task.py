@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Plan
+from llm4teach.errors import TaskError as TaskError
 
 Observations = NDArray[np.uint8]  # (N, *observation_shape)
 Mixture = tuple[tuple[Plan, float], ...]  # plans and their probabilities; empty: no advice
-
-
-class TaskError(ValueError):
-    """A task was asked for that does not exist, or used in a way it does not allow."""
 
 
 @dataclass(frozen=True)

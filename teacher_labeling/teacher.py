@@ -12,14 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-
-
-class TeacherError(RuntimeError):
-    """A teacher cannot be made or cannot answer; the message says why and what to do."""
-
-    may_pass = False  # its server is gone or busy, and may be back after a pause
-    for_good = False  # asking the same again will not help; another state may be answered
-    refused: frozenset[str] = frozenset()  # keys of the states that it is about; none: of all
+from llm4teach.errors import TeacherError as TeacherError
 
 
 class AdviceStatus(StrEnum):

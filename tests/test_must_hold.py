@@ -24,7 +24,7 @@ def teach(workspace: Path, *flags: str) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
-        "llm4teach.flows.cli.main",
+        "llm4teach",
         "teach",
         "--workspace",
         str(workspace),

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from llm4teach.errors import QueryError as QueryError
+
 _PARAMETER = re.compile(r"\$(?P<name>\w+)(?: = (?P<default>\S+))?: (?P<meaning>.+)")
-
-
-class QueryError(ValueError):
-    """A query that cannot be answered; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

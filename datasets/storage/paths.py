@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from llm4teach.errors import DatasetError as DatasetError
+
 if TYPE_CHECKING:
     from upath import UPath
 
 Place: TypeAlias = "Path | UPath"
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-
-
-class DatasetError(ValueError):
-    """Something in a workspace is missing, damaged or of another version."""
 
 
 def place_of(text: str | Place) -> Place:

@@ -1,3 +1,1 @@
 """The command line."""
-
-from llm4teach.flows.cli.main import main as main

@@ -7,12 +7,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from llm4teach.errors import LLM4TeachError
 from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.cli.parser import build_parser, parse
 from llm4teach.flows.cli.service import SERVICE_COMMANDS, add_service_arguments
 from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
 from llm4teach.flows.cli.together import run_together
-from llm4teach.flows.runtime.settings import ConfigError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,17 +60,11 @@ def _say(message: str) -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The message for people, and the exit status.
-
-    Known errors are told by their names, as importing their modules would be slow.
-    """
-    names = {kind.__name__ for kind in type(error).__mro__}
+    """The message for people, and the exit status."""
     message = str(error).strip()
-    if isinstance(error, ConfigError) or "TaskError" in names:
-        return message, 2
-    if names & {"DatasetError", "TeacherError", "QueryError", "CellError"}:
-        return message, 1
-    if "ConnectError" in names:  # Prefect's client, which is httpx; the teachers' is our own
+    if isinstance(error, LLM4TeachError):
+        return message, error.exit_status
+    if type(error).__name__ == "ConnectError":  # of httpx, which is what Prefect's client uses
         where = os.environ.get("PREFECT_API_URL", "its address")
         message = f"Failed to reach API at {where}"
     if "Failed to reach API" in message:

@@ -42,7 +42,7 @@ def compare(
         ``.html``.
 
     Raises:
-        CellError: training failed. What is complete stays, what is not is taken up again.
+        TrialError: training failed. What is complete stays, what is not is taken up again.
     """
     methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
     arms = tuple(Arm(label, method) for label, method in methods.items())

@@ -57,7 +57,7 @@ def run_experiment(
     Raises:
         ConfigError: an arm does not go with the settings, or these have a budget.
         TaskError, TeacherError: there is no such task or teacher.
-        CellError: training failed. What is complete stays, what is not is taken up again.
+        TrialError: training failed. What is complete stays, what is not is taken up again.
     """
     _refuse_a_budget(settings.label)
     workspace = Workspace(settings.workspace)

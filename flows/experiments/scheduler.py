@@ -14,16 +14,11 @@ from multiprocessing.connection import Connection
 
 from llm4teach.datasets.storage.paths import Place
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import LLM4TeachError, TrialError
 from llm4teach.flows.experiments.train_trial import run_cell
 from llm4teach.flows.experiments.trial import Cell, find_cell, stored_cells, teacher_of
 from llm4teach.flows.runtime.prefect_env import prepare_environment
 from llm4teach.flows.runtime.progress import silenced, stage
-
-_TOLD = {"DatasetError", "TeacherError", "TaskError"}  # errors whose message says it all
-
-
-class CellError(RuntimeError):
-    """A cell failed; the message says which, and why."""
 
 
 def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: int) -> list[str]:
@@ -37,7 +32,7 @@ def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: in
 
     Raises:
         TeacherError, TaskError: a cell's teacher or task does not exist.
-        CellError: a cell failed. What is complete stays, what is not is taken up the next time.
+        TrialError: a cell failed. What is complete stays, what is not is taken up the next time.
     """
     stored = stored_cells(workspace)
     identities = [cell.identity(teacher_of(cell.settings)) for cell in wanted]
@@ -69,10 +64,9 @@ def _run(cell: Cell, run_id: str | None) -> str:
     try:
         return run_cell(cell, run_id)
     except Exception as error:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        kind = "" if names & _TOLD else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, LLM4TeachError) else f"{type(error).__name__}: "
         where = f"{cell.method.name} on {cell.settings.task}, seed {cell.settings.seed}"
-        raise CellError(f"{where}: {kind}{error}") from error
+        raise TrialError(f"{where}: {kind}{error}") from error
 
 
 def _run_in_processes(
@@ -90,7 +84,7 @@ def _run_in_processes(
         for future in as_completed(futures):
             on_done(futures[future], future.result())
     except BrokenProcessPool:
-        raise CellError(
+        raise TrialError(
             "a process that trained was killed (is there too little memory for so many jobs?); "
             "what it had done is kept: repeat the command to go on"
         ) from None

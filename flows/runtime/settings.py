@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from llm4teach.errors import ConfigError as ConfigError
 from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.scale_config import ScaleConfig
 from llm4teach.flows.runtime.service_config import ServiceConfig
@@ -28,10 +29,6 @@ from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
 DEFAULT_FILE = Path("llm4teach.toml")
-
-
-class ConfigError(ValueError):
-    """A flag, an environment variable or a configuration file is wrong."""
 
 
 class Settings(BaseModel):

@@ -114,7 +114,7 @@ def test_parameters() -> None:
 
 def test_on_a_terminal_tab_completes_and_history_is_kept(taught: Workspace, tmp_path: Path) -> None:
     main_end, terminal = pty.openpty()
-    command = [sys.executable, "-m", "llm4teach.flows.cli", "sql", "--shell"]
+    command = [sys.executable, "-m", "llm4teach", "sql", "--shell"]
     process = subprocess.Popen(
         [*command, "--workspace", str(taught.root)],
         stdin=terminal,

@@ -61,7 +61,7 @@ def test_every_command_explains_itself_with_an_example(
 @pytest.mark.parametrize("argv", [["--help"], ["teach", "--help"], ["--version"], ["sql"]])
 def test_little_is_imported_before_a_command_runs(argv: list[str]) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "llm4teach.flows.cli", *argv]
+    command = [sys.executable, "-m", "llm4teach", *argv]
     subprocess.run(command, capture_output=True, timeout=60)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

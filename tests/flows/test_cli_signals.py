@@ -21,7 +21,7 @@ def test_the_reader_of_a_pipe_may_leave_early(folder: Path) -> None:
     pytest.importorskip("llm4teach.analysis.sql.query")
     (folder / "workspace").mkdir()
     sql = "SELECT * FROM range(200000)"
-    command = [sys.executable, "-m", "llm4teach.flows.cli", "sql", sql, "--format", "csv"]
+    command = [sys.executable, "-m", "llm4teach", "sql", sql, "--format", "csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
@@ -33,7 +33,7 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
     """For real: a flow that runs in Prefect's temporary server, and a terminal's Ctrl-C."""
     (folder / "slow.py").write_text(
         "import sys, time, types\n"
-        "from llm4teach.flows.cli.main import actions as actions, cli, quiet\n"
+        "from llm4teach.flows.cli import actions, main as cli\n"
         "def import_module(name):\n"
         "    from prefect import flow\n"
         "    @flow\n"

@@ -38,7 +38,7 @@ CELLS = 1 + 2 * 4  # the teacher, and two seeds of four methods
 
 def command(workspace: Path, *more: str) -> list[str]:
     words = ("compare", *FLAGS, "--workspace", str(workspace), *more)
-    return [sys.executable, "-m", "llm4teach.flows.cli", *words]
+    return [sys.executable, "-m", "llm4teach", *words]
 
 
 def environment() -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_serve_runs_every_deployment_from_one_process(tmp_path: Path, how: signa
     keys = write_random_episodes(tmp_path / "workspace")
     log = tmp_path / "serve.log"
     with own_server(tmp_path) as env, log.open("w") as output:
-        line = [sys.executable, "-m", "llm4teach.flows.cli", "serve"]
+        line = [sys.executable, "-m", "llm4teach", "serve"]
         line += ["--teacher", "recorded/vicuna-33b", "--service.retrain-cron", "0 3 * * 0"]
         serving = subprocess.Popen(line, cwd=tmp_path, env=env, stdout=output, stderr=output)
         try:

@@ -33,7 +33,7 @@ def run(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
     return subprocess.run(
         [
-            *(sys.executable, "-m", "llm4teach.flows.cli"),
+            *(sys.executable, "-m", "llm4teach"),
             *(*words, "--workspace", str(place)),
         ],
         capture_output=True,

@@ -183,7 +183,7 @@ def test_missing_columns_are_all_listed_with_a_proposal(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "llm4teach.flows.cli", "import", *words]
+        line = [sys.executable, "-m", "llm4teach", "import", *words]
         return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
 
     gone = command("nothing.csv")

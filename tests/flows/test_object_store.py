@@ -35,7 +35,7 @@ def llm4teach(state: Path, *words: str, status: int = 0) -> tuple[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
     mine = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "XDG_STATE_HOME": str(state)}
     done = subprocess.run(
-        [sys.executable, "-m", "llm4teach.flows.cli", *words],
+        [sys.executable, "-m", "llm4teach", *words],
         capture_output=True,
         text=True,
         timeout=400,

@@ -29,7 +29,7 @@ SMALL = (
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "llm4teach.flows.cli", *words]
+    return [sys.executable, "-m", "llm4teach", *words]
 
 
 def environment() -> dict[str, str]:

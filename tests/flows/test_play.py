@@ -88,7 +88,7 @@ def test_a_person_plays_with_keys(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
         [
-            *(sys.executable, "-m", "llm4teach.flows.cli", "play", "--agent", "human"),
+            *(sys.executable, "-m", "llm4teach", "play", "--agent", "human"),
             *(*VICUNA, "--workspace", str(tmp_path), "--seed", "1"),
         ],
         stdin=theirs,

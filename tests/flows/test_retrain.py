@@ -28,7 +28,7 @@ SMALL = (
 def llm4teach(*words: str, status: int = 0) -> str:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "llm4teach.flows.cli", *words],
+        [sys.executable, "-m", "llm4teach", *words],
         capture_output=True,
         text=True,
         timeout=240,

@@ -45,7 +45,7 @@ def run(env: dict[str, str], *command: str, status: int = 0) -> str:
 def test_a_planted_key(server: BadServer, tmp_path: Path) -> None:
     port, home = free_port(), tmp_path / "prefect"
     env = prefect_environment(home, port) | {"PREFECT_LOGGING_LEVEL": "DEBUG"}
-    cli = ("-m", "llm4teach.flows.cli")
+    cli = ("-m", "llm4teach")
     where = ("--workspace", str(tmp_path / "workspace"), "--teacher.base-url", server.url)
     with background(
         [PREFECT, "server", "start", "--port", str(port)], env, tmp_path / "server.log"

@@ -133,7 +133,7 @@ class Service:
     def llm4teach(self, *words: str) -> str:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH"))}
         env = clean | {"PREFECT_WORKER_QUERY_SECONDS": "1", "OMP_NUM_THREADS": "1"}
-        line = [sys.executable, "-m", "llm4teach.flows.cli", *words]
+        line = [sys.executable, "-m", "llm4teach", *words]
         done = subprocess.run(
             line, cwd=self.folder, env=env, capture_output=True, text=True, timeout=400
         )

@@ -110,7 +110,7 @@ def test_as_many_workers_as_you_like(runner: str, tmp_path: Path) -> None:
         line = [
             sys.executable,
             "-m",
-            "llm4teach.flows.cli.main",
+            "llm4teach",
             "collect",
             "--workspace",
             str(folder),

@@ -102,7 +102,7 @@ def test_without_a_terminal_it_tells_lines_and_ends_with_the_run(tmp_path: Path)
     run.start({})
     log(run, 1000)
     watching = subprocess.Popen(
-        [sys.executable, "-m", "llm4teach.flows.cli", "watch", "--workspace", str(tmp_path)],
+        [sys.executable, "-m", "llm4teach", "watch", "--workspace", str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -58,7 +58,7 @@ def test_losses_and_weights_are_those_of_one_process(tmp_path: Path) -> None:
 
 def test_the_command_line_under_torchrun(tmp_path: Path) -> None:
     words = (
-        *("-m", "llm4teach.flows.cli", "collect", "--teacher", "recorded/vicuna-33b"),
+        *("-m", "llm4teach", "collect", "--teacher", "recorded/vicuna-33b"),
         *("--collect.steps", "320", "--workspace", str(tmp_path / "w")),
     )
     torchrun(2, *words)  # nothing to share: the first works, the other goes home
