@@ -48,7 +48,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def llm4teach(*words: str) -> str:
-    line = [sys.executable, "-m", "llm4teach.flows.cli", *words]
+    line = [sys.executable, "-m", "llm4teach", *words]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "LLM4TEACH_"))}
     done = subprocess.run(
         line, capture_output=True, text=True, env=kept | {"OMP_NUM_THREADS": "1"}, timeout=500
