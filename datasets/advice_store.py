@@ -17,7 +17,7 @@ from llm4teach.datasets import schema
 from llm4teach.datasets.storage.append import appending
 from llm4teach.datasets.storage.key_index import KeyCodes, KeyIndex, key_codes
 from llm4teach.datasets.storage.parquet import flat_part_names, read_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.storage.table_cache import TableCache
 
 AdviceRow = dict[str, Any]  # one row of schema.ADVICE
@@ -37,7 +37,7 @@ class AdviceStore:
     reader.
     """
 
-    def __init__(self, folder: Place, teacher_id: str, prompt_version: str) -> None:
+    def __init__(self, folder: StoragePath, teacher_id: str, prompt_version: str) -> None:
         self.folder = folder
         self.teacher_id, self.prompt_version = teacher_id, prompt_version
         self._mutex = RLock()  # a background thread may commit while another looks advice up

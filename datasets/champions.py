@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from llm4teach.datasets.storage.object_store import create
 from llm4teach.datasets.storage.parquet import fsync, read_json
-from llm4teach.datasets.storage.paths import DatasetError, Place, names_in
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
 
 _EVENT = re.compile(r"[0-9]+\.json")
 Action = Literal["promote", "rollback", "reject"]
@@ -51,7 +51,7 @@ class Event:
 class Registry:
     """One task's events, in the folder ``registry/<task>`` of a workspace."""
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: StoragePath) -> None:
         self.folder = folder
 
     def events(self) -> list[Event]:
@@ -83,7 +83,7 @@ class Registry:
         seen: int,
         reason: str,
         evidence: Mapping[str, Any] | None = None,
-        checkpoint: Place | None = None,
+        checkpoint: StoragePath | None = None,
     ) -> Event:
         """Add the event that follows the ``seen`` first ones.
 
@@ -121,7 +121,7 @@ class Registry:
         return event
 
 
-def _create(path: Place, content: bytes) -> bool:
+def _create(path: StoragePath, content: bytes) -> bool:
     """Make a file in one step, unless there is one of this name; say whether."""
     if not isinstance(path, Path):
         return create(path, content)
@@ -153,7 +153,7 @@ def previous_champion(events: list[Event]) -> Event | None:
     return line[-2] if len(line) > 1 else None
 
 
-def sha256_of(path: Place) -> str:
+def sha256_of(path: StoragePath) -> str:
     """SHA-256 of a file, in hex.
 
     Raises:

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.append import last_numbered
-from llm4teach.datasets.storage.exclusive import alone
-from llm4teach.datasets.storage.locks import LockedError
+from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.storage.parquet import (
     COMPRESSED,
     PART_GLOB,
@@ -28,7 +27,7 @@ from llm4teach.datasets.storage.parquet import (
     write_json,
 )
 from llm4teach.datasets.storage.part_index import COMPACTED_GLOB, current_parts, read_records
-from llm4teach.datasets.storage.paths import DatasetError, Place, names_in, walk
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in, walk
 from llm4teach.datasets.workspace import Workspace
 
 GRACE_S = 3600.0  # how long a reader may still need the files that it found
@@ -42,7 +41,7 @@ _SCHEMAS = {"trajectories": schema.trajectories((0,)), "advice": schema.ADVICE}
 class Compaction:
     """What was done in one folder."""
 
-    folder: Place
+    folder: StoragePath
     parts_before: int  # that count
     parts_after: int
     bytes_before: int
@@ -67,7 +66,7 @@ def compact_workspace(
 
 
 def compact_folder(
-    folder: Place, kind: str, grace_s: float = GRACE_S, max_rows: int = MAX_ROWS
+    folder: StoragePath, kind: str, grace_s: float = GRACE_S, max_rows: int = MAX_ROWS
 ) -> Compaction:
     """Rewrite the small parts of one folder, its sub-folders not.
 
@@ -81,7 +80,7 @@ def compact_folder(
         DatasetError: a part is damaged, or another process is compacting this folder.
     """
     try:
-        with alone(folder / ".compact.lock", wait=False):
+        with locked(folder / ".compact.lock", wait=False):
             deleted = _clean(folder, grace_s)
             before = _parts_here(folder)
             _rewrite(folder, before, kind, max_rows)
@@ -94,11 +93,11 @@ def compact_folder(
     return Compaction(folder, len(before), len(after), sizes[0], sizes[1], deleted)
 
 
-def _parts_here(folder: Place) -> list[Place]:
+def _parts_here(folder: StoragePath) -> list[StoragePath]:
     return [path for path in current_parts(folder, PART_GLOB) if path.parent == folder]
 
 
-def _rewrite(folder: Place, parts: list[Place], kind: str, max_rows: int) -> None:
+def _rewrite(folder: StoragePath, parts: list[StoragePath], kind: str, max_rows: int) -> None:
     """Write new files, and then the record that makes them count."""
     new: list[str] = []
     replaced: list[str] = []
@@ -130,9 +129,9 @@ def _version(table: pa.Table) -> int:
     return int((table.schema.metadata or {}).get(b"schema_version", b"0"))
 
 
-def _groups(parts: list[Place], kind: str, max_rows: int) -> Iterator[list[Place]]:
+def _groups(parts: list[StoragePath], kind: str, max_rows: int) -> Iterator[list[StoragePath]]:
     """Small parts to make one of, with columns that fit, each group of at most ``max_rows``."""
-    groups: dict[pa.DataType | None, list[Place]] = {}
+    groups: dict[pa.DataType | None, list[StoragePath]] = {}
     rows: dict[pa.DataType | None, int] = {}
     for path in parts:
         try:
@@ -153,7 +152,7 @@ def _groups(parts: list[Place], kind: str, max_rows: int) -> Iterator[list[Place
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def write_compacted(path: Place, table: pa.Table, row_group: int = ROW_GROUP) -> None:
+def write_compacted(path: StoragePath, table: pa.Table, row_group: int = ROW_GROUP) -> None:
     """Write a compacted part atomically.
 
     Measured by benchmarks/sql.py: trajectories in the order of their episodes are a quarter of the
@@ -164,7 +163,7 @@ def write_compacted(path: Place, table: pa.Table, row_group: int = ROW_GROUP) ->
         pq.write_table(table, temporary, **COMPRESSED, row_group_size=row_group)
 
 
-def _clean(folder: Place, grace_s: float) -> int:
+def _clean(folder: StoragePath, grace_s: float) -> int:
     """Delete what no reader can need any more; return how many files. Needs the lock."""
     names = names_in(folder)
     records = read_records(folder, names)

@@ -20,7 +20,7 @@ from llm4teach.datasets.storage.parquet import (
     write_json,
     write_parquet,
 )
-from llm4teach.datasets.storage.paths import Place, names_in
+from llm4teach.datasets.storage.paths import StoragePath, names_in
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
@@ -142,7 +142,7 @@ class Run:
         )
 
 
-def read_config(folder: Place) -> dict[str, Any]:
+def read_config(folder: StoragePath) -> dict[str, Any]:
     """Read the configuration that a run, complete or not, was started with.
 
     Raises:
@@ -152,7 +152,7 @@ def read_config(folder: Place) -> dict[str, Any]:
     return config
 
 
-def read_manifest(folder: Place) -> dict[str, Any]:
+def read_manifest(folder: StoragePath) -> dict[str, Any]:
     """Read a complete run's manifest.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_part
-from llm4teach.datasets.storage.paths import DatasetError, Place
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Trajectories:
         return np.array(self.table.column(name).to_numpy())
 
 
-def write_steps(folder: Place, steps: dict[str, Any], observations: NDArray[np.uint8]) -> Place:
+def write_steps(
+    folder: StoragePath, steps: dict[str, Any], observations: NDArray[np.uint8]
+) -> StoragePath:
     """Append steps as one part.
 
     Args:
@@ -49,7 +51,7 @@ def write_steps(folder: Place, steps: dict[str, Any], observations: NDArray[np.u
     return write_part(folder, pa.Table.from_arrays(columns, schema=kind))
 
 
-def read_steps(folder: Place, observation_shape: Sequence[int]) -> Trajectories:
+def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Trajectories:
     """Read all trajectories below a folder.
 
     Raises:

@@ -6,7 +6,7 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llm4teach.datasets.storage.paths import Place, folder_names, place_of
+from llm4teach.datasets.storage.paths import StoragePath, folder_names, storage_path
 from llm4teach.errors import DatasetError as DatasetError
 
 
@@ -20,8 +20,8 @@ class Workspace:
         DatasetError: the path is a file, or the URL's store cannot be reached or used.
     """
 
-    def __init__(self, path: str | Place) -> None:
-        self.root = place_of(path)
+    def __init__(self, path: str | StoragePath) -> None:
+        self.root = storage_path(path)
         if isinstance(self.root, Path) and self.root.exists() and not self.root.is_dir():
             raise DatasetError(f"workspace {self.root} is a file; give a folder (it may be new)")
 
@@ -35,28 +35,28 @@ class Workspace:
         """What a command that is printed for people calls it: its folder's name, or its URL."""
         return self.root.name if isinstance(self.root, Path) else str(self.root)
 
-    def trajectories(self, task: str, run_id: str | None = None) -> Place:
+    def trajectories(self, task: str, run_id: str | None = None) -> StoragePath:
         """Folder of a task's trajectories, of one run or of all."""
         folder = self.root / "trajectories" / f"task={task}"
         return folder / f"run={run_id}" if run_id else folder
 
-    def advice(self, family: str, slug: str) -> Place:
+    def advice(self, family: str, slug: str) -> StoragePath:
         """Folder of one teacher's advice on a task family."""
         return self.root / "advice" / f"task={family}" / f"teacher={slug}"
 
-    def run(self, run_id: str) -> Place:
+    def run(self, run_id: str) -> StoragePath:
         """Folder of a run."""
         return self.root / "runs" / run_id
 
-    def comparison(self, name: str) -> Place:
+    def comparison(self, name: str) -> StoragePath:
         """Folder of a comparison's table and figure."""
         return self.root / "comparisons" / name
 
-    def registry(self, task: str) -> Place:
+    def registry(self, task: str) -> StoragePath:
         """Folder of a task's registry of champions."""
         return self.root / "registry" / task
 
-    def existing_run(self, run_id: str) -> Place:
+    def existing_run(self, run_id: str) -> StoragePath:
         """Folder of a run that must be there.
 
         Raises:

@@ -24,7 +24,7 @@ _FACTS = (
 _PLACES = (0, 18, 12)  # packed: nothing seen; the table ahead, 1 to 3 m away; in reach
 
 
-def known_states(family: str) -> tuple[State, State, State]:
+def probe_states(family: str) -> tuple[State, State, State]:
     """Return three states of a family, from nothing seen to nearly done.
 
     Raises:
@@ -40,6 +40,6 @@ def known_states(family: str) -> tuple[State, State, State]:
     else:
         raise TeacherError(
             f"no states of the task family {family!r} are known; add three of them to "
-            "teacher_labeling/known_states.py"
+            "teacher_labeling/probe_states.py"
         )
     return first, second, third

@@ -105,14 +105,14 @@ class States(Protocol):
 class Metered(Protocol):
     """States whose questions are paid from a budget; who asks tells what was spent in vain."""
 
-    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+    def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
         """A question got no answer, and was billed nevertheless; the cost is in US dollars.
 
         Less than nothing, if it has got one later: then what it has cost stands with the answer.
         """
         ...
 
-    def may_repeat(self) -> bool:
+    def may_retry(self) -> bool:
         """Whether a question that failed may be put once more."""
         ...
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from s3_server import BUCKET, s3_server
 
-from llm4teach.datasets.storage.paths import Place, place_of
+from llm4teach.datasets.storage.paths import StoragePath, storage_path
 
 torch.set_num_threads(1)
 
@@ -31,10 +31,10 @@ def s3() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(params=["disk", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     """An empty folder on a disk, and a prefix in an object store."""
     if request.param == "disk":
         (tmp_path / "folder").mkdir()
         return tmp_path / "folder"
     request.getfixturevalue("s3")
-    return place_of(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    return storage_path(f"s3://{BUCKET}/{uuid.uuid4().hex}")

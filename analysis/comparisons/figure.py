@@ -11,7 +11,7 @@ from llm4teach.analysis.comparisons.panels import Panel, Theme
 from llm4teach.analysis.comparisons.results import Comparison, Findings
 from llm4teach.analysis.reports.figures import FAINT, INK, draw_figure, draw_svg, standalone, style
 from llm4teach.datasets.storage.parquet import replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 _PAPER, _PRINTED = "white", Theme("#1f2328", "#57606a")
 _LINE = "#d8dee4"
@@ -23,7 +23,7 @@ _OF_FIGURE: dict[str, tuple[Panel, ...]] = {
 }
 
 
-def write_findings_figure(findings: Findings, svg: Place, png: Place) -> None:
+def write_findings_figure(findings: Findings, svg: StoragePath, png: StoragePath) -> None:
     """Draw an experiment's figure, a row a task, to two files."""
     import matplotlib  # 0.5 s, so only where a figure is drawn
     from matplotlib.backends.backend_agg import FigureCanvasAgg

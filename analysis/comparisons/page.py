@@ -7,10 +7,10 @@ from llm4teach.analysis.comparisons.figure import page_figures
 from llm4teach.analysis.comparisons.results import Findings
 from llm4teach.analysis.reports.run_report import page_environment
 from llm4teach.datasets.storage.parquet import replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 
-def write_findings_page(findings: Findings, path: Place) -> None:
+def write_findings_page(findings: Findings, path: StoragePath) -> None:
     """Write the page: question, figures and tables by task, and how to make them again."""
     chapters = [
         {

@@ -25,7 +25,7 @@ from llm4teach.datasets import schema
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, REPORT
 from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 
@@ -39,7 +39,7 @@ def write_report(
     run_id: str,
     results: Mapping[str, Any] | None = None,
     command: str | None = None,
-) -> Place:
+) -> StoragePath:
     """Write ``report.html`` into a run's folder and return its path.
 
     The page needs no other file and no network. What the run does not have is left out with a
@@ -136,7 +136,7 @@ def _action_names(task: str) -> Sequence[str]:
     return get_task(task).action_names
 
 
-def _table(path: Place, kind: pa.Schema) -> pa.Table:
+def _table(path: StoragePath, kind: pa.Schema) -> pa.Table:
     return read_parquet(path, kind) if path.exists() else kind.empty_table()
 
 

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from llm4teach.datasets.storage.paths import Place, below
+from llm4teach.datasets.storage.paths import StoragePath, below
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -106,13 +106,13 @@ class PartFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
     protocol = PROTOCOL
     cachable = False
 
-    def __init__(self, root: Place, paths: list[Place]) -> None:
+    def __init__(self, root: StoragePath, paths: list[StoragePath]) -> None:
         super().__init__()
         self._files = {_url(path, root): path for path in paths}
         self._about: dict[str, tuple[int, datetime]] = {}
         self._small = lru_cache(maxsize=64)(_whole)
 
-    def _path(self, url: str) -> Place:
+    def _path(self, url: str) -> StoragePath:
         if url not in self._files:
             raise FileNotFoundError(url)
         return self._files[url]
@@ -164,8 +164,8 @@ def create_part_view(
     connection: duckdb.DuckDBPyConnection,
     name: str,
     table: pa.Schema,
-    root: Place,
-    paths: list[Place],
+    root: StoragePath,
+    paths: list[StoragePath],
     folders: dict[str, str],
 ) -> None:
     """Create the view of a dataset's parts, typed also where there are none.
@@ -206,7 +206,7 @@ def create_part_view(
     )
 
 
-def _url(path: Place, root: Place) -> str:
+def _url(path: StoragePath, root: StoragePath) -> str:
     """A part's name for DuckDB."""
     return f"{PROTOCOL}://{below(path, root)}"
 

@@ -17,7 +17,7 @@ from llm4teach.analysis.sql.named_queries import QueryError, named_query
 from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, create_part_view
 from llm4teach.analysis.sql.views import FOLDERS, ReadAnew, dataset, runs_table, stored_tables
 from llm4teach.datasets.storage.parquet import read_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 VIEWS = (
@@ -71,7 +71,7 @@ _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what DuckDB makes of a P
 
 
 def connect(
-    workspace: Workspace | str | Place, *, allow_external: bool = False
+    workspace: Workspace | str | StoragePath, *, allow_external: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with the views `VIEWS`, all of them there even without data.
 
@@ -120,7 +120,7 @@ def connect(
 
 
 def run_query(
-    workspace: Workspace | str | Place, name: str, parameters: Mapping[str, str] | None = None
+    workspace: Workspace | str | StoragePath, name: str, parameters: Mapping[str, str] | None = None
 ) -> pa.Table:
     """Answer a question of the library; see `named_queries`.
 
@@ -132,7 +132,7 @@ def run_query(
 
 
 def run_sql(
-    workspace: Workspace | str | Place,
+    workspace: Workspace | str | StoragePath,
     sql: str,
     parameters: Mapping[str, str] | None = None,
     *,
@@ -181,7 +181,7 @@ def _parameters_problem(statement: duckdb.Statement, given: Mapping[str, str]) -
     return ""
 
 
-def _workspace(workspace: Workspace | str | Place) -> Workspace:
+def _workspace(workspace: Workspace | str | StoragePath) -> Workspace:
     return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
 
 

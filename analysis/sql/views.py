@@ -15,7 +15,7 @@ from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
 from llm4teach.datasets.storage.parquet import part_paths, read_json, read_parquet
-from llm4teach.datasets.storage.paths import Place, below, files_in_each
+from llm4teach.datasets.storage.paths import StoragePath, below, files_in_each
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 # Tables in parts that never change, and their columns that come from folders ``key=value``.
@@ -36,7 +36,7 @@ RUNS = pa.schema(
 )
 
 
-def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Place]]]:
+def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[StoragePath]]]:
     """Each stored table by name: its schema with the folders' columns first, and its files."""
     steps = schema.trajectories((0,))
     observation = steps.get_field_index("observation")
@@ -96,7 +96,7 @@ class ReadAnew:
             yield from found.select(table.names).cast(table).to_batches()
 
 
-def dataset(workspace: Workspace, table: pa.Schema, paths: list[Place]) -> ds.Dataset:
+def dataset(workspace: Workspace, table: pa.Schema, paths: list[StoragePath]) -> ds.Dataset:
     """One dataset over files, some of which may be of an earlier schema version.
 
     The folders ``name=value`` on a file's way become columns; columns that a file lacks are null.
@@ -123,7 +123,7 @@ def runs_table(workspace: Workspace) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RUNS)
 
 
-def _run(folder: Place) -> dict[str, Any]:
+def _run(folder: StoragePath) -> dict[str, Any]:
     row: dict[str, Any] = {"run_id": folder.name}
     complete = (folder / MANIFEST).exists()
     try:

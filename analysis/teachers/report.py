@@ -18,13 +18,13 @@ from llm4teach.analysis.reports.figures import (
 )
 from llm4teach.analysis.reports.run_report import page_environment
 from llm4teach.datasets.storage.parquet import replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 
 PAGE, DATA = "report.html", "diagnostics.json"
 
 
-def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> Place:
+def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> StoragePath:
     """Write the page, and beside it the same as JSON; return the page's path.
 
     Args:

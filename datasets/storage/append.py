@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.storage.object_store import create
 from llm4teach.datasets.storage.parquet import COMPRESSED, write_part
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 _NUMBERED = re.compile(r"part-(\d{12})\.parquet")
 Append = Callable[[pa.Table, Iterable[str]], str | None]
 
 
 @contextmanager
-def appending(folder: Place) -> Iterator[Append]:
+def appending(folder: StoragePath) -> Iterator[Append]:
     """Yield what appends a part.
 
     It takes a table and the names of all parts that the caller has looked at. It returns the new
@@ -53,7 +53,7 @@ def _next(seen: Iterable[str]) -> str:
     return f"part-{int(last[1]) + 1 if last else 1:012d}.parquet"
 
 
-def _create_next(place: Place, table: pa.Table) -> str | None:
+def _create_next(place: StoragePath, table: pa.Table) -> str | None:
     assert not isinstance(place, Path)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **COMPRESSED)

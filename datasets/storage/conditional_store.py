@@ -8,7 +8,7 @@ from typing import Protocol
 
 from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.storage.object_store import ObjectStore
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 _MOST_BYTES = 4096  # of a record
 
@@ -37,7 +37,7 @@ class ConditionalStore(Protocol):
         ...
 
 
-def store_at(folder: Place) -> ConditionalStore:
+def store_at(folder: StoragePath) -> ConditionalStore:
     """Return the store for records in a folder of a disk or of an object store."""
     return FileStore(folder) if isinstance(folder, Path) else ObjectStore(folder)
 

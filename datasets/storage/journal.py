@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 
 from llm4teach.datasets.storage.locks import locked
-from llm4teach.datasets.storage.paths import DatasetError, Place, state_folder
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath, state_folder
 
 Row = dict[str, Any]
 EARLIER = "0-"  # begins the name of an owner's second journal, which is recovered first
 
 
-def journal_folder(work: Place) -> Path:
+def journal_folder(work: StoragePath) -> Path:
     """Return the folder for the journals of work at a place: a disk of this machine.
 
     Where the work is in an object store they are in the user's state folder, so that a process

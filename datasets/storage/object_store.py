@@ -24,11 +24,20 @@ def create(place: UPath, content: bytes) -> bool:
     Raises:
         DatasetError: the store has no conditional writes.
     """
-    return _put(place, content, None)[0]
+    return put(place, content, None)[0]
 
 
-def _put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
-    """Store if the object still has this ETag (None: if there is none); the new ETag."""
+def put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
+    """Store an object if it still has this ETag; return whether, and the new ETag.
+
+    Args:
+        place: of the object.
+        content: is stored whole or not at all.
+        etag: None stores only where there is no object.
+
+    Raises:
+        DatasetError: the store has no conditional writes.
+    """
     if place.protocol == "memory":
         return _put_in_memory(place, content, etag)
     require_conditional_writes(place)
@@ -83,8 +92,8 @@ def _code(error: OSError) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def _get(place: UPath) -> tuple[bytes | None, str | None]:
-    """Content and ETag of an object, of one moment; None if there is none."""
+def get(place: UPath) -> tuple[bytes | None, str | None]:
+    """Return content and ETag of an object, read together; None if there is none."""
     try:
         if place.protocol == "memory":
             content = place.read_bytes()
@@ -147,21 +156,21 @@ class ObjectStore:
         self._seen: dict[str, tuple[bytes | None, str | None]] = {}  # content and ETag
 
     def read(self, name: str) -> bytes | None:
-        self._seen[name] = found = _get(self._folder / name)
+        self._seen[name] = found = get(self._folder / name)
         return found[0] or None
 
     def write(self, name: str, content: bytes, expected: bytes | None) -> bool:
         before, etag = self._seen.get(name, (None, None))
         if etag is not None and (before or None) == expected:
-            stored, now = _put(self._folder / name, content, etag)
+            stored, now = put(self._folder / name, content, etag)
             if stored:
                 self._seen[name] = content, now
                 return True
         # Nothing was seen, or what was seen is out of date.
-        before, etag = _get(self._folder / name)
+        before, etag = get(self._folder / name)
         if (before or None) != expected:
             return False
-        stored, now = _put(self._folder / name, content, etag)
+        stored, now = put(self._folder / name, content, etag)
         if stored:
             self._seen[name] = content, now
         return stored

@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm4teach.datasets.storage.part_index import current_parts, with_compactions
-from llm4teach.datasets.storage.paths import DatasetError, Place, names_in
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
 
 PART_GLOB = "part-*.parquet"
 COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
 
 
 @contextmanager
-def replacing(path: Place) -> Iterator[Path]:
+def replacing(path: StoragePath) -> Iterator[Path]:
     """Yield a temporary path; on leaving, make it ``path`` in one step, or remove it on an error.
 
     The temporary name starts with a dot, so that no reader's pattern matches it; what is for an
@@ -49,7 +49,7 @@ def replacing(path: Place) -> Iterator[Path]:
 
 
 @contextmanager
-def local_folder(folder: Place) -> Iterator[Path]:
+def local_folder(folder: StoragePath) -> Iterator[Path]:
     """Yield a folder to write files into that need a disk; an object store gets them at the end."""
     if isinstance(folder, Path):
         yield folder
@@ -62,7 +62,7 @@ def local_folder(folder: Place) -> Iterator[Path]:
 
 
 @contextmanager
-def local_copy(path: Place) -> Iterator[Path]:
+def local_copy(path: StoragePath) -> Iterator[Path]:
     """Yield a file that libraries can open: this one, or a copy of what is in an object store.
 
     Raises:
@@ -80,7 +80,7 @@ def local_copy(path: Place) -> Iterator[Path]:
         yield copy
 
 
-def remove_folder(folder: Place) -> None:
+def remove_folder(folder: StoragePath) -> None:
     """Remove a folder and all that is in it."""
     if isinstance(folder, Path):
         shutil.rmtree(folder)
@@ -97,13 +97,13 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Place, content: Any) -> None:
+def write_json(path: StoragePath, content: Any) -> None:
     """Write JSON atomically, readable by people."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Place) -> Any:
+def read_json(path: StoragePath) -> Any:
     """Read JSON.
 
     Raises:
@@ -117,20 +117,20 @@ def read_json(path: Place) -> Any:
         raise DatasetError(f"{path} is not valid JSON ({error}); was it cut short?") from None
 
 
-def write_parquet(path: Place, table: pa.Table) -> None:
+def write_parquet(path: StoragePath, table: pa.Table) -> None:
     """Write one Parquet file atomically (zstd level 3)."""
     with replacing(path) as temporary:
         pq.write_table(table, temporary, **COMPRESSED)
 
 
-def write_part(folder: Place, table: pa.Table) -> Place:
+def write_part(folder: StoragePath, table: pa.Table) -> StoragePath:
     """Add a part to a dataset folder and return its path."""
     path = folder / f"part-{uuid.uuid4().hex}.parquet"
     write_parquet(path, table)
     return path
 
 
-def parquet_file(path: Place) -> pq.ParquetFile:
+def parquet_file(path: StoragePath) -> pq.ParquetFile:
     """Open a part to look at its metadata: of an object only the end is read.
 
     Raises:
@@ -140,7 +140,7 @@ def parquet_file(path: Place) -> pq.ParquetFile:
 
 
 def read_parquet(
-    path: Place,
+    path: StoragePath,
     schema: pa.Schema,
     columns: Sequence[str] | None = None,
     dictionaries: Sequence[str] = (),
@@ -177,12 +177,12 @@ def read_parquet(
     return table.select(list(columns)) if columns else table
 
 
-def part_paths(folder: Place) -> list[Place]:
+def part_paths(folder: StoragePath) -> list[StoragePath]:
     """Every part below a dataset folder that counts, in a stable order; see `compacted`."""
     return current_parts(folder, PART_GLOB)
 
 
-def flat_part_names(folder: Place) -> list[str]:
+def flat_part_names(folder: StoragePath) -> list[str]:
     """Names of the parts right in a folder that count, sorted; quick where there are thousands.
 
     Raises:
@@ -193,7 +193,9 @@ def flat_part_names(folder: Place) -> list[str]:
     return sorted(with_compactions(folder, parts, names))
 
 
-def read_parts(folder: Place, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parts(
+    folder: StoragePath, schema: pa.Schema, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Read every part below a folder as one table; empty, with the schema's columns, if none."""
     tables = [read_parquet(path, schema, columns) for path in part_paths(folder)]
     if not tables:

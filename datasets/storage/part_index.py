@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from llm4teach.datasets.storage.paths import DatasetError, Place, walk
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath, walk
 
 COMPACTED_GLOB = "compacted-*.parquet"  # counts only if a record names it
 RECORD_GLOB = "compaction-*.json"
@@ -27,7 +27,7 @@ class Record:
     replaces: frozenset[str]  # with all that these had replaced and is still there
 
 
-def current_parts(folder: Place, pattern: str) -> list[Place]:
+def current_parts(folder: StoragePath, pattern: str) -> list[StoragePath]:
     """Every part below a folder that counts, sorted.
 
     Args:
@@ -37,14 +37,14 @@ def current_parts(folder: Place, pattern: str) -> list[Place]:
     Raises:
         DatasetError: a compaction's record is damaged.
     """
-    found: list[Place] = []
+    found: list[StoragePath] = []
     for place, names in walk(folder):
         parts = {name for name in names if fnmatch(name, pattern)}
         found += (place / name for name in with_compactions(place, parts, names))
     return sorted(found, key=str)
 
 
-def with_compactions(folder: Place, parts: Iterable[str], names: Sequence[str]) -> set[str]:
+def with_compactions(folder: StoragePath, parts: Iterable[str], names: Sequence[str]) -> set[str]:
     """Names of the files that count, of one folder's ``parts`` and what stands for some of them.
 
     Args:
@@ -60,7 +60,7 @@ def with_compactions(folder: Place, parts: Iterable[str], names: Sequence[str]) 
     return found.difference(*(record.replaces for record in records))
 
 
-def read_records(folder: Place, names: Iterable[str]) -> list[Record]:
+def read_records(folder: StoragePath, names: Iterable[str]) -> list[Record]:
     """Read the compactions' records among the names of a folder's files.
 
     Raises:

@@ -21,12 +21,12 @@ from llm4teach.errors import DatasetError as DatasetError
 if TYPE_CHECKING:
     from upath import UPath
 
-Place: TypeAlias = "Path | UPath"
+StoragePath: TypeAlias = "Path | UPath"
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
-def place_of(text: str | Place) -> Place:
+def storage_path(text: str | StoragePath) -> StoragePath:
     """Return the place that a path or URL (``s3://bucket/prefix``, ``file:///…``) names.
 
     ``memory://name`` is gone with its process; it is for trying things out.
@@ -78,7 +78,7 @@ def _reached(url: str) -> UPath:
     return place
 
 
-def names_in(folder: Place) -> list[str]:
+def names_in(folder: StoragePath) -> list[str]:
     """Names of what is right in a folder, quick for thousands; none if it is missing."""
     if isinstance(folder, Path):
         try:
@@ -89,7 +89,7 @@ def names_in(folder: Place) -> list[str]:
     return [name for name, _ in _listed(folder)]
 
 
-def folder_names(folder: Place) -> list[str]:
+def folder_names(folder: StoragePath) -> list[str]:
     """Names of the folders right in a folder, sorted; none if it is missing."""
     if isinstance(folder, Path):
         return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
@@ -104,7 +104,7 @@ def _listed(folder: UPath) -> list[tuple[str, str]]:
     return [(entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in entries]
 
 
-def walk(folder: Place) -> Iterator[tuple[Place, list[str]]]:
+def walk(folder: StoragePath) -> Iterator[tuple[StoragePath, list[str]]]:
     """Yield each folder at or below this one that has files, with their names, sorted."""
     if isinstance(folder, Path):
         for place, _, names in sorted(os.walk(folder)):
@@ -119,7 +119,7 @@ def walk(folder: Place) -> Iterator[tuple[Place, list[str]]]:
         yield (folder / below if below else folder), sorted(names)
 
 
-def below(place: Place, root: Place) -> str:
+def below(place: StoragePath, root: StoragePath) -> str:
     """Return the path of a place from a folder that it lies in, as ``a/b``."""
     if isinstance(place, Path):
         assert isinstance(root, Path)
@@ -128,7 +128,7 @@ def below(place: Place, root: Place) -> str:
     return place.path[len(root.path) :].lstrip("/")
 
 
-def files_in_each(folder: Place, name: str) -> list[Place]:
+def files_in_each(folder: StoragePath, name: str) -> list[StoragePath]:
     """Return ``folder/*/name``, wherever there is one, in one listing."""
     if isinstance(folder, Path):
         return sorted(folder.glob(f"*/{name}"))
@@ -136,7 +136,7 @@ def files_in_each(folder: Place, name: str) -> list[Place]:
     return [place / name for place in direct if "/" not in below(place, folder)]
 
 
-def state_folder(place: Place | None = None) -> Path:
+def state_folder(place: StoragePath | None = None) -> Path:
     """Return where this machine keeps what is not in a workspace; one folder a place.
 
     Two object stores may both have a bucket of the same name: those are two places.
@@ -149,7 +149,7 @@ def state_folder(place: Place | None = None) -> Path:
     return folder / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _server(place: Place) -> str:
+def _server(place: StoragePath) -> str:
     """Return host and port of the object store; nothing for Amazon's, where names are unique."""
     if isinstance(place, Path) or place.protocol != "s3":
         return ""

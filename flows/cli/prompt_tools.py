@@ -13,7 +13,7 @@ from llm4teach.teacher_labeling.elicitation.prompts import (
     parse_template,
     template_files,
 )
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 GOLDEN = Path("tests/teacher_labeling/golden")
@@ -95,7 +95,7 @@ def check_prompts(folder: Path, update: bool) -> None:
 
 def render(template: PromptTemplate, family: str) -> str:
     """Write a template's version and its messages for the second of the family's known states."""
-    state = known_states(family)[1]
+    state = probe_states(family)[1]
     messages = template.messages(state.text, options=list_options(state.options))
     body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)
     return f"prompt_version {template.version}\n{body}"

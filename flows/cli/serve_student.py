@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.cli.parser import Parser, positive
 
@@ -26,7 +26,7 @@ def add_serve_student_arguments(parser: Parser) -> None:
     )
 
 
-def exported(workspace: Workspace, task: str, given: str | None) -> Place:
+def exported(workspace: Workspace, task: str, given: str | None) -> StoragePath:
     """Return the ONNX file to serve; a run's student is exported first where it has not been.
 
     Raises:
@@ -46,7 +46,7 @@ def exported(workspace: Workspace, task: str, given: str | None) -> Place:
     return path if path.exists() else export(workspace, run_id, "onnx", path)[0]
 
 
-def serve_student(path: Place, host: str, port: int, max_batch: int) -> None:
+def serve_student(path: StoragePath, host: str, port: int, max_batch: int) -> None:
     """Serve until interrupted.
 
     Raises:

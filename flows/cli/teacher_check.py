@@ -9,8 +9,8 @@ from llm4teach.flows.cli.terminal import print_table
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import open_teacher
 from llm4teach.teacher_labeling.label_config import Price
-from llm4teach.teacher_labeling.labeling.pricing import charged, price_of
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.labeling.budget import charged, price_of
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 _LIKELIEST = 3  # plans shown of each state
@@ -24,7 +24,7 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
         TeacherError: the teacher cannot be made or cannot answer, or no answer was of any use.
     """
     family = get_task(settings.task).family
-    states = known_states(family)
+    states = probe_states(family)
     teacher = open_teacher(settings.teacher, family)
     try:
         print(f"teacher: {teacher.info.teacher_id}")

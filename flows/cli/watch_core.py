@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import MANIFEST, METRICS
 from llm4teach.datasets.storage.parquet import read_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 Series = tuple[list[float], list[float]]  # env steps and values, of one length
 CURVES = {  # what is drawn, by what it is called
@@ -42,7 +42,7 @@ class Snapshot:
         return ", ".join(parts)
 
 
-def snapshot(folder: Place) -> Snapshot:
+def snapshot(folder: StoragePath) -> Snapshot:
     """Read a run's folder, complete or not.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm4teach.analysis.comparisons.results import Findings
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.experiments import trial as cells
 from llm4teach.flows.experiments.run import run_experiment, write_findings
@@ -27,7 +27,7 @@ METHODS = {  # by what the table calls them
 
 def compare(
     settings: Settings, seeds: int, jobs: int, only: Sequence[str] = (), command: str = ""
-) -> tuple[Findings, Place]:
+) -> tuple[Findings, StoragePath]:
     """Train whatever is not in the workspace yet; write table and figure into a folder of it.
 
     Args:
@@ -58,7 +58,7 @@ def compare(
 
 def results_folder(
     workspace: Workspace, name: str, identity: Sequence[Mapping[str, Any] | Any]
-) -> Place:
+) -> StoragePath:
     """Return the same folder for the same comparison, another one for any other."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return workspace.comparison(re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{digest}"))

@@ -13,7 +13,7 @@ from llm4teach.analysis.comparisons.results import Comparison, Findings, MethodR
 from llm4teach.analysis.comparisons.table import NAME, findings_markdown
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import replacing, write_json
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.experiments.scheduler import run_cells
 from llm4teach.flows.experiments.spec import Experiment, on_task, shifted_variants, teacher_cell
@@ -131,7 +131,7 @@ def _refuse_a_budget(label: LabelConfig) -> None:
         )
 
 
-def write_findings(findings: Findings, folder: Place) -> None:
+def write_findings(findings: Findings, folder: StoragePath) -> None:
     """Write ``comparison.md``, ``.json``, ``.svg``, ``.png`` and ``.html`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_findings_figure(findings, folder / f"{NAME}.svg", folder / f"{NAME}.png")

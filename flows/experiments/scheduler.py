@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import LLM4TeachError, TrialError
 from llm4teach.flows.experiments.train_trial import run_cell
@@ -93,7 +93,7 @@ def _run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(parent: Connection, workspace: Place) -> None:
+def _start_worker(parent: Connection, workspace: StoragePath) -> None:
     """Prepare a process for its first cell: it ends when the other end of the pipe is closed.
 
     That happens when the work is over or given up, and also when the parent is killed. All files

@@ -13,8 +13,7 @@ import torch
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
-from llm4teach.datasets.storage.exclusive import alone
-from llm4teach.datasets.storage.locks import LockedError
+from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.experiments.learning_curve import STAGE, LearningCurve
@@ -35,8 +34,8 @@ from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_s
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.model.network import Student
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
-from llm4teach.teacher_labeling.labeling.cached_teacher import SharedTeacher
-from llm4teach.teacher_labeling.labeling.pricing import priced
+from llm4teach.teacher_labeling.labeling.budget import priced
+from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
 
 
 def run_cell(cell: Cell, run_id: str | None = None) -> str:
@@ -85,7 +84,7 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
             stack.enter_context(_mine(workspace, ctx.run.run_id))
         no_budget = LabelConfig(prices=given.label.prices, lease_s=given.label.lease_s)
         limits = priced(given.teacher, no_budget, ctx.teacher.info)
-        shared = SharedTeacher(ctx.teacher, ctx.store, limits)
+        shared = CachedTeacher(ctx.teacher, ctx.store, limits)
         yield replace(
             ctx,
             teacher=shared,
@@ -100,7 +99,7 @@ def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
     """Keep other processes away from a run that is being worked on."""
     path = workspace.root / "runs" / f".{run_id}.lock"
     try:
-        with alone(path, wait=False):
+        with locked(path, wait=False):
             try:
                 yield
             finally:

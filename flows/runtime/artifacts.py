@@ -23,7 +23,7 @@ from llm4teach.datasets.runs import EVALUATION, METRICS, Run
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.datasets.schema import METRICS as METRICS_SCHEMA
 from llm4teach.datasets.storage.parquet import read_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.flows.runtime.flow_runs import own_flow_run
 
 PAUSE_S = 10.0  # between two updates of a progress: each is a request
@@ -124,7 +124,7 @@ def show_curves(run: Run, task: str) -> None:
             )
 
 
-def show_report(run: Run, task: str, path: Place) -> None:
+def show_report(run: Run, task: str, path: StoragePath) -> None:
     """A link to the report. A browser opens a local file's only if it is given the address."""
     if not own_flow_run():
         return

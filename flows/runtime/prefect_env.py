@@ -10,7 +10,7 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 
-from llm4teach.datasets.storage.paths import Place, state_folder
+from llm4teach.datasets.storage.paths import StoragePath, state_folder
 
 _ALWAYS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,7 +25,7 @@ _OWN_SERVER = {
 _ours: set[str] = set()  # names of variables that were not the user's
 
 
-def prepare_environment(workspace: Place) -> None:
+def prepare_environment(workspace: StoragePath) -> None:
     """Set defaults for Prefect and other libraries; call it before the first import of Prefect.
 
     Without a Prefect server in the user's configuration, runs use a temporary one, whose database

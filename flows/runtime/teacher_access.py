@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -23,7 +23,7 @@ def open_teacher(config: TeacherConfig, family: str) -> Teacher:
 
 
 def advice_of(
-    info: TeacherInfo, workspace: Workspace, family: str, folder: Place | None = None
+    info: TeacherInfo, workspace: Workspace, family: str, folder: StoragePath | None = None
 ) -> AdviceStore:
     """A teacher's advice on a family of tasks; ``folder`` is where it is not the workspace's."""
     place = folder or workspace.advice(family, info.slug)

@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from llm4teach.datasets.storage.parquet import part_paths
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.flows.runtime.progress import stage
@@ -61,7 +61,7 @@ def collect_into(
     steps: int,
     *,
     weighed_by: str | None,
-    folder: Place,
+    folder: StoragePath,
     seeds: Iterator[int],
     entropy: tuple[int, ...],
     first_episode: int,

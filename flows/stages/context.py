@@ -13,7 +13,7 @@ import torch
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run, read_config
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
@@ -31,10 +31,8 @@ from llm4teach.student.training.distill import Steps, distil
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
-from llm4teach.teacher_labeling.labeling.budget import Spending
-from llm4teach.teacher_labeling.labeling.pricing import priced
-from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.labeling.budget import Spending, priced
+from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
 
@@ -47,7 +45,7 @@ class Context:
     teacher: Teacher
     run: Run
     seed: int
-    advice_folder: Place | None = None  # where it is not the workspace's
+    advice_folder: StoragePath | None = None  # where it is not the workspace's
     limits: LabelConfig = field(default_factory=LabelConfig)
     spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
     live: LiveConfig = field(default_factory=LiveConfig)
@@ -73,9 +71,9 @@ class Context:
         weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
         store = self.store
         asked = (self.teacher, store, self.limits, self.spending)
-        asking: Questions | None = None
+        asking: LiveLabeler | None = None
         if ask:
-            asking = BackgroundQuestions(*asked, _warn) if in_background else Questions(*asked)
+            asking = BackgroundLabeler(*asked, _warn) if in_background else LiveLabeler(*asked)
         return LiveTeacher(self.task, store, asking, weighed, policy)
 
 

@@ -16,7 +16,7 @@ from llm4teach.datasets.champions import sha256_of
 from llm4teach.datasets.runs import CHECKPOINT, CONFIG, EVALUATION, MANIFEST
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task
@@ -40,9 +40,9 @@ def export(
     workspace: Workspace,
     run_id: str,
     kind: Format,
-    output: Place | None,
+    output: StoragePath | None,
     int8_episodes: int = 0,
-) -> list[Place]:
+) -> list[StoragePath]:
     """Write a run's student and its model card; return both paths.
 
     Args:
@@ -85,7 +85,7 @@ def export(
 
 def _export_int8(
     student: Student,
-    path: Place,
+    path: StoragePath,
     known: dict[str, Any],
     seen: Observations,
     task: Task,
@@ -131,7 +131,7 @@ def played(task: Task) -> Observations:
     return np.concatenate(seen)
 
 
-def _card(folder: Place, path: Place, known: dict[str, Any], checked: str) -> str:
+def _card(folder: StoragePath, path: StoragePath, known: dict[str, Any], checked: str) -> str:
     complete = (folder / MANIFEST).exists()
     content = read_json(folder / (MANIFEST if complete else CONFIG))
     results = content.get("results", {})
@@ -165,7 +165,7 @@ def _card(folder: Place, path: Place, known: dict[str, Any], checked: str) -> st
     return "\n".join(lines)
 
 
-def _evaluation(folder: Place) -> list[str]:
+def _evaluation(folder: StoragePath) -> list[str]:
     try:
         rows = summary_table(read_parquet(folder / EVALUATION, EVALUATIONS))
     except DatasetError:

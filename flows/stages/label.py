@@ -14,8 +14,8 @@ from llm4teach.flows.runtime.progress import Stage, stage
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.context import Context
+from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
-from llm4teach.teacher_labeling.labeling.pricing import price_of
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 
 _SHOW_EVERY_S = 0.1

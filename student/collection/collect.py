@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import write_steps
 from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
@@ -46,7 +46,7 @@ class Collector:
     def __init__(
         self,
         task: Task,
-        folder: Place,
+        folder: StoragePath,
         run_id: str,
         *,
         n_envs: int,

@@ -9,13 +9,15 @@ import pyarrow as pa
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import OUTCOMES
 from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture, State
 from llm4teach.student.collection.reweighting import Outcome
 
 
-def write_outcomes(folder: Place, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]) -> None:
+def write_outcomes(
+    folder: StoragePath, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]
+) -> None:
     """Store what following each plan has led to, rows of schema.OUTCOMES."""
     rows = [
         {
@@ -34,7 +36,7 @@ def write_outcomes(folder: Place, run_id: str, outcomes: Mapping[State, Sequence
     write_parquet(folder / OUTCOMES, pa.Table.from_pylist(rows, schema=schema.OUTCOMES))
 
 
-def read_weighed(folder: Place) -> dict[str, Mixture]:
+def read_weighed(folder: StoragePath) -> dict[str, Mixture]:
     """Read a run's weighed advice by state key; empty where the run has weighed none.
 
     Raises:

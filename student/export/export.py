@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from llm4teach.datasets.storage.parquet import replacing
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.task import Observations
 from llm4teach.student.model.network import Student
@@ -42,7 +42,7 @@ class _Inference(nn.Module):
 
 def export_student(
     student: Student,
-    path: Place,
+    path: StoragePath,
     kind: Format,
     facts: Mapping[str, Any],
     observations: Observations,

@@ -12,20 +12,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llm4teach.datasets.storage.parquet import local_copy, replacing, write_json
-from llm4teach.datasets.storage.paths import DatasetError, Place
+from llm4teach.datasets.storage.paths import DatasetError, StoragePath
 from llm4teach.student.model.network import Student
 
 _META = "llm4teach"
 
 
-def save_tensors(path: Place, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_tensors(path: StoragePath, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able facts as one safetensors file, so that they cannot disagree."""
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with replacing(path) as temporary:
         save_file(own, temporary, metadata={_META: json.dumps(meta)})
 
 
-def load_tensors(path: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: StoragePath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
@@ -41,14 +41,14 @@ def load_tensors(path: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DatasetError(f"{path} is not a checkpoint of llm4teach ({error!r})") from None
 
 
-def save_student(path: Place, student: Student, facts: Mapping[str, Any]) -> None:
+def save_student(path: StoragePath, student: Student, facts: Mapping[str, Any]) -> None:
     """Write a student's weights, and the same facts as JSON beside them for people."""
     meta = {"network": student.settings, **facts}
     save_tensors(path, student.state_dict(), meta)
     write_json(path.with_suffix(".json"), meta)
 
 
-def load_student(path: Place) -> tuple[Student, dict[str, Any]]:
+def load_student(path: StoragePath) -> tuple[Student, dict[str, Any]]:
     """Read a student and the facts stored with it.
 
     Raises:

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import torch
 
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
@@ -107,7 +107,7 @@ class Finetuner:
         """End the environments' processes, if they have any."""
         self.envs.close()
 
-    def save(self, path: Place) -> None:
+    def save(self, path: StoragePath) -> None:
         """Write all that `restore` needs, in one file."""
         tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
         tensors |= optimizer_tensors(self.optimizer)
@@ -123,7 +123,7 @@ class Finetuner:
         }
         save_tensors(path, tensors, meta)
 
-    def restore(self, path: Place) -> None:
+    def restore(self, path: StoragePath) -> None:
         """Go back to where `save` was called.
 
         Raises:

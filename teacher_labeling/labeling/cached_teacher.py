@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.label_config import LabelConfig
-from llm4teach.teacher_labeling.labeling.advice_rows import plans_of
 from llm4teach.teacher_labeling.labeling.run import label_states
+from llm4teach.teacher_labeling.labeling.writer import plans_of
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
 
 
-class SharedTeacher:
+class CachedTeacher:
     """Answers from a store that all runs share, and lets the teacher answer what it lacks.
 
     A run that keeps its own advice in a store of its own then behaves, and counts its questions,

@@ -16,11 +16,9 @@ from llm4teach.datasets.storage.journal import copy_rows, journal_folder, recove
 from llm4teach.datasets.storage.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
-from llm4teach.teacher_labeling.labeling.advice_rows import to_row
-from llm4teach.teacher_labeling.labeling.budget import Spending
-from llm4teach.teacher_labeling.labeling.pricing import charged, is_local
+from llm4teach.teacher_labeling.labeling.budget import Spending, charged, is_local
 from llm4teach.teacher_labeling.labeling.work_queue import Claims
-from llm4teach.teacher_labeling.labeling.writer import Commits
+from llm4teach.teacher_labeling.labeling.writer import Commits, to_row
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between looks at what others are doing
@@ -163,13 +161,13 @@ class _Budget:
     def begin(self) -> bool:
         return not self.stop.is_set() and self.spending.begin()
 
-    def may_repeat(self) -> bool:
-        return not self.stop.is_set() and self.spending.may_repeat()
+    def may_retry(self) -> bool:
+        return not self.stop.is_set() and self.spending.may_retry()
 
     def is_over(self) -> bool:
         return self.stop.is_set()
 
-    def in_vain(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+    def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
         if self.price is not None and not cost:
             cost = self.price.of(prompt_tokens, completion_tokens)
         self.spending.waste(prompt_tokens + completion_tokens, cost)

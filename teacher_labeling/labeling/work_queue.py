@@ -53,7 +53,7 @@ class Claims:
         inherit: Callable[[str], None],
     ) -> None:
         self._states, self._store, self._leases, self._budget = states, store, leases, budget
-        self._inherit, self.in_vain = inherit, budget.in_vain
+        self._inherit, self.charge = inherit, budget.charge
         self._codes = _codes_of(states)  # (N,)
         store.refresh()
         _, first = np.unique(self._codes, return_index=True)
@@ -98,8 +98,8 @@ class Claims:
         """Hand nothing out any more, and have nothing repeated of what was."""
         self.closed = self._is_over = True
 
-    def may_repeat(self) -> bool:
-        return not self.is_over() and self._budget.may_repeat()
+    def may_retry(self) -> bool:
+        return not self.is_over() and self._budget.may_retry()
 
     def is_over(self) -> bool:
         return self._is_over or self._budget.is_over()

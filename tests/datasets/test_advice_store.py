@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.compaction import compact_folder
 from llm4teach.datasets.storage.parquet import parquet_file, part_paths
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 
 
 def row(key: str, plan: str = "explore") -> dict[str, Any]:
@@ -27,7 +27,7 @@ def row(key: str, plan: str = "explore") -> dict[str, Any]:
     }
 
 
-def test_commit_then_known(folder: Place) -> None:
+def test_commit_then_known(folder: StoragePath) -> None:
     store = AdviceStore(folder, "teacher", "p1")
     assert store.missing(["a", "b", "a"]) == ["a", "b"]
     store.commit([row("a")])
@@ -38,14 +38,14 @@ def test_commit_then_known(folder: Place) -> None:
     assert stored["teacher_id"] == "teacher" and stored["created_at"].tzinfo is not None
 
 
-def test_another_prompt_or_teacher_is_another_store(folder: Place) -> None:
+def test_another_prompt_or_teacher_is_another_store(folder: StoragePath) -> None:
     AdviceStore(folder, "teacher", "p1").commit([row("a")])
     assert AdviceStore(folder, "teacher", "p2").missing(["a"]) == ["a"]
     assert AdviceStore(folder, "other", "p1").missing(["a"]) == ["a"]
     assert AdviceStore(folder, "teacher", "p1").missing(["a"]) == []
 
 
-def test_of_two_answers_the_earlier_counts(folder: Place) -> None:
+def test_of_two_answers_the_earlier_counts(folder: StoragePath) -> None:
     store = AdviceStore(folder, "teacher", "p1")
     store.commit([row("a", "explore")])
     store.commit([row("a", "drop key"), row("b")])
@@ -65,7 +65,7 @@ def test_it_behaves_like_a_set(tmp_path_factory: Any, batches: list[list[str]]) 
     assert {r["state_key"] for r in store.rows()} == known
 
 
-def test_lookup_reads_the_earliest_answer_of_each_state(folder: Place) -> None:
+def test_lookup_reads_the_earliest_answer_of_each_state(folder: StoragePath) -> None:
     store, other = (AdviceStore(folder, "teacher", p) for p in ("p1", "p2"))
     store.commit([row("a"), row("b", "drop key")])
     other.commit([row("a", "open door")])
@@ -110,7 +110,7 @@ def test_two_rows_of_one_state_count_as_the_earlier(tmp_path: Path) -> None:
     assert store.table(["state_key"]).column_names == ["state_key"]
 
 
-def test_stores_see_each_others_commits_and_commit_no_state_twice(folder: Place) -> None:
+def test_stores_see_each_others_commits_and_commit_no_state_twice(folder: StoragePath) -> None:
     first, second = (AdviceStore(folder, "teacher", "p1") for _ in range(2))
     assert first.missing(["a"]) == second.missing(["a"]) == ["a"]
     assert first.commit([row("a"), row("a", "drop key")]) == 1
@@ -120,7 +120,7 @@ def test_stores_see_each_others_commits_and_commit_no_state_twice(folder: Place)
     assert sorted(raw) == [1, 1]
 
 
-def test_a_table_is_committed_like_rows(folder: Place) -> None:
+def test_a_table_is_committed_like_rows(folder: StoragePath) -> None:
     rows = [
         {
             **row(key),
@@ -156,7 +156,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     assert not torn.exists()
 
 
-def test_compaction_makes_no_state_unknown(folder: Place) -> None:
+def test_compaction_makes_no_state_unknown(folder: StoragePath) -> None:
     """Neither to a store that has read the old parts nor to a new one, with and without these."""
     keys = [f"{i:016x}" for i in range(40)]
     old = AdviceStore(folder, "teacher", "p1")

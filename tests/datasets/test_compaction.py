@@ -27,7 +27,7 @@ from llm4teach.datasets.compaction import compact_folder, compact_workspace
 from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.storage.parquet import PART_GLOB, part_paths
 from llm4teach.datasets.storage.part_index import current_parts
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.cli.main import main
@@ -40,7 +40,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def anywhere(folder: Place) -> Workspace:
+def anywhere(folder: StoragePath) -> Workspace:
     """The same, on a disk and in an object store."""
     return filled(Workspace(folder))
 
@@ -63,7 +63,7 @@ def contents(workspace: Workspace) -> tuple[object, object]:
     return steps.table.to_pydict(), sorted(rows, key=lambda row: row["state_key"])
 
 
-def names(folder: Place) -> list[str]:
+def names(folder: StoragePath) -> list[str]:
     return sorted(p.name.partition("-")[0] for p in folder.iterdir() if p.name[0] != ".")
 
 

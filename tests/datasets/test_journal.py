@@ -17,7 +17,7 @@ from llm4teach.datasets.storage.journal import (
     journal_folder,
     recover,
 )
-from llm4teach.datasets.storage.paths import DatasetError, _reached, place_of, state_folder
+from llm4teach.datasets.storage.paths import DatasetError, _reached, state_folder, storage_path
 
 
 def test_the_journal_of_the_living_is_left_alone(tmp_path: Path) -> None:
@@ -151,15 +151,17 @@ def test_buckets_of_one_name_have_journals_of_their_own(
 ) -> None:
     """Or a process would commit to one store what was answered for the other."""
     url = f"s3://{BUCKET}/work"
-    places = [place_of(url)]
+    places = [storage_path(url)]
     with s3_server() as other:
         monkeypatch.setenv("AWS_ENDPOINT_URL", other["AWS_ENDPOINT_URL"])
         for cached in (_reached.cache_clear, type(places[0].fs).clear_instance_cache):
             cached()  # as in another process
-        places.append(place_of(url))
+        places.append(storage_path(url))
         first, second = map(journal_folder, places)
     assert first != second and first == journal_folder(places[0])
-    assert journal_folder(place_of("memory://work")) == journal_folder(place_of("memory://work"))
+    assert journal_folder(storage_path("memory://work")) == journal_folder(
+        storage_path("memory://work")
+    )
     _reached.cache_clear()
     type(places[0].fs).clear_instance_cache()
 

@@ -12,7 +12,7 @@ import pytest
 from llm4teach.datasets.storage.conditional_store import ConditionalStore, FileStore, store_at
 from llm4teach.datasets.storage.leases import Leases
 from llm4teach.datasets.storage.object_store import ObjectStore
-from llm4teach.datasets.storage.paths import place_of
+from llm4teach.datasets.storage.paths import storage_path
 
 
 class Bucket:
@@ -52,7 +52,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ConditionalStore:
     if request.param == "s3":
         request.getfixturevalue("s3")
     bucket = "bucket" if request.param == "s3" else "m"
-    return store_at(place_of(f"{request.param}://{bucket}/{uuid.uuid4().hex}"))
+    return store_at(storage_path(f"{request.param}://{bucket}/{uuid.uuid4().hex}"))
 
 
 class Clock:

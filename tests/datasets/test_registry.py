@@ -13,11 +13,11 @@ from llm4teach.datasets.champions import (
     previous_champion,
     sha256_of,
 )
-from llm4teach.datasets.storage.paths import Place, place_of
+from llm4teach.datasets.storage.paths import StoragePath, storage_path
 from llm4teach.datasets.workspace import DatasetError
 
 
-def test_history(folder: Place) -> None:
+def test_history(folder: StoragePath) -> None:
     registry = Registry(folder / "registry" / "SimpleDoorKey")
     assert registry.champion() is None and registry.events() == []
     checkpoint = folder / "checkpoint.safetensors"
@@ -36,7 +36,7 @@ def test_history(folder: Place) -> None:
     assert champion is not None and champion.run_id == "c"
 
 
-def test_going_back_twice_goes_two_champions_back(folder: Place) -> None:
+def test_going_back_twice_goes_two_champions_back(folder: StoragePath) -> None:
     registry = Registry(folder)
     for i, run_id in enumerate("abc"):
         registry.append("promote", run_id, i, "better")
@@ -50,7 +50,7 @@ def test_going_back_twice_goes_two_champions_back(folder: Place) -> None:
     assert back is not None and back.run_id == "a", "b and c were taken back"
 
 
-def decide(folder: Place, run_id: str) -> bool:
+def decide(folder: StoragePath, run_id: str) -> bool:
     try:
         Registry(folder).append("promote", run_id, 0, "I was first")
     except RegistryConflictError:
@@ -69,20 +69,20 @@ def test_of_many_at_once_one_is_promoted(tmp_path: Path) -> None:
 
 def test_of_many_at_once_one_is_promoted_in_an_object_store(s3: object) -> None:
     """Threads with connections of their own: a promotion conflict is decided by the store."""
-    place = place_of(f"s3://bucket/{uuid.uuid4().hex}")
+    place = storage_path(f"s3://bucket/{uuid.uuid4().hex}")
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(decide, [place] * 16, ["the same run"] * 16))
     assert sum(won) == 1 and len(Registry(place).events()) == 1
 
 
-def test_a_decision_on_old_grounds_is_refused(folder: Place) -> None:
+def test_a_decision_on_old_grounds_is_refused(folder: StoragePath) -> None:
     registry = Registry(folder)
     registry.append("promote", "a", 0, "the first")
     with pytest.raises(RegistryConflictError, match="promote a"):
         registry.append("promote", "b", 0, "did not know of a")
 
 
-def test_damage_is_told(folder: Place) -> None:
+def test_damage_is_told(folder: StoragePath) -> None:
     registry = Registry(folder)
     for i, run_id in enumerate("ab"):
         registry.append("promote", run_id, i, "better")

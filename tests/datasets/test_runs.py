@@ -5,11 +5,11 @@ import pytest
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import METRICS, Run, read_config, read_manifest
 from llm4teach.datasets.storage.parquet import read_parquet
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 
-def test_stages_share_a_run(folder: Place) -> None:
+def test_stages_share_a_run(folder: StoragePath) -> None:
     workspace = Workspace(folder)
     owner = Run(workspace, "teach-1", "teach")
     owner.start({"task": "T"})
@@ -29,7 +29,7 @@ def test_stages_share_a_run(folder: Place) -> None:
     assert read_parquet(owner.folder / METRICS, schema.METRICS).num_rows == 4
 
 
-def test_forgetting_what_came_after_a_checkpoint(folder: Place) -> None:
+def test_forgetting_what_came_after_a_checkpoint(folder: StoragePath) -> None:
     run = Run(Workspace(folder), "r", "finetune")
     run.start({})
     for step in (10, 20, 30):
@@ -42,7 +42,7 @@ def test_forgetting_what_came_after_a_checkpoint(folder: Place) -> None:
     assert ("finetune", 30) not in steps and ("finetune", 20) in steps and ("collect", 30) in steps
 
 
-def test_a_run_that_failed_at_once_leaves_nothing(folder: Place) -> None:
+def test_a_run_that_failed_at_once_leaves_nothing(folder: StoragePath) -> None:
     workspace = Workspace(folder)
     for name in ("label-1", "finetune-1"):
         Run(workspace, name, "x").start({})

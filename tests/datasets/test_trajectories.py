@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm4teach.datasets.storage.paths import Place
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import distinct_states, read_steps, write_steps
 from llm4teach.datasets.workspace import DatasetError
 
@@ -29,7 +29,7 @@ def steps(n: int, run: str, episode: int) -> dict[str, Any]:
     }
 
 
-def test_round_trip_in_order(folder: Place) -> None:
+def test_round_trip_in_order(folder: StoragePath) -> None:
     rng = np.random.default_rng(0)
     later, earlier = (rng.integers(0, 255, (n, *SHAPE), np.uint8) for n in (5, 4))
     write_steps(folder / "run=b", steps(5, "b", 0), later)
@@ -42,7 +42,7 @@ def test_round_trip_in_order(folder: Place) -> None:
     np.testing.assert_array_equal(distinct_states(stored), earlier[:2])
 
 
-def test_none_or_of_another_shape(folder: Place) -> None:
+def test_none_or_of_another_shape(folder: StoragePath) -> None:
     with pytest.raises(DatasetError, match="no trajectories"):
         read_steps(folder, SHAPE)
     write_steps(folder, steps(2, "a", 0), np.zeros((2, 5, 5, 4), np.uint8))

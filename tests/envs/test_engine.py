@@ -22,7 +22,7 @@ from llm4teach.envs.task import Mixture
 from llm4teach.student.policies import sample
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
+from llm4teach.teacher_labeling.labeling.writer import plans_of, to_row
 
 NAMES = task_names(shifted=True)
 STEPS = {name: 30_000 if name in ROOMS else 5_500 for name in NAMES}

@@ -11,7 +11,7 @@ from llm4teach.envs.registry import get_task, task_names
 from llm4teach.envs.task import describe, ground_plan
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
+from llm4teach.teacher_labeling.labeling.writer import plans_of, to_row
 
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 FORWARD = 2

@@ -18,13 +18,12 @@ from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import policy_entropy
 from llm4teach.student.training.finetune import Finetuner
-from llm4teach.teacher_labeling import questions
+from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.ask_policy import ask_policy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LiveConfig
-from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError
 
 TASK = get_task("SimpleDoorKey")
@@ -65,11 +64,11 @@ def store_of(teacher: Teacher, folder: Path) -> AdviceStore:
 def test_an_outage_costs_advice_and_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "FIRST_RETRY_S", 0.01)
-    monkeypatch.setattr(questions, "LONGEST_RETRY_S", 0.05)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(live_module, "LONGEST_RETRY_S", 0.05)
     teacher, told, rates = Outage(), list[str](), list[float]()
     store = store_of(teacher, tmp_path)
-    live = LiveTeacher(TASK, store, BackgroundQuestions(teacher, store, warn=told.append))
+    live = LiveTeacher(TASK, store, BackgroundLabeler(teacher, store, warn=told.append))
 
     def log(step: int, values: Mapping[str, float]) -> None:
         rates.append(values["advice_rate"])
@@ -94,7 +93,7 @@ def test_asked_in_the_foreground_the_same_seed_gives_the_same_student(tmp_path: 
         teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), TASK.family)
         store, learner = store_of(teacher, tmp_path / name), student()
         policy = ask_policy(LiveConfig(ask="uncertain", min_entropy=1.0), policy_entropy(learner))
-        live = LiveTeacher(TASK, store, Questions(teacher, store), policy=policy)
+        live = LiveTeacher(TASK, store, LiveLabeler(teacher, store), policy=policy)
         Finetuner(TASK, learner, live, CONFIG, seed=0).run(lambda step, values: None)
         assert live.questions.asked > 0
         found.append(torch.cat([p.detach().flatten() for p in learner.parameters()]))

@@ -30,7 +30,7 @@ from llm4teach.student.config import PretrainConfig
 from llm4teach.student.policies import uniform_policy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
+from llm4teach.teacher_labeling.labeling.writer import plans_of, to_row
 
 EXPLORE, TAKE, OPEN = map(parse_plan, ("explore", "pick up key", "open door"))
 A = State("a", "A", (EXPLORE, TAKE))

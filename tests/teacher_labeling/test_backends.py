@@ -12,7 +12,7 @@ import pytest
 from llm4teach.teacher_labeling.backends.recorded import recordings
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import list_teachers, make_teacher
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 FAMILY = "SimpleDoorKey"
@@ -95,7 +95,7 @@ def test_a_prompt_that_vllm_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", fake)
     teacher = make_teacher(TeacherConfig(teacher="vllm/org/model"), FAMILY)
     with pytest.raises(TeacherError, match=r"length 512.*lower max_tokens or raise max_model_len"):
-        list(teacher.advise(known_states(FAMILY)))
+        list(teacher.advise(probe_states(FAMILY)))
 
 
 def test_importing_is_light() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 
 from llm4teach.datasets.advice_store import AdviceStore

@@ -25,12 +25,12 @@ from llm4teach.teacher_labeling.elicitation.base import (
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
 from llm4teach.teacher_labeling.elicitation.option_logprobs import CONTENT_FREE, orders_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.labeling.advice_rows import to_row
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.labeling.writer import to_row
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError, TeacherInfo
 
 FAMILY = "SimpleDoorKey"
-STATE = known_states(FAMILY)[1]  # explore; go to key, pick up key; go to door, open door
+STATE = probe_states(FAMILY)[1]  # explore; go to key, pick up key; go to door, open door
 EXPLORE, KEY, DOOR = STATE.options
 
 
@@ -239,10 +239,10 @@ def test_the_embedded_engine_can_do_all_three(method: str) -> None:
     """Real replies of the small LLM; a state's advice does not depend on what came before."""
     config = TeacherConfig(method=method, n_samples=2, max_tokens=32, permutations=2)  # type: ignore[arg-type]
     teacher = make_teacher(config, FAMILY)
-    first, second = list(teacher.advise([STATE, known_states(FAMILY)[0]]))
+    first, second = list(teacher.advise([STATE, probe_states(FAMILY)[0]]))
     again = next(iter(teacher.advise([STATE])))
     teacher.close()
-    assert (first.state, second.state) == (STATE, known_states(FAMILY)[0])
+    assert (first.state, second.state) == (STATE, probe_states(FAMILY)[0])
     assert len(first.replies) == {"sampling": 2, "verbalized": 1, "logprobs": 2}[method]
     assert first.prompt_tokens > 100 and first.completion_tokens > 0
     assert (again.plans, again.replies) == (first.plans, first.replies)

@@ -1,4 +1,4 @@
-"""Questions that get no answer: they block nobody, and what they cost is not forgotten."""
+"""LiveLabeler that get no answer: they block nobody, and what they cost is not forgotten."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 from asking import Make, make_states, make_teacher
 from bad_server import BadServer
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling import questions
+from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
-from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 STATES = children.made_up_states(20)
@@ -73,7 +73,7 @@ def test_training_goes_on_without_a_refused_state(
 ) -> None:
     chat_server.poison, chat_server.poisoned = states[0].text, 400
     asker, told = teacher_at(chat_server), list[str]()
-    asking = BackgroundQuestions(asker, store_of(asker, tmp_path), warn=told.append)
+    asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=told.append)
     asking.ask(states[:3])
     found = wait_for(asking, 2)
     asking.ask(states[3:])
@@ -89,12 +89,12 @@ def test_states_that_were_never_sent_are_not_taken_for_refused_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that refuses everything, and is configured better a moment later."""
-    monkeypatch.setattr(questions, "FIRST_RETRY_S", 0.2)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.2)
     server, told, all_states = BadServer(), list[str](), children.made_up_states(60)
     try:
         server.refused = "state"
         asker = teacher_at(server)
-        asking = BackgroundQuestions(asker, store_of(asker, tmp_path), warn=told.append)
+        asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=told.append)
         asking.ask(all_states)
         until = time.monotonic() + 10
         while len(server.asked) < 8 and time.monotonic() < until:
@@ -113,12 +113,12 @@ def test_a_server_that_is_gone_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again for minutes; the warning, and the end, do not wait for that."""
-    monkeypatch.setattr(questions, "SLOW_S", 0.3)
+    monkeypatch.setattr(live_module, "SLOW_S", 0.3)
     server, told = BadServer(), list[str]()
     try:
         server.down = True
         asker = teacher_at(server, max_retries=6, timeout_s=60)
-        asking = BackgroundQuestions(asker, store_of(asker, tmp_path), warn=told.append)
+        asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=told.append)
         asking.ask(STATES)
         for _ in range(10):
             time.sleep(0.1)
@@ -131,7 +131,7 @@ def test_a_server_that_is_gone_holds_up_nobody(
         server.close()
 
 
-def wait_for(asking: BackgroundQuestions, n: int) -> set[str]:
+def wait_for(asking: BackgroundLabeler, n: int) -> set[str]:
     found: set[str] = set()
     until = time.monotonic() + 10
     while len(found) < n and time.monotonic() < until:
@@ -237,7 +237,7 @@ class Down(children.LoggingTeacher):
 
 def test_an_outage_takes_nothing_from_the_budget(tmp_path: Path) -> None:
     asker, store = Down(tmp_path / "asked.log", 0), children.store_in(tmp_path)
-    live = Questions(asker, store, LabelConfig(max_requests=20))
+    live = LiveLabeler(asker, store, LabelConfig(max_requests=20))
     for _ in range(10):
         with pytest.raises(TeacherError):
             live.ask(STATES)
@@ -248,9 +248,9 @@ def test_an_outage_takes_nothing_from_the_budget(tmp_path: Path) -> None:
 def test_a_live_teacher_catches_up_after_an_outage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
     asker, store = Down(tmp_path / "asked.log", 0), children.store_in(tmp_path)
-    asking = BackgroundQuestions(
+    asking = BackgroundLabeler(
         asker, store, LabelConfig(max_requests=20), warn=lambda told: setattr(asker, "up", True)
     )
     asking.ask(STATES)

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 from asking import make_teacher
 from bad_server import BadServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 
 from llm4teach.envs.plan import parse_plan

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import labelling_children
+import labeling_children
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,13 +15,13 @@ from llm4teach.datasets.storage.parquet import flat_part_names
 
 
 def kill(folder: Path, kills: int, n_states: int, *url: str) -> None:
-    command = [sys.executable, labelling_children.__file__, str(folder), str(n_states)]
+    command = [sys.executable, labeling_children.__file__, str(folder), str(n_states)]
     subprocess.run([*command, str(kills), "0", *url], check=True, timeout=1500)
 
 
 def check(folder: Path, kills: int, n_states: int, in_flight: int) -> None:
     """One whole row a state; asked again at most so many of what a killed process had asked."""
-    states = labelling_children.made_up_states(n_states)
+    states = labeling_children.made_up_states(n_states)
     advice = folder / "advice"
     parts = [pq.read_table(advice / name) for name in flat_part_names(advice)]
     raw = pa.concat_tables(parts)  # as it lies on the disk, before any reader tidies up
@@ -49,7 +49,7 @@ def check(folder: Path, kills: int, n_states: int, in_flight: int) -> None:
 )
 def test_killed_at_random_moments(tmp_path: Path, kills: int, n_states: int) -> None:
     kill(tmp_path, kills, n_states)
-    check(tmp_path, kills, n_states, labelling_children.IN_FLIGHT)
+    check(tmp_path, kills, n_states, labeling_children.IN_FLIGHT)
 
 
 @pytest.mark.timeout(1800)
@@ -61,4 +61,4 @@ def test_killed_while_a_server_answers(tmp_path: Path, kills: int, n_states: int
     what is on the wire, as many answers that are on their way to it."""
     with counting_server(tmp_path / "asked.log") as url:
         kill(tmp_path, kills, n_states, url)
-    check(tmp_path, kills, n_states, 2 * labelling_children.IN_FLIGHT)
+    check(tmp_path, kills, n_states, 2 * labeling_children.IN_FLIGHT)

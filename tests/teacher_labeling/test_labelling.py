@@ -15,8 +15,8 @@ from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, State, describe, ground_plan
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.labeling.advice_rows import plans_of, to_row
 from llm4teach.teacher_labeling.labeling.run import label_states
+from llm4teach.teacher_labeling.labeling.writer import plans_of, to_row
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
 

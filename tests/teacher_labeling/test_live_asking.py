@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import Mixture, Observations, State, state_key
-from llm4teach.teacher_labeling import questions
+from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.ask_policy import AskBudgeted, AskUncertain
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.questions import BackgroundQuestions, Questions
+from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
 
 PLANS = tuple(parse_plan(text) for text in ("go to key", "go to door", "explore"))
@@ -102,7 +101,7 @@ def test_training_goes_on_while_the_teacher_thinks(tmp_path: Path) -> None:
     teacher, store = SlowTeacher(), store_in(tmp_path)
     label_states(teacher, store, [TASK.state(0)])
     teacher.may_answer.clear()
-    live = LiveTeacher(TASK, store, BackgroundQuestions(teacher, store))
+    live = LiveTeacher(TASK, store, BackgroundLabeler(teacher, store))
     seen = numbers(0, 1, 2, 1, 4)
     for _ in range(3):  # the known state has its advice, the others none yet
         np.testing.assert_array_equal(live.teacher_probs(seen)[:1], expected(0))
@@ -119,7 +118,7 @@ def test_training_goes_on_while_the_teacher_thinks(tmp_path: Path) -> None:
 def test_closing_keeps_what_is_in_flight_and_asks_no_more(tmp_path: Path) -> None:
     teacher, store = SlowTeacher(), store_in(tmp_path)
     teacher.may_answer.clear()
-    live = LiveTeacher(TASK, store, BackgroundQuestions(teacher, store))
+    live = LiveTeacher(TASK, store, BackgroundLabeler(teacher, store))
     live.teacher_probs(numbers(*range(20)))
     eventually(lambda: len(teacher.asked) == 1)
     threading.Timer(0.2, teacher.may_answer.set).start()
@@ -128,11 +127,11 @@ def test_closing_keeps_what_is_in_flight_and_asks_no_more(tmp_path: Path) -> Non
 
 
 def test_a_server_that_is_down_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.02)
     teacher, store, told = SlowTeacher(), store_in(tmp_path), list[str]()
     label_states(teacher, store, [TASK.state(0)])
     teacher.down = True
-    asking = BackgroundQuestions(teacher, store, warn=told.append)
+    asking = BackgroundLabeler(teacher, store, warn=told.append)
     live = LiveTeacher(TASK, store, asking)
     for n in range(1, 6):
         probs = live.teacher_probs(numbers(0, n))
@@ -153,7 +152,7 @@ def test_what_breaks_in_the_background_is_heard_of(tmp_path: Path) -> None:
             raise ZeroDivisionError("a bug")
 
     store = store_in(tmp_path)
-    live = LiveTeacher(TASK, store, BackgroundQuestions(Broken(), store))
+    live = LiveTeacher(TASK, store, BackgroundLabeler(Broken(), store))
 
     def fails() -> bool:
         try:
@@ -173,7 +172,7 @@ def test_the_answers_of_another_run_arrive_too(tmp_path: Path) -> None:
     rival = threading.Thread(target=label_states, args=(other, store_in(tmp_path), states))
     rival.start()
     eventually(lambda: len(other.asked) == 1)
-    live = LiveTeacher(TASK, store_in(tmp_path), BackgroundQuestions(mine, store_in(tmp_path)))
+    live = LiveTeacher(TASK, store_in(tmp_path), BackgroundLabeler(mine, store_in(tmp_path)))
     first = int(other.asked[0].split()[1])
     assert not live.teacher_probs(numbers(first)).any()
     time.sleep(0.1)
@@ -187,7 +186,7 @@ def test_the_answers_of_another_run_arrive_too(tmp_path: Path) -> None:
 
 def test_a_budget_ends_the_questions_and_not_the_training(tmp_path: Path) -> None:
     teacher, store = SlowTeacher(), store_in(tmp_path)
-    live = LiveTeacher(TASK, store, Questions(teacher, store, LabelConfig(max_requests=2)))
+    live = LiveTeacher(TASK, store, LiveLabeler(teacher, store, LabelConfig(max_requests=2)))
     for _ in range(3):
         probs = live.teacher_probs(numbers(0, 1, 2, 3, 4))
         assert probs.sum() == 2

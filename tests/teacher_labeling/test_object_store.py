@@ -10,36 +10,38 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 from counting_server import counting_server, questions_by_process
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.schema import ADVICE
 from llm4teach.datasets.storage.parquet import part_paths, read_parts
-from llm4teach.datasets.storage.paths import Place, place_of
+from llm4teach.datasets.storage.paths import StoragePath, storage_path
 
-LABEL = "import labelling_children as c, sys; c.label_through_server(*sys.argv[1:3], "
+LABEL = "import labeling_children as c, sys; c.label_through_server(*sys.argv[1:3], "
 
 
 @pytest.fixture
-def place(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoragePath:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(Path(children.__file__).parent), prepend=":")
-    return place_of(f"s3://bucket/{uuid.uuid4().hex}")
+    return storage_path(f"s3://bucket/{uuid.uuid4().hex}")
 
 
-def labelling(place: Place, url: str, states: str, lease_s: float = 5) -> subprocess.Popen[bytes]:
+def labelling(
+    place: StoragePath, url: str, states: str, lease_s: float = 5
+) -> subprocess.Popen[bytes]:
     code = f"{LABEL}{states}, lease_s={lease_s}, commit_s=0.2)"
     return subprocess.Popen([sys.executable, "-c", code, str(place), url])
 
 
-def stored_keys(place: Place) -> list[str]:
+def stored_keys(place: StoragePath) -> list[str]:
     keys: list[str] = read_parts(place / "advice", ADVICE).column("state_key").to_pylist()
     return keys
 
 
-def test_two_processes_ask_nothing_twice(place: Place, tmp_path: Path) -> None:
+def test_two_processes_ask_nothing_twice(place: StoragePath, tmp_path: Path) -> None:
     with counting_server(tmp_path / "asked.log", delay_ms=20) as url:
         halves = ("c.in_few_buckets(500)[:400]", "c.in_few_buckets(500)[100:]")
         workers = [labelling(place, url, half, lease_s=60) for half in halves]
@@ -55,7 +57,7 @@ def test_two_processes_ask_nothing_twice(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_in_the_middle(place: Place, tmp_path: Path, kills: int) -> None:
+def test_killed_in_the_middle(place: StoragePath, tmp_path: Path, kills: int) -> None:
     states, rng, killed = 200 * kills, random.Random(0), []
     with counting_server(tmp_path / "asked.log", delay_ms=20) as url:  # at most 200 states a second
         while len(killed) < kills:
@@ -82,7 +84,7 @@ def _asked(folder: Path) -> list[str]:
     return [line.split()[1] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_of_two_that_answer_the_same_state_one_is_stored(place: Place) -> None:
+def test_of_two_that_answer_the_same_state_one_is_stored(place: StoragePath) -> None:
     """As where a lease was lost: both have looked, and only then both commit."""
     stores = [AdviceStore(place / "advice", "t", "p") for _ in range(2)]
     rows = [{"state_key": key, "state_text": key, "status": "ok"} for key in "abc"]

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 from asking import Make, make_states
 from asking import make_teacher as make_openai
 
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
-from llm4teach.teacher_labeling.labeling.pricing import price_of, priced
+from llm4teach.teacher_labeling.labeling.budget import price_of, priced
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import TeacherError, TeacherInfo
 

@@ -19,7 +19,7 @@ from llm4teach.teacher_labeling.elicitation.prompts import (
     parse_template,
     template_files,
 )
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 USES = ["sampling", "embedded", "embedded-six"]
@@ -48,7 +48,7 @@ FAMILIES = ["SimpleDoorKey", "ColoredDoorKey", "DivergedDoorKey", "MiniGrid", "N
 def test_golden_texts(name: str) -> None:
     """What a model is sent, to the letter; `llm4teach prompts test --update` renews the texts."""
     family, _, use = name.partition(".")
-    template, state = load_template(family, use), known_states(family)[1]
+    template, state = load_template(family, use), probe_states(family)[1]
     messages = template.messages(state.text, options=list_options(state.options))
     golden = (GOLDEN / f"{name}.txt").read_text("utf-8")
     body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)

@@ -13,7 +13,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.labeling.cached_teacher import SharedTeacher
+from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
@@ -55,8 +55,8 @@ def test_each_run_pays_on_paper_and_the_model_is_asked_once(tmp_path: Path) -> N
     model = CountingTeacher()
     shared = store(tmp_path / "shared")
     first, second = (store(tmp_path / name) for name in ("first", "second"))
-    a = label_states(SharedTeacher(model, shared), first, states("x", "odd"))
-    b = label_states(SharedTeacher(model, shared), second, states("odd", "x", "y"))
+    a = label_states(CachedTeacher(model, shared), first, states("x", "odd"))
+    b = label_states(CachedTeacher(model, shared), second, states("odd", "x", "y"))
     assert (a.asked, a.prompt_tokens, a.invalid) == (2, 14, 1)
     assert (b.asked, b.prompt_tokens, b.invalid) == (3, 21, 1)
     assert model.asked == ["x", "odd", "y"]
@@ -77,7 +77,7 @@ def test_two_that_ask_at_once_ask_once(tmp_path: Path) -> None:
     keys = [f"s{i}" for i in range(5)]
 
     def ask(name: str) -> None:
-        label_states(SharedTeacher(model, shared), store(tmp_path / name), states(*keys))
+        label_states(CachedTeacher(model, shared), store(tmp_path / name), states(*keys))
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in ("a", "b", "c")]
     for thread in threads:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import labelling_children as children
+import labeling_children as children
 import pytest
 
 from llm4teach.datasets.advice_store import AdviceStore
@@ -24,8 +24,8 @@ from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.labeling import writer as commits
-from llm4teach.teacher_labeling.labeling.advice_rows import to_row
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
+from llm4teach.teacher_labeling.labeling.writer import to_row
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
 STATES = children.made_up_states(600)

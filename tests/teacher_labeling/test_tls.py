@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LABEL = """
-import sys, labelling_children as c
+import sys, labeling_children as c
 from pathlib import Path
 c.label_through_server(sys.argv[1], sys.argv[2], c.made_up_states(10))
 print(len(list(Path(sys.argv[1]).rglob("part-*.parquet"))), "part")

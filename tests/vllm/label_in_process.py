@@ -15,7 +15,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 FAMILY = "SimpleDoorKey"
@@ -30,9 +30,9 @@ def main(settings: dict[str, Any], output: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     for method in ("logprobs", "sampling", "verbalized"):
         teacher = make_teacher(TeacherConfig(method=method, n_samples=3, **settings), FAMILY)
-        counts = tokens_of(teacher, known_states(FAMILY))
+        counts = tokens_of(teacher, probe_states(FAMILY))
         advice_of, refused = {}, ""
-        first, *others = known_states(FAMILY)
+        first, *others = probe_states(FAMILY)
         try:
             for advice in teacher.advise([first, TOO_LONG, *others]):
                 advice_of[advice.state.key] = {

@@ -24,7 +24,7 @@ from llm4teach.envs.task import State, describe
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.probe_states import known_states
+from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def test_every_elicitation(method: str, smollm2: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_replies(smollm2: str) -> None:
-    states, settings = list(known_states(FAMILY)), {"teacher": "openai", "base_url": smollm2}
+    states, settings = list(probe_states(FAMILY)), {"teacher": "openai", "base_url": smollm2}
     first, again, other = (ask(states, n_samples=4, seed=s, **settings) for s in (1, 1, 2))
     assert [a.replies for a in first.values()] == [first[k].replies for k in first]
     same = sum(first[k].replies == again[k].replies for k in first)
@@ -169,7 +169,7 @@ def test_the_embedded_engine_scores_alike(smollm2: str, calibrate: bool) -> None
 def test_scores_do_not_depend_on_the_protocol(
     smollm2: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = list(known_states(FAMILY))
+    states = list(probe_states(FAMILY))
     settings = {"teacher": "openai", "base_url": smollm2, "method": "logprobs"}
     exact = ask(states, **settings)
     monkeypatch.setattr(
@@ -200,7 +200,7 @@ def test_too_long_for_the_context(smollm2: str) -> None:
 
 
 def test_a_model_that_babbles(tiny: str) -> None:
-    states = list(known_states(FAMILY))
+    states = list(probe_states(FAMILY))
     for method in ("sampling", "verbalized"):
         found = ask(states, teacher="openai", base_url=tiny, method=method, n_samples=3)
         assert {advice.status for advice in found.values()} == {AdviceStatus.INVALID}
@@ -227,7 +227,7 @@ def test_in_this_process(smollm2: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     inside = json.loads(output.read_text())
-    states = list(known_states(FAMILY))
+    states = list(probe_states(FAMILY))
     served = ask(states, teacher="openai", base_url=smollm2, method="logprobs")
     for key, advice in served.items():
         found = inside["logprobs"]["advice"][key]
@@ -247,7 +247,7 @@ def test_in_this_process(smollm2: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["sampling", "logprobs"])
 def test_the_server_counts_prompts_as_it_bills_them(method: str, smollm2: str) -> None:
     config = TeacherConfig(teacher="openai", base_url=smollm2, method=method, n_samples=2)
-    states = list(known_states(FAMILY))
+    states = list(probe_states(FAMILY))
     teacher = make_teacher(config, FAMILY)
     counts = tokens_of(teacher, states)
     billed = sum(advice.prompt_tokens for advice in teacher.advise(states))

@@ -131,7 +131,7 @@ class Labelling:
     def _again(self, failed: list[State], meter: Metered | None) -> Iterator[State]:
         """Those that failed, as long as there is something left to pay for them."""
         for state in failed:
-            if meter is not None and not meter.may_repeat():
+            if meter is not None and not meter.may_retry():
                 self._is_unpaid = True
                 return
             yield state
@@ -200,7 +200,7 @@ class Labelling:
         prompt = now.prompt_tokens - before.prompt_tokens
         completion = now.completion_tokens - before.completion_tokens
         if meter is not None and (prompt or completion):
-            meter.in_vain(prompt, completion, self._prices.cost(now) - self._prices.cost(before))
+            meter.charge(prompt, completion, self._prices.cost(now) - self._prices.cost(before))
 
     def _note(
         self, state: State, error: Exception, failed: list[tuple[State, UnansweredError]]

@@ -1,6 +1,6 @@
 """Labelling processes that are killed at random moments, or share their work.
 
-    python labelling_children.py FOLDER N_STATES KILLS SEED [URL]
+    python labeling_children.py FOLDER N_STATES KILLS SEED [URL]
 
 Forks children that label the same states with a counting teacher, or through the ``openai`` backend
 with a counting server at URL, and kills each after a random time; what they asked is in
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import llm4teach.teacher_labeling.labeling.writer as commits
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.storage.paths import Place, place_of
+from llm4teach.datasets.storage.paths import StoragePath, storage_path
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
@@ -69,7 +69,7 @@ def in_few_buckets(count: int) -> list[State]:
     return [state for state in made_up_states(6 * count) if state.key < "3"][:count]
 
 
-def store_in(folder: Place, info: TeacherInfo = INFO) -> AdviceStore:
+def store_in(folder: StoragePath, info: TeacherInfo = INFO) -> AdviceStore:
     return AdviceStore(folder / "advice", info.teacher_id, info.prompt_version)
 
 
@@ -88,7 +88,7 @@ def label_through_server(
     """Label into a workspace's place, as a process of its own."""
     commits.COMMIT_EVERY_S = commit_s
     teacher = teacher_at(url)
-    store = store_in(place_of(place), teacher.info)
+    store = store_in(storage_path(place), teacher.info)
     label_states(teacher, store, states, limits=LabelConfig(lease_s=lease_s))
 
 
