@@ -8,9 +8,8 @@ from prefect import flow
 
 from llm4teach.flows.runners import task_runner
 from llm4teach.flows.runtime import events
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import patiently
-from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.settings import PatienceConfig, ScaleConfig
 from llm4teach.flows.service.automations import UNSEEN
 from llm4teach.flows.sharded import collect_in_shards
 from llm4teach.flows.stages import collect as collecting

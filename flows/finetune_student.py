@@ -7,8 +7,8 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows.runtime.flow_runs import resumed_settings
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import online as online_stages
 from llm4teach.flows.stages.checkpoints import newest_student, stored_student

@@ -7,9 +7,8 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.flows.runners import task_runner
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import patiently
-from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.settings import PatienceConfig, ScaleConfig
 from llm4teach.flows.runtime.teacher_slots import teacher_slot
 from llm4teach.flows.sharded import label_in_shards
 from llm4teach.flows.stages import context as stages

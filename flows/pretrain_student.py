@@ -6,8 +6,8 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import patiently
+from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.flows.stages.online import outcome

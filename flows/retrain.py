@@ -12,8 +12,8 @@ from llm4teach.flows.finetune_student import finetune_student
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.pretrain_student import pretrain_student
 from llm4teach.flows.runtime.flow_runs import resumed_settings
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import reach_teacher
+from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import online as online_stages
 from llm4teach.flows.stages import promote as promotion

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.flows.runtime.scale_config import ScaleConfig
-from llm4teach.flows.runtime.settings import ConfigError
+from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
 
 
 def task_runner(scale: ScaleConfig) -> Any:

@@ -15,7 +15,7 @@ from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.flows.runtime.progress import silenced
 from llm4teach.flows.runtime.retries import is_nobodys_fault
-from llm4teach.flows.runtime.scale_config import ScaleConfig
+from llm4teach.flows.runtime.settings import ScaleConfig
 from llm4teach.flows.stages import collect as collecting
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llm4teach.flows.runtime.settings import ConfigError, Settings, flag_name
+from llm4teach.flows.runtime.settings import ConfigError, Settings, aliases, flag_name
 
 _METAVARS = {int: "N", float: "X"}
 _BUDGETS = ("max_requests", "max_tokens", "max_cost")  # of section label, also without its name
@@ -146,6 +146,9 @@ def _add_flag(group: argparse._ArgumentGroup, path: tuple[str, ...], field: Fiel
         options["metavar"] = _metavar(kind, path[-1])
     short = ["--" + path[1].replace("_", "-")] if path[0] == "label" and path[1] in _BUDGETS else []
     group.add_argument(flag_name(path), *short, **options)
+    for alias in set(aliases(field)) - {path[-1]}:  # a name of earlier versions
+        options["help"] = argparse.SUPPRESS
+        group.add_argument(flag_name((*path[:-1], alias)), **options)
 
 
 def _metavar(kind: Any, name: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from llm4teach.flows.runtime.service_config import ServiceConfig
-from llm4teach.flows.runtime.settings import Settings
+from llm4teach.flows.runtime.settings import ServiceConfig, Settings
 from llm4teach.flows.runtime.teacher_slots import limit_name
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llm4teach.flows.runtime.service_config import ServiceConfig
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings
 
 if TYPE_CHECKING:
     from prefect import Flow

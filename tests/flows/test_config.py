@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices, BaseModel, Field
 
-from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
+from llm4teach.flows.runtime.settings import ConfigError, Settings, canonical, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +114,18 @@ def test_a_budget_in_which_nothing_is_learned_is_refused() -> None:
         load_settings({"finetune": {"steps": 100}})
     assert load_settings({"finetune": {"steps": 0}}).finetune.steps == 0
     assert load_settings({"finetune": {"steps": 100, "n_envs": 1}}).finetune.n_envs == 1
+
+
+class Renamed(BaseModel):
+    plan_epsilon: float = Field(0.3, validation_alias=AliasChoices("plan_epsilon", "doubt"))
+
+
+class Outer(BaseModel):
+    collect: Renamed = Field(Renamed(), validation_alias=AliasChoices("collect", "gather"))
+
+
+def test_an_earlier_name_means_the_present_one() -> None:
+    assert canonical({"gather": {"doubt": 0.1}}, Outer) == {"collect": {"plan_epsilon": 0.1}}
+    assert canonical({"collect": {"plan_epsilon": 0.1}}, Outer)["collect"] == {"plan_epsilon": 0.1}
+    with pytest.raises(ConfigError, match="given twice: plan_epsilon"):
+        canonical({"collect": {"plan_epsilon": 0.1, "doubt": 0.2}}, Outer)

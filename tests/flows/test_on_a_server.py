@@ -23,8 +23,8 @@ from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import read_parts
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.runtime.patience_config import PatienceConfig
 from llm4teach.flows.runtime.retries import StageTimeoutError, is_nobodys_fault, may_pass, patiently
+from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError

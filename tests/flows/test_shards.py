@@ -15,8 +15,7 @@ from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runners import task_runner
-from llm4teach.flows.runtime.scale_config import ScaleConfig
-from llm4teach.flows.runtime.settings import ConfigError
+from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
 from llm4teach.flows.sharding import collect_shard, label_shard, share_of
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
