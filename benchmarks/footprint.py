@@ -54,12 +54,11 @@ def main() -> None:
     policy = student_policy(student)
     row("student, torch", f"{n_parameters:,}", size, *timed(policy, seen, arguments.decisions))
     with TemporaryDirectory() as place:
-        for name, episodes in (("ONNX", 0), ("ONNX int8", 1)):
-            path = Path(place) / f"{name.split()[-1]}.onnx"
-            export(workspace, arguments.run, "onnx", path, episodes)
-            size, exported = path.stat().st_size, OnnxStudent(path)
-            measured = timed(exported.probabilities, seen, arguments.decisions)
-            row(f"student, {name}", f"{n_parameters:,}", size, *measured)
+        path = Path(place) / "student.onnx"
+        export(workspace, arguments.run, "onnx", path)
+        size, exported = path.stat().st_size, OnnxStudent(path)
+        measured = timed(exported.probabilities, seen, arguments.decisions)
+        row("student, ONNX", f"{n_parameters:,}", size, *measured)
     states = list({s.key: s for s in describe(task, seen)}.values())[: arguments.questions]
     teacher = make_teacher(TeacherConfig(teacher=arguments.teacher), task.family)
     list(teacher.advise(states[:1]))  # loads it

@@ -57,7 +57,7 @@ def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
     from llm4teach.student.config import FinetuneConfig
     from llm4teach.student.model.network import Student
     from llm4teach.student.training.finetune import Finetuner
-    from llm4teach.student.training.update import Improver
+    from llm4teach.student.training.update import PPOUpdater
     from llm4teach.teacher_labeling.config import TeacherConfig
     from llm4teach.teacher_labeling.factory import make_teacher
     from llm4teach.teacher_labeling.live import LiveTeacher
@@ -84,8 +84,8 @@ def _row(task_name: str, teacher: str, n_envs: int, updates: int) -> str:
         config = FinetuneConfig(steps=10 * (updates + 2) * batch, n_envs=n_envs, kl_off=1.0)
         tuner = Finetuner(task, student, live, config, seed=0)
         patched: Any = tuner
-        improver: Any = Improver
-        improver.improve = timed("update", Improver.improve)
+        updater: Any = PPOUpdater
+        updater.update = timed("update", PPOUpdater.update)
         patched.envs.step = timed("environment", tuner.envs.step)
         patched.teacher = type("Timed", (), {})()
         patched.teacher.teacher_probs = timed("grounding", live.teacher_probs)

@@ -1,4 +1,4 @@
-"""Flow pretrain-student: distil the stored advice, without touching the environment."""
+"""Flow pretrain-student: distill the stored advice, without touching the environment."""
 
 from __future__ import annotations
 

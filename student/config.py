@@ -58,7 +58,7 @@ class FinetuneConfig(_Settings):
     minibatches: int = Field(8, ge=1, description="gradient steps a pass")
     learning_rate: float = Field(5e-4, gt=0, description="of Adam, annealed to 0")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalised advantage estimation")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalized advantage estimation")
     clip: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio")
     value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
     entropy_coef: float = Field(0.005, ge=0, description="weight of the entropy bonus")

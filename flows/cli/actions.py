@@ -119,8 +119,7 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> None:
     workspace = Workspace(settings.workspace)
     run_id = arguments.run or newest_student(workspace, get_training_task(settings.task))
     output = Path(arguments.output) if arguments.output else None
-    episodes = settings.evaluate.episodes if arguments.quantize else 0
-    print(*export(workspace, run_id, arguments.format, output, episodes), sep="\n")
+    print(*export(workspace, run_id, arguments.format, output), sep="\n")
 
 
 def _models(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -103,7 +103,6 @@ COMMANDS = (
         (
             "llm4teach export",
             "llm4teach export teach-20261120-101500-a1b2 --format onnx --output student.onnx",
-            "llm4teach export --quantize int8",
         ),
         ("task", "workspace", "evaluate"),
     ),
@@ -240,11 +239,6 @@ def add_more_arguments(parsers: dict[str, Parser]) -> None:
     )
     formats = ("onnx", "torchscript")
     export.add_argument("--format", choices=formats, default="onnx", help="(default: onnx)")
-    export.add_argument(
-        "--quantize",
-        choices=("int8",),
-        help="8 bits a weight; both students then play held-out episodes, and the card says how",
-    )
     export.add_argument("-o", "--output", metavar="FILE", help="(default: in the run's folder)")
     models = parsers["models"]
     models.add_argument("action", choices=("list", "show", "promote", "rollback"))

@@ -12,7 +12,6 @@ from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
 from llm4teach.flows.cli.parser import build_parser, parse
 from llm4teach.flows.cli.service import SERVICE_COMMANDS, add_service_arguments
 from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
-from llm4teach.flows.cli.together import run_together
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         handle_signals()
     try:
         words = sys.argv[1:] if argv is None else argv
-        return run_together(lambda: _main(words))
+        return _main(words)
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED

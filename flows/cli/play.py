@@ -140,8 +140,7 @@ def _policy(
 def _by_chance(seed: int, arguments: argparse.Namespace) -> Callable[[], Choose]:
     import numpy as np
 
-    from llm4teach.student.greedy import GreedyPlay
-    from llm4teach.student.policies import sample
+    from llm4teach.student.policies import GreedyPlay, sample
 
     rng = np.random.default_rng(seed)
 

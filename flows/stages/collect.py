@@ -13,7 +13,7 @@ from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.context import Context
-from llm4teach.student.collection.behaviors import Leader, OptionLeader, PolicyLeader
+from llm4teach.student.collection.behavior import BehaviorPolicy, OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector, CollectReport
 from llm4teach.student.config import CollectConfig
 from llm4teach.student.model.network import Student
@@ -81,13 +81,13 @@ def collect_into(
     )
     advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
     doubt = 1.0 if student is None else config.doubt
-    options = OptionLeader(ctx.task, advice, doubt, np.random.default_rng((*entropy, 1)))
-    leaders: list[tuple[Leader, float]] = [(options, 1.0)]
+    options = OptionBehavior(ctx.task, advice, doubt, np.random.default_rng((*entropy, 1)))
+    behaviors: list[tuple[BehaviorPolicy, float]] = [(options, 1.0)]
     if student is not None:
-        pupil = PolicyLeader("student", student_policy(student))
-        leaders = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
+        pupil = PolicyBehavior("student", student_policy(student))
+        behaviors = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
     with closing(collector):
-        return collector.collect(steps, leaders, on_steps)
+        return collector.collect(steps, behaviors, on_steps)
 
 
 def collected(report: CollectReport, student: Student | None) -> str:

@@ -23,11 +23,14 @@ from llm4teach.flows.runtime.progress import say, stage
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.warm_up import warm_up
-from llm4teach.student.collection.reweighting import weigh_trajectories
-from llm4teach.student.collection.reweighting_io import read_weighed, write_outcomes
+from llm4teach.student.collection.reweighting import (
+    read_weighed,
+    weigh_trajectories,
+    write_outcomes,
+)
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.training.distill import Steps, distil
+from llm4teach.student.training.distill import Steps, distill
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
@@ -213,7 +216,7 @@ def pretrain(
             )
 
         try:
-            distil(student, steps, config, ctx.seed, on_epoch)
+            distill(student, steps, config, ctx.seed, on_epoch)
         except ValueError as error:
             raise DatasetError(f"cannot pretrain on {ctx.task.name}: {error}") from None
     store_student(ctx.run, ctx.task, student, "pretrain", ctx.seed)

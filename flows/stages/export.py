@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-from pathlib import Path
-from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,11 +17,8 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task
 from llm4teach.envs.vector.episodes import EpisodeVector
-from llm4teach.student.config import EvaluateConfig
-from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.export.export import SUFFIXES, Format, export_student
 from llm4teach.student.model.checkpoint import load_student
-from llm4teach.student.model.network import Student
 
 CHECKED_ON = 512  # observations
 _LICENCES = {  # of the teachers' weights, as their publishers state them
@@ -41,7 +34,6 @@ def export(
     run_id: str,
     kind: Format,
     output: StoragePath | None,
-    int8_episodes: int = 0,
 ) -> list[StoragePath]:
     """Write a run's student and its model card; return both paths.
 
@@ -50,8 +42,6 @@ def export(
         run_id: whose student.
         kind: of file.
         output: the file; None for one in the run's folder.
-        int8_episodes: 0 keeps float32. Else the weights have 8 bits, and both students play as many
-            held-out episodes; what that changes stands in the card.
 
     Raises:
         DatasetError: the run has no student, or the exported file does not answer like it.
@@ -59,65 +49,22 @@ def export(
     folder = workspace.existing_run(run_id)
     student, facts = load_student(folder / CHECKPOINT)
     task = get_task(facts["task"])
-    if int8_episodes and kind != "onnx":
-        raise DatasetError(f"--quantize int8 writes ONNX, not {kind}; leave --format out")
-    path = output or folder / f"student{'-int8' if int8_episodes else ''}{SUFFIXES[kind]}"
+    path = output or folder / f"student{SUFFIXES[kind]}"
     known: dict[str, Any] = {
         **{name: facts[name] for name in ("task", "run_id", "after", "seed") if name in facts},
         "action_names": list(task.action_names),
         "observation_shape": list(task.observation_shape),
         "checkpoint_sha256": sha256_of(folder / CHECKPOINT),
     }
-    seen = played(task)
-    if int8_episodes:
-        checked = _export_int8(student, path, known, seen, task, int8_episodes)
-    else:
-        difference = export_student(student, path, kind, known, seen)
-        checked = (
-            f"Checked against the original on {CHECKED_ON} observations: probabilities differ by "
-            f"at most {difference:.1g}."
-        )
+    difference = export_student(student, path, kind, known, played(task))
+    checked = (
+        f"Checked against the original on {CHECKED_ON} observations: probabilities differ by "
+        f"at most {difference:.1g}."
+    )
     card = path.with_suffix(".md")
     with replacing(card) as temporary:
         temporary.write_text(_card(folder, path, known, checked), encoding="utf-8")
     return [path, card]
-
-
-def _export_int8(
-    student: Student,
-    path: StoragePath,
-    known: dict[str, Any],
-    seen: Observations,
-    task: Task,
-    episodes: int,
-) -> str:
-    """Write the file in 8 bits; say what that changes in play."""
-    from llm4teach.student.export.onnx_policy import OnnxStudent
-    from llm4teach.student.export.quantize import quantize_int8
-
-    known["weights"] = "int8"
-    with TemporaryDirectory() as folder:
-        whole, small = Path(folder) / "student.onnx", Path(folder) / "int8.onnx"
-        export_student(student, whole, "onnx", known, seen)
-        quantize_int8(whole, small, seen)
-        with replacing(path) as temporary:
-            shutil.copyfile(small, temporary)
-        players = {"float32": OnnxStudent(whole), "int8": OnnxStudent(small)}
-        size = small.stat().st_size / whole.stat().st_size
-    play = EvaluateConfig(episodes=episodes)
-    rates = {
-        name: [
-            fmean(e["success"] for e in evaluate_policy(task, player.probabilities, mode, play, 0))
-            for mode in ("sampled", "greedy")
-        ]
-        for name, player in players.items()
-    }
-    told = {name: f"{sampled:.1%} ({greedy:.1%})" for name, (sampled, greedy) in rates.items()}
-    return (
-        f"Weights and activations in 8 bits, {size:.0%} of float32's size. Success on the same "
-        f"{episodes} held-out episodes, sampled (greedy): {told['int8']}; in float32 "
-        f"{told['float32']}."
-    )
 
 
 def played(task: Task) -> Observations:

@@ -22,8 +22,7 @@ from llm4teach.flows.stages.context import Context
 from llm4teach.flows.stages.label import spent
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig, Mode
 from llm4teach.student.evaluation.evaluate import evaluate_policy
-from llm4teach.student.evaluation.filming import filmed
-from llm4teach.student.evaluation.replay import agreement_rows
+from llm4teach.student.evaluation.replay import agreement_rows, filmed
 from llm4teach.student.model.network import Student, n_bytes
 from llm4teach.student.policies import (
     AdviceSource,

@@ -1,4 +1,4 @@
-"""Collecting trajectories that several leaders take turns in, written part by part."""
+"""Collecting trajectories under behavior policies, written part by part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import write_steps
 from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
-from llm4teach.student.collection.behaviors import Leader
+from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
 from llm4teach.student.policies import sample
 
 WRITE_EVERY = 4_096  # steps a part
@@ -29,17 +29,17 @@ class CollectReport:
 
 
 class Collector:
-    """Steps environments under leaders that each have whole episodes, with added noise.
+    """Steps environments; one behavior policy controls each episode, with random actions added.
 
     Args:
         task: whose episodes.
         folder: where the parts go (one run's trajectories).
         run_id: stored with every step.
         n_envs: episodes side by side.
-        noise: probability of a uniformly random action instead of the leader's.
+        noise: probability of a uniformly random action instead of the behavior policy's.
         seeds: of the episodes.
-        rng: draws leaders, actions and noise.
-        first_episode: number of the first one.
+        rng: draws behavior policies, actions and noise.
+        first_episode: id of the first episode.
         workers: processes that step the environments; see `EpisodeVector`.
     """
 
@@ -67,28 +67,28 @@ class Collector:
     def collect(
         self,
         steps: int,
-        leaders: Sequence[tuple[Leader, float]],
+        behaviors: Sequence[tuple[BehaviorPolicy, float]],
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> CollectReport:
         """Collect at most ``steps`` env steps (a multiple of n_envs).
 
         Args:
             steps: upper bound.
-            leaders: each with the share of episodes that it leads.
-            on_steps: told of every batch of steps.
+            behaviors: policies, each with the fraction of episodes that it controls.
+            on_steps: called with the number of env steps after each batch of them.
         """
-        shares = np.array([share for _, share in leaders])
+        fractions = np.array([fraction for _, fraction in behaviors])
         n = len(self._envs)
 
         def draw(count: int) -> NDArray[np.int64]:
-            return self._rng.choice(len(leaders), size=count, p=shares / shares.sum())
+            return self._rng.choice(len(behaviors), size=count, p=fractions / fractions.sum())
 
         report = CollectReport()
-        leading = draw(n)
+        chosen = draw(n)  # behavior policy of each environment, (n_envs,)
         for _ in range(steps // n):
-            step = self._step([leader for leader, _ in leaders], leading)
+            step = self._step([behavior for behavior, _ in behaviors], chosen)
             ended = step.terminated | step.truncated
-            leading[ended] = draw(int(ended.sum()))
+            chosen[ended] = draw(int(ended.sum()))
             report.steps += n
             report.episodes_ended += int(ended.sum())
             report.successes += int((step.terminated & (step.rewards > 0)).sum())
@@ -98,14 +98,14 @@ class Collector:
         self.write()
         return report
 
-    def _step(self, leaders: Sequence[Leader], leading: NDArray[np.int64]) -> Step:
+    def _step(self, behaviors: Sequence[BehaviorPolicy], chosen: NDArray[np.int64]) -> Step:
         observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
-        probs = np.zeros((len(leading), len(self._task.action_names)), np.float32)
-        behaviours = np.full(len(leading), "", object)
-        for i, leader in enumerate(leaders):
-            led = np.flatnonzero(leading == i)
-            if len(led):
-                probs[led], behaviours[led] = leader.lead(observations[led], led, started[led])
+        probs = np.zeros((len(chosen), len(self._task.action_names)), np.float32)
+        labels = np.full(len(chosen), "", object)
+        for i, behavior in enumerate(behaviors):
+            envs = np.flatnonzero(chosen == i)
+            if len(envs):
+                probs[envs], labels[envs] = behavior.act(observations[envs], envs, started[envs])
         uniform = np.full_like(probs, 1 / probs.shape[1])
         noisy = self._rng.random(len(probs)) < self._noise
         actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
@@ -125,7 +125,7 @@ class Collector:
                 "reward": step.rewards,
                 "terminated": step.terminated,
                 "truncated": step.truncated,
-                "behaviour": np.where(noisy, "noise", behaviours),
+                "behaviour": np.where(noisy, NOISE, labels),
                 "action_logprob": np.log(mixture[np.arange(len(actions)), actions]),
             }
         )

@@ -12,12 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from llm4teach.datasets import schema
+from llm4teach.datasets.runs import OUTCOMES
+from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories
-from llm4teach.envs.plan import Plan
+from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture, State
-from llm4teach.student.collection.behaviors import plans_followed
+from llm4teach.student.collection.behavior import plans_followed
 from llm4teach.student.config import PretrainConfig
 
 SWEEPS = 300
@@ -116,8 +121,8 @@ def weigh_advice(
     owner = np.repeat(np.arange(len(states)), [len(p) for p in plans])  # (P,) state of each pair
     advised = np.array([dict(advice.get(s.key, ())).get(p, 0.0) for s, p in _pairs(states, plans)])
     allowed = np.array([p in s.options for s, p in _pairs(states, plans)], float)
-    advised_share = _normalised(advised + _SMALL * allowed, owner)
-    open_share = doubt / (1 - doubt) * _normalised(allowed, owner)
+    advised_share = _normalized(advised + _SMALL * allowed, owner)
+    open_share = doubt / (1 - doubt) * _normalized(allowed, owner)
 
     pair = np.array(
         [pairs.get(sp, -1) for sp in zip(segments.states, segments.plans, strict=True)], int
@@ -139,7 +144,7 @@ def weigh_advice(
         scores = np.log(prior + _SMALL) + (q - values[owner]) / temperature
         best = np.full(len(states), -np.inf)
         np.maximum.at(best, owner, scores)
-        improved = _normalised(np.exp(scores - best[owner]), owner)
+        improved = _normalized(np.exp(scores - best[owner]), owner)
         policy = 0.8 * policy + 0.2 * improved  # damped: values follow the policy slowly
 
     outcomes: dict[State, list[Outcome]] = {state: [] for state in states}
@@ -181,8 +186,43 @@ def _pairs(states: Sequence[State], plans: list[list[Plan]]) -> list[tuple[State
     return [(state, plan) for state, mine in zip(states, plans, strict=True) for plan in mine]
 
 
-def _normalised(weights: NDArray[np.float64], owner: NDArray[np.intp]) -> NDArray[np.float64]:
+def _normalized(weights: NDArray[np.float64], owner: NDArray[np.intp]) -> NDArray[np.float64]:
     total = np.bincount(owner, weights)[owner].astype(float)
     shares: NDArray[np.float64] = np.zeros_like(weights)
     np.divide(weights, total, out=shares, where=total > 0)
     return shares
+
+
+def write_outcomes(
+    folder: StoragePath, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]
+) -> None:
+    """Store what following each plan has led to, rows of schema.OUTCOMES."""
+    rows = [
+        {
+            "run_id": run_id,
+            "state_key": state.key,
+            "state_text": state.text,
+            "plan": str(o.plan),
+            "advised": o.advised,
+            "weighed": o.weighed,
+            "value": o.value,
+            "segments": o.n,
+        }
+        for state, known in outcomes.items()
+        for o in known
+    ]
+    write_parquet(folder / OUTCOMES, pa.Table.from_pylist(rows, schema=schema.OUTCOMES))
+
+
+def read_weighed(folder: StoragePath) -> dict[str, Mixture]:
+    """Read a run's weighed advice by state key; empty where the run has weighed none.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    if not (folder / OUTCOMES).exists():
+        return {}
+    plans: dict[str, list[tuple[Plan, float]]] = {}
+    for row in read_parquet(folder / OUTCOMES, schema.OUTCOMES).to_pylist():
+        plans.setdefault(row["state_key"], []).append((parse_plan(row["plan"]), row["weighed"]))
+    return {key: tuple(mixture) for key, mixture in plans.items()}

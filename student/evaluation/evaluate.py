@@ -11,8 +11,7 @@ from llm4teach.envs.seeds import held_out_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
-from llm4teach.student.greedy import GreedyPlay
-from llm4teach.student.policies import Policy, sample
+from llm4teach.student.policies import GreedyPlay, Policy, sample
 
 
 def evaluate_policy(

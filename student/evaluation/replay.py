@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.task import Observations, Task
+from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.policies import AdviceSource, Policy
 
 _AT_ONCE = 1024  # observations that the student looks at together
 _TIE = 1e-6  # probabilities closer than this are equally likely
+_DIGITS = 3  # of probabilities in a film
 
 
 def replay_episodes(
@@ -99,3 +100,38 @@ def agreement_rows(
             }
         )
     return sorted(rows, key=lambda row: -row["steps"])
+
+
+def filmed(
+    task: Task, episode: Mapping[str, Any], student: Policy, teacher: AdviceSource
+) -> dict[str, Any]:
+    """Return a complete episode's record, as plain JSON.
+
+    Args:
+        task: whose episode.
+        episode: with ``seed``, ``actions`` and ``success``.
+        student: its policy, whoever played.
+        teacher: gives its grounded advice.
+
+    Returns:
+        ``policy``, ``seed``, ``actions``, ``success``; ``student_probs`` and ``teacher_probs``,
+        (T, n_actions) as lists, the teacher's row zero where it has no advice; ``state_texts``,
+        the distinct ones, and ``states``, each step's place in these.
+    """
+    kept = {name: episode[name] for name in ("seed", "actions", "success")}
+    observations, _, _ = replay_episodes(task, [dict(episode)])  # (T, *observation_shape)
+    texts = [state.text for state in describe(task, observations)]
+    distinct = list(dict.fromkeys(texts))
+    return {
+        **kept,
+        "policy": "student",
+        "student_probs": _shown(student(observations)),
+        "teacher_probs": _shown(teacher.teacher_probs(observations)),
+        "state_texts": distinct,
+        "states": [distinct.index(text) for text in texts],
+    }
+
+
+def _shown(probs: NDArray[np.float32]) -> list[list[float]]:
+    rounded: list[list[float]] = probs.astype(np.float64).round(_DIGITS).tolist()
+    return rounded

@@ -1,4 +1,4 @@
-"""Pretraining: distil grounded advice into the student, without touching an environment."""
+"""Pretraining: distill grounded advice into the student, without touching an environment."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from torch import Tensor
 from llm4teach.envs.task import Observations
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.training.distributed import OF_STUDENT, crew
-from llm4teach.student.training.gae import returns_to_go
-from llm4teach.student.training.ppo import soft_cross_entropy
-
-DISTIL = "distil"  # kind of work for the other processes
+from llm4teach.student.training.ppo import returns_to_go, soft_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -31,14 +27,14 @@ class Steps:
     segment_ends: NDArray[np.bool_]  # the last stored step of each episode
 
 
-def distil(
+def distill(
     student: Student,
     steps: Steps,
     config: PretrainConfig,
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
 ) -> None:
-    """Minimise the soft cross-entropy to the teacher's grounded advice, in place.
+    """Minimize the soft cross-entropy to the teacher's grounded advice, in place.
 
     The critic learns the collected returns alongside, so that fine-tuning starts with advantages
     that mean something.
@@ -60,8 +56,6 @@ def distil(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    _tell_others(student, steps, config, seed)
-    trainee = crew().trainee(student)
     inputs = torch.tensor(steps.observations)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(student.parameters(), config.learning_rate)
@@ -74,34 +68,22 @@ def distil(
         sums = torch.zeros(3)  # of cross-entropy, agreement and squared value error
         order = torch.randperm(n, generator=generator)
         for batch in torch.split(order, config.batch_size):
-            rows, weight = crew().share(batch)
-            probs = targets[rows].to(device)  # (B, n_actions)
-            output = trainee(inputs[rows].to(device))
+            probs = targets[batch].to(device)  # (B, n_actions)
+            output = student(inputs[batch].to(device))
             losses = soft_cross_entropy(probs, output.logits)  # (B,); 0 without advice
-            errors = (output.values - returns[rows].to(device)).square()  # (B,)
+            errors = (output.values - returns[batch].to(device)).square()  # (B,)
             optimizer.zero_grad(set_to_none=True)
-            loss = weight * (losses.mean() + config.value_coef * errors.mean())
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = losses.mean() + config.value_coef * errors.mean()
+            loss.backward()
             optimizer.step()
             schedule.step()
             chosen = probs.gather(1, output.logits.argmax(1, keepdim=True)).squeeze(1)  # (B,)
             agrees = (chosen >= probs.amax(1) - 1e-6) & (chosen > 0)
             with torch.no_grad():
-                if weight:
-                    sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
-        sums = crew().total(sums)
+                sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
         mean, agreement, value_loss = (sums / torch.tensor([n_advised, n_advised, n])).tolist()
         values = {"loss": mean, "agreement": agreement, "value_loss": value_loss}
         on_epoch((epoch + 1) * per_epoch, values)
-
-
-def _tell_others(student: Student, steps: Steps, config: PretrainConfig, seed: int) -> None:
-    """Hand all of it to the processes that train along (`student.follower`), if there are any."""
-    if crew().size > 1:
-        tensors = {name: torch.tensor(array) for name, array in vars(steps).items()}
-        tensors |= {OF_STUDENT + name: t for name, t in student.state_dict().items()}
-        facts = {"network": student.settings, "config": config.model_dump(mode="json")}
-        crew().tell(DISTIL, {**facts, "seed": seed}, tensors)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from llm4teach.student.model.network import Student
 from llm4teach.student.policies import AdviceSource
 from llm4teach.student.training.kl_schedules import schedule_of
 from llm4teach.student.training.rollout import EpisodeStats, collect_rollout
-from llm4teach.student.training.update import Improver
+from llm4teach.student.training.update import PPOUpdater
 
 _RECENT = 100  # episodes, about, whose mean return an adaptive schedule goes by
 Log = Callable[[int, Mapping[str, float]], None]  # env steps so far, measurements
@@ -77,7 +77,7 @@ class Finetuner:
             TeacherError: a new state had to be asked about and the teacher cannot answer.
         """
         config = self.config
-        improver = Improver(self.student, self.optimizer, config, self.generator)
+        updater = PPOUpdater(self.student, self.optimizer, config, self.generator)
         while self.update < self.n_updates:
             step = self.update * self.steps_per_update
             kl_coef = self.kl_coef(step, self.recent_return) if self.teacher is not None else 0.0
@@ -92,7 +92,7 @@ class Finetuner:
             )
             for episode_return in episodes.returns:
                 self.recent_return += (episode_return - self.recent_return) / _RECENT
-            losses = improver.improve(batch, kl_coef, config.learning_rate * remaining)
+            losses = updater.update(batch, kl_coef, config.learning_rate * remaining)
 
             self.update += 1
             advised = (batch.teacher_probs.sum(1) > 0).float().mean().item()

@@ -1,4 +1,4 @@
-"""The losses: PPO's (Schulman et al., 1707.06347) and the KL term to the teacher."""
+"""PPO with a KL term to the teacher: advantages (1506.02438) and losses (1707.06347)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,58 @@ class Batch(NamedTuple):
     teacher_probs: Tensor  # (B, n_actions); a row of zeros where there is no advice
 
 
+def generalized_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Advantages, float32 (T, N), of T steps in N environments (1506.02438, equations 11 and 16).
+
+    Values bootstrap at time limits, but not where an episode terminated.
+
+    Args:
+        rewards: (T, N).
+        values: V(s_t), (T, N).
+        next_values: V of what the action led to, before any reset, (T, N).
+        terminated: the episode ended: nothing follows, bool (T, N).
+        truncated: the time limit ended it: its last value counts, the sum stops, bool (T, N).
+        gamma: discount factor.
+        lam: exponential weight of longer returns.
+    """
+    deltas = rewards + gamma * next_values * ~terminated - values  # (T, N)
+    carry = gamma * lam * ~(terminated | truncated)  # (T, N)
+    advantages = torch.zeros_like(deltas)
+    following = torch.zeros_like(deltas[0])  # (N,)
+    for t in reversed(range(len(deltas))):
+        following = deltas[t] + carry[t] * following
+        advantages[t] = following
+    return advantages
+
+
+def returns_to_go(
+    rewards: Tensor, segment_ends: Tensor, end_values: Tensor, gamma: float
+) -> Tensor:
+    """Discounted returns, float32 (N,), of steps stored one segment after the other.
+
+    Args:
+        rewards: (N,).
+        segment_ends: the last stored step of each episode, bool (N,).
+        end_values: what stands for the return of those last steps: the reward where the episode
+            terminated there, else the value of the state it was cut in, (N,).
+        gamma: discount factor.
+    """
+    returns = torch.empty_like(rewards)
+    following = torch.zeros(())
+    for i in reversed(range(len(rewards))):
+        following = end_values[i] if segment_ends[i] else rewards[i] + gamma * following
+        returns[i] = following
+    return returns
+
+
 def kl_from_teacher(teacher_probs: Tensor, logits: Tensor) -> Tensor:
     """KL( pi_T(.|s) || pi_S(.|s) ) in nats, (B,); 0 where there is no advice.
 
@@ -37,7 +89,7 @@ def soft_cross_entropy(teacher_probs: Tensor, logits: Tensor) -> Tensor:
     return -(teacher_probs * F.log_softmax(logits, dim=-1)).sum(-1)
 
 
-def normalised(batch: Batch) -> Batch:
+def normalized(batch: Batch) -> Batch:
     """The batch with advantages of mean 0 and standard deviation 1."""
     advantages = batch.advantages - batch.advantages.mean()
     return batch._replace(advantages=advantages / (batch.advantages.std(unbiased=False) + 1e-8))
@@ -49,8 +101,8 @@ def student_loss(
     """``L_PPO + kl_coef * E_s[KL(pi_T || pi_S)]`` and what it is made of.
 
     L_PPO is the clipped surrogate, the value loss and the entropy bonus (1707.06347, equations 7
-    and 9). With ``kl_coef`` 0 the KL term is not computed into the graph: this is PPO. The batch
-    is `normalised` before, since it may be one process's share of a minibatch.
+    and 9). With ``kl_coef`` 0 the KL term is not part of the graph: this is PPO. The caller
+    normalizes the advantages (`normalized`).
     """
     log_probs = F.log_softmax(output.logits, dim=-1)  # (B, n_actions)
     logprobs = log_probs.gather(1, batch.actions[:, None]).squeeze(1)  # (B,)

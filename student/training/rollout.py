@@ -11,8 +11,7 @@ from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import AdviceSource
-from llm4teach.student.training.gae import generalised_advantages
-from llm4teach.student.training.ppo import Batch
+from llm4teach.student.training.ppo import Batch, generalized_advantages
 
 
 @dataclass
@@ -84,7 +83,7 @@ def collect_rollout(
     last = student(torch.from_numpy(envs.observations).to(device)).values.cpu()  # (N,)
     following = torch.cat([values[1:], last[None]])  # (T, N)
     next_values = torch.where(truncated, cut_values, following)
-    advantages = generalised_advantages(
+    advantages = generalized_advantages(
         rewards, values, next_values, terminated, truncated, config.gamma, config.gae_lambda
     )
     steps = (observations, acted, logprobs, advantages, advantages + values, torch.stack(advice))

@@ -16,10 +16,8 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe, ground_plan
-from llm4teach.student.collection.reweighting import Outcome
-from llm4teach.student.collection.reweighting_io import write_outcomes
-from llm4teach.student.evaluation.filming import filmed
-from llm4teach.student.evaluation.replay import agreement_rows
+from llm4teach.student.collection.reweighting import Outcome, write_outcomes
+from llm4teach.student.evaluation.replay import agreement_rows, filmed
 from llm4teach.student.policies import uniform_policy
 
 TASK, SLUG, TEACHER, PROMPT = "SimpleDoorKey", "smollm2", "embedded/smollm2/logprobs", "c0ffee12"

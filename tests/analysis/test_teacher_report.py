@@ -19,7 +19,7 @@ from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import State, describe
 from llm4teach.flows.cli.main import main
-from llm4teach.student.collection.behaviors import OptionLeader
+from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.collection.collect import Collector
 from llm4teach.student.config import EvaluateConfig
 
@@ -54,7 +54,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     collector = Collector(
         TASK, folder, run, n_envs=16, noise=0.1, seeds=training_seeds(0, "t"), rng=rng
     )
-    leader = OptionLeader(TASK, lambda states: [uniform_mixture(s) for s in states], 0.0, rng)
+    leader = OptionBehavior(TASK, lambda states: [uniform_mixture(s) for s in states], 0.0, rng)
     collector.collect(4000, [(leader, 1.0)])
     from llm4teach.datasets.trajectories import distinct_states, read_steps
 

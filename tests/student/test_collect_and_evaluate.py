@@ -10,13 +10,13 @@ from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
 from llm4teach.envs.task import describe
-from llm4teach.student.collection.behaviors import OptionLeader, PolicyLeader
+from llm4teach.student.collection.behavior import OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector
 from llm4teach.student.config import EvaluateConfig, PretrainConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
-from llm4teach.student.training.distill import Steps, distil
+from llm4teach.student.training.distill import Steps, distill
 
 from .toy import SHAPE, RightTeacher, ToyTask
 
@@ -36,13 +36,15 @@ def collector(folder: Path, noise: float = 0.0, first: int = 0) -> Collector:
     )
 
 
-def options() -> OptionLeader:
+def options() -> OptionBehavior:
     """Admissible plans, each as likely, held on to."""
-    return OptionLeader(DOOR_KEY, lambda states: [()] * len(states), 1.0, np.random.default_rng(0))
+    return OptionBehavior(
+        DOOR_KEY, lambda states: [()] * len(states), 1.0, np.random.default_rng(0)
+    )
 
 
 def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) -> None:
-    leaders = [(options(), 0.5), (PolicyLeader("random", uniform_policy(7)), 0.5)]
+    leaders = [(options(), 0.5), (PolicyBehavior("random", uniform_policy(7)), 0.5)]
     report = collector(tmp_path, noise=0.25).collect(1_603, leaders)
     stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
     assert report.steps == len(stored) == 1_600
@@ -70,7 +72,7 @@ def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) 
 
 
 def test_every_action_of_a_uniform_policy_has_its_probability(tmp_path: Path) -> None:
-    collector(tmp_path).collect(80, [(PolicyLeader("random", uniform_policy(7)), 1.0)])
+    collector(tmp_path).collect(80, [(PolicyBehavior("random", uniform_policy(7)), 1.0)])
     stored = read_steps(tmp_path, DOOR_KEY.observation_shape)
     np.testing.assert_allclose(stored.column("action_logprob"), -np.log(7), rtol=1e-5)
 
@@ -100,7 +102,7 @@ def distilled(steps: Steps, seed: int = 0) -> tuple[Student, dict[str, float]]:
     torch.manual_seed(seed)
     student, last = Student(SHAPE, 3, channels=8, blocks=1, hidden=16), {}
     config = PretrainConfig(epochs=30, batch_size=32, learning_rate=1e-2)
-    distil(student, steps, config, seed, lambda step, values: last.update(values))
+    distill(student, steps, config, seed, lambda step, values: last.update(values))
     return student, last
 
 

@@ -11,7 +11,7 @@ from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy
-from llm4teach.student.training.distill import Steps, distil
+from llm4teach.student.training.distill import Steps, distill
 
 VECTOR, DEPTH = (STATE_BYTES,), (DEPTH_ROWS, DEPTH_COLUMNS)
 
@@ -54,7 +54,7 @@ def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None
         np.ones(n, bool), np.ones(n, bool),
     )  # fmt: skip
     before = (student_policy(student)(observations).argmax(1) == actions).mean()
-    distil(student, steps, PretrainConfig(epochs=20), seed=0)
+    distill(student, steps, PretrainConfig(epochs=20), seed=0)
     after = (student_policy(student)(observations).argmax(1) == actions).mean()
     assert before < 0.7 < 0.95 < after
 

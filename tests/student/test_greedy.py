@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llm4teach.student.greedy import GreedyPlay
+from llm4teach.student.policies import GreedyPlay
 
 ENVS = np.array([3, 5])
 PROBS = np.array([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]], np.float32)

@@ -13,12 +13,13 @@ from torch.nn import functional as F
 from llm4teach.student.config import FinetuneConfig, KLScheduleName
 from llm4teach.student.model.network import Output
 from llm4teach.student.policies import sample
-from llm4teach.student.training.gae import generalised_advantages, returns_to_go
 from llm4teach.student.training.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
 from llm4teach.student.training.ppo import (
     Batch,
+    generalized_advantages,
     kl_from_teacher,
-    normalised,
+    normalized,
+    returns_to_go,
     soft_cross_entropy,
     student_loss,
 )
@@ -36,20 +37,20 @@ def test_gae_by_hand() -> None:
     """gamma 0.5, lambda 0.5: delta = (1 + .5*2 - 1, 0 + .5*4 - 2, 1 + .5*8 - 4) = (1, 0, 1)."""
     none = flags(0, 0, 0)
     values, following = column(1, 2, 4), column(2, 4, 8)
-    got = generalised_advantages(column(1, 0, 1), values, following, none, none, 0.5, 0.5)
+    got = generalized_advantages(column(1, 0, 1), values, following, none, none, 0.5, 0.5)
     # From the end: 1, then 0 + .25 * 1, then 1 + .25 * .25.
     assert got.flatten().tolist() == pytest.approx([1.0625, 0.25, 1.0])
 
 
 def test_gae_at_a_terminal_has_no_future() -> None:
-    got = generalised_advantages(
+    got = generalized_advantages(
         column(1, 3), column(1, 2), column(9, 9), flags(1, 0), flags(0, 0), 0.5, 0.5
     )
     assert got.flatten().tolist() == pytest.approx([1 - 1, 3 + 4.5 - 2])
 
 
 def test_gae_at_a_time_limit_bootstraps_but_does_not_leak() -> None:
-    got = generalised_advantages(
+    got = generalized_advantages(
         column(1, 100), column(1, 2), column(9, 9), flags(0, 0), flags(1, 0), 0.5, 0.5
     )
     assert got[0].item() == pytest.approx(1 + 4.5 - 1)
@@ -61,7 +62,7 @@ def test_gae_with_lambda_one_is_return_minus_value() -> None:
     last = torch.rand(1, 2, generator=rng)
     none = torch.zeros(6, 2, dtype=torch.bool)
     following = torch.cat([values[1:], last])
-    got = generalised_advantages(rewards, values, following, none, none, 0.9, 1.0)
+    got = generalized_advantages(rewards, values, following, none, none, 0.9, 1.0)
     returns = [
         sum(0.9**k * rewards[t + k] for k in range(6 - t)) + 0.9 ** (6 - t) * last[0]
         for t in range(6)
@@ -193,11 +194,11 @@ def test_without_kl_coef_the_loss_and_its_gradient_are_ppos() -> None:
     logits, b = batch()
     logits.requires_grad_()
     values = torch.linspace(-1, 1, 64)
-    loss, _ = student_loss(Output(logits, values), normalised(b), config, kl_coef=0.0)
+    loss, _ = student_loss(Output(logits, values), normalized(b), config, kl_coef=0.0)
     assert loss.item() == pytest.approx(plain_ppo(logits.detach(), values, b, config), abs=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
     no_teacher = b._replace(teacher_probs=torch.zeros(64, 3))
-    other, _ = student_loss(Output(logits, values), normalised(no_teacher), config, kl_coef=0.0)
+    other, _ = student_loss(Output(logits, values), normalized(no_teacher), config, kl_coef=0.0)
     assert torch.equal(torch.autograd.grad(other, logits)[0], gradient), "bit for bit"
 
 

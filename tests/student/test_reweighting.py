@@ -12,20 +12,21 @@ from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Mixture, State, describe
-from llm4teach.student.collection.behaviors import (
+from llm4teach.student.collection.behavior import (
     OPTION,
-    OptionLeader,
-    PolicyLeader,
+    OptionBehavior,
+    PolicyBehavior,
     plans_followed,
 )
 from llm4teach.student.collection.collect import Collector
 from llm4teach.student.collection.reweighting import (
     Segments,
     cut_segments,
+    read_weighed,
     weigh_advice,
     weigh_trajectories,
+    write_outcomes,
 )
-from llm4teach.student.collection.reweighting_io import read_weighed, write_outcomes
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.policies import uniform_policy
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -132,11 +133,11 @@ def test_a_loop_is_worth_nothing_and_is_overruled() -> None:
 def test_a_leader_holds_on_to_its_plan_while_the_state_stays(tmp_path: Path) -> None:
     task = get_task("SimpleDoorKey")
     rng = np.random.default_rng(0)
-    options = OptionLeader(task, lambda states: [()] * len(states), 1.0, rng)
+    options = OptionBehavior(task, lambda states: [()] * len(states), 1.0, rng)
     collector = Collector(
         task, tmp_path, "run", n_envs=4, noise=0.0, seeds=training_seeds(0, "x"), rng=rng
     )
-    collector.collect(800, [(options, 0.7), (PolicyLeader("dice", uniform_policy(7)), 0.3)])
+    collector.collect(800, [(options, 0.7), (PolicyBehavior("dice", uniform_policy(7)), 0.3)])
     steps = read_steps(tmp_path, task.observation_shape)
     behaviours, keys = steps.column("behaviour"), steps.column("state_key")
     assert set(behaviours) > {"dice", "option: explore"}
@@ -160,7 +161,7 @@ def collected(task_name: str, folder: Path, steps: int) -> tuple[list[State], di
         return [by_key[s.key] for s in states]
 
     rng = np.random.default_rng(0)
-    options = OptionLeader(task, advice, 0.5, rng)  # type: ignore[arg-type]
+    options = OptionBehavior(task, advice, 0.5, rng)  # type: ignore[arg-type]
     Collector(
         task, folder, "run", n_envs=8, noise=0.1, seeds=training_seeds(0, "x"), rng=rng
     ).collect(steps, [(options, 1.0)])
