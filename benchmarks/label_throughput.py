@@ -195,6 +195,7 @@ def main() -> None:
         port = queue.get()
         config = TeacherConfig(
             base_url=f"http://127.0.0.1:{port}/v1",
+            model="stub",
             max_in_flight=given.in_flight,
             n_samples=given.n,
         )

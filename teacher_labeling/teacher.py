@@ -25,7 +25,11 @@ class AdviceStatus(StrEnum):
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """Who the teacher is: everything that, when changed, makes its earlier advice another's."""
+    """Who the teacher is: everything that, when changed, makes its earlier advice another's.
+
+    It is known from the settings alone, without a connection or weights. ``remote`` says whether
+    the tokens are billed unless a price of 0 is set; it is not part of the identity.
+    """
 
     backend: str  # embedded | recorded | openai | …
     model: str
@@ -33,6 +37,7 @@ class TeacherInfo:
     method: str  # logprobs | sampling | verbalized | recorded
     settings: str = ""  # the method's settings, e.g. "n=10,temperature=1"
     prompt_version: str = ""  # content hash of the prompt template
+    remote: bool = field(default=False, compare=False)  # a server's, not in this process
 
     @property
     def teacher_id(self) -> str:

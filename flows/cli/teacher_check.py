@@ -30,7 +30,8 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
         print(f"teacher: {teacher.info.teacher_id}")
         if teacher.info.prompt_version:
             print(f"prompt:  version {teacher.info.prompt_version}, for {family}")
-        if server := getattr(teacher, "server", None):
+        if server_facts := getattr(teacher, "server_facts", None):
+            server = server_facts()
             version = f"version {server.version}" if server.version else "of unknown version"
             context = f"{server.context_tokens:,} tokens" if server.context_tokens else "not told"
             print(f"server:  {version}, context {context}, serves {', '.join(server.served[:5])}")

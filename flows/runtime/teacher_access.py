@@ -9,7 +9,7 @@ from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
 
@@ -19,7 +19,8 @@ def open_teacher(config: TeacherConfig, family: str) -> Teacher:
     Raises:
         TeacherError: the teacher cannot be made, or there is no such block.
     """
-    return make_teacher(config, family, _key(config.api_key_block))
+    key = _key(config.api_key_block)
+    return make_teacher(resolve_model(config, key), family, key)
 
 
 def advice_of(

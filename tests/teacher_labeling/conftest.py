@@ -42,6 +42,12 @@ def make_state(sees: str, holds: str) -> State:
     return State(key, text, tuple(parse_plan(plan) for plan in plans))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is learned of a test's server is not kept for the next."""
+    monkeypatch.setenv("LLM4TEACH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def states() -> list[State]:
     return [make_state(*scene) for scene in SCENES]

@@ -11,7 +11,12 @@ import pytest
 
 from llm4teach.teacher_labeling.backends.recorded import recordings
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import list_teachers, make_teacher
+from llm4teach.teacher_labeling.factory import (
+    check_installed,
+    list_teachers,
+    make_teacher,
+    teacher_info,
+)
 from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import TeacherError
 
@@ -26,12 +31,17 @@ def test_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     large = choices["embedded/qwen2.5-coder-1.5b"]
     assert not large.ready
     assert "llm4teach teachers --fetch qwen2.5-coder-1.5b" in large.hint
+    config = TeacherConfig(teacher=large.spec)
+    teacher = make_teacher(config, FAMILY)
+    assert teacher.info == teacher_info(config, FAMILY), "its identity needs no weights"
     with pytest.raises(TeacherError, match="--fetch"):
-        make_teacher(TeacherConfig(teacher=large.spec), FAMILY)
+        list(teacher.advise(probe_states(FAMILY)))
+    with pytest.raises(TeacherError, match="--fetch"):
+        check_installed(config)
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "gpt", "recorded", "recorded/none", "embedded/gpt-9", "openai/x", "vLLM"]
+    "spec", ["", "gpt", "recorded", "recorded/none", "embedded/gpt-9", "openai/x", "none/x", "vLLM"]
 )
 def test_unknown_teacher(spec: str) -> None:
     with pytest.raises(TeacherError, match=r"recorded/vicuna-33b.*openai"):
@@ -45,8 +55,11 @@ def test_vllm_says_what_it_lacks() -> None:
         (choice,) = (choice for choice in list_teachers() if choice.spec == "vllm")
         assert not choice.ready and "pip install" in choice.hint
         for teacher in ("vllm", "vllm/org/model"):
-            with pytest.raises(TeacherError, match=r"not here; install it .*pip install"):
-                make_teacher(TeacherConfig(teacher=teacher, model="org/model"), FAMILY)
+            config = TeacherConfig(teacher=teacher, model="org/model")
+            with pytest.raises(TeacherError, match=r"not installed; install it .*pip install"):
+                list(make_teacher(config, FAMILY).advise(probe_states(FAMILY)))
+            with pytest.raises(TeacherError, match="not installed"):
+                check_installed(config)
     with pytest.raises(ValueError, match="JSON"):
         TeacherConfig(vllm_options="dtype=float32")
 

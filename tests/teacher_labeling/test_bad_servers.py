@@ -179,12 +179,12 @@ def test_an_old_failure_is_forgotten(serve: Make) -> None:
 def test_through_a_proxy(serve: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
-    config = TeacherConfig(base_url="http://llm.example.invalid/v1", n_samples=1)
+    config = TeacherConfig(base_url="http://llm.example.invalid/v1", model="m", n_samples=1)
     assert len(list(OpenAITeacher(config, FAMILY).advise(make_states(2)))) == 2
     assert server.targets[-1] == "http://llm.example.invalid/v1/chat/completions"
     monkeypatch.setenv("no_proxy", "llm.example.invalid")
     with pytest.raises(TeacherError, match="did not answer"):
-        OpenAITeacher(config, FAMILY)
+        list(OpenAITeacher(config, FAMILY).advise(make_states(2)))
 
 
 def test_connections_are_kept_and_bounded(serve: Make) -> None:
@@ -254,7 +254,8 @@ from test_bad_servers import FAMILY, make_states
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 
-teacher = make_teacher(TeacherConfig(teacher="openai", base_url=sys.argv[1], n_samples=1), FAMILY)
+config = TeacherConfig(teacher="openai", base_url=sys.argv[1], model="m", n_samples=1)
+teacher = make_teacher(config, FAMILY)
 kept = []
 try:
     for advice in teacher.advise(make_states(5000)):

@@ -14,7 +14,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.budget import Spending
 from llm4teach.teacher_labeling.labeling.estimate import estimate
@@ -116,7 +116,7 @@ def test_a_budget_holds_with_a_server(
 ) -> None:
     """110 tokens an answer; two are asked before the first is known."""
     config = TeacherConfig(teacher="openai", base_url=chat_server.url, n_samples=1, max_in_flight=2)
-    asker = make_teacher(config, "SimpleDoorKey")
+    asker = make_teacher(resolve_model(config), "SimpleDoorKey")
     store = AdviceStore(tmp_path, asker.info.teacher_id, asker.info.prompt_version)
     report = label_states(asker, store, states, limits=LabelConfig(max_tokens=350))
     assert report.asked in (2, 3) and report.prompt_tokens + report.completion_tokens <= 350

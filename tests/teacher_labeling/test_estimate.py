@@ -90,9 +90,10 @@ def test_the_embedded_model_spends_what_was_estimated(
 
 def test_who_passes_advice_on_counts_too(serve: Make) -> None:
     url = serve().url
-    config = TeacherConfig(teacher="openai", base_url=url, hard=True, fault="random")
+    config = TeacherConfig(teacher="openai", base_url=url, model="m", hard=True, fault="random")
     assert tokens_of(make_teacher(config, FAMILY), make_states(1)) == tokens_of(
-        make_teacher(TeacherConfig(teacher="openai", base_url=url), FAMILY), make_states(1)
+        make_teacher(TeacherConfig(teacher="openai", base_url=url, model="m"), FAMILY),
+        make_states(1),
     )
     silent = TeacherConfig(teacher="recorded/vicuna-33b", hard=True)
     assert tokens_of(make_teacher(silent, FAMILY), make_states(1)) is None

@@ -17,6 +17,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import resolve_model
 from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
@@ -27,7 +28,8 @@ STATES = children.made_up_states(20)
 
 def teacher_at(server: Any, **settings: Any) -> OpenAITeacher:
     given = {"n_samples": 1, "max_retries": 0, "timeout_s": 5, "max_in_flight": 2, **settings}
-    return OpenAITeacher(TeacherConfig(base_url=server.url, **given), "SimpleDoorKey")
+    config = TeacherConfig(teacher="openai", base_url=server.url, **given)
+    return OpenAITeacher(resolve_model(config), "SimpleDoorKey")
 
 
 def store_of(teacher: OpenAITeacher, folder: Path) -> AdviceStore:

@@ -14,6 +14,7 @@ from llm4teach.teacher_labeling.backends.openai.errors import ServerErrors
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.backends.openai.transport import Reply
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import resolve_model, teacher_info
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
 SECRET = "sk-very-secret-123"
@@ -22,7 +23,7 @@ EXPLORE = parse_plan("explore")
 
 
 def teacher(server: Any, **settings: Any) -> OpenAITeacher:
-    defaults = {"n_samples": 4, "max_retries": 2, "timeout_s": 5}
+    defaults = {"model": "test-model", "n_samples": 4, "max_retries": 2, "timeout_s": 5}
     return OpenAITeacher(
         TeacherConfig(base_url=server.url, **(defaults | settings)), "SimpleDoorKey"
     )
@@ -179,36 +180,43 @@ def test_a_caller_that_stops_listening(chat_server: Any, states: list[State]) ->
     assert len(chat_server.requests) == asked < 300
 
 
-def test_server_not_there() -> None:
+def test_server_not_there(states: list[State]) -> None:
+    config = TeacherConfig(
+        teacher="openai", base_url="http://127.0.0.1:1/v1", model="m", max_retries=0
+    )
+    with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer") as caught:
+        list(OpenAITeacher(config, "SimpleDoorKey").advise(states))
+    assert caught.value.may_pass
     with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer"):
-        OpenAITeacher(
-            TeacherConfig(base_url="http://127.0.0.1:1/v1", max_retries=0), "SimpleDoorKey"
-        )
+        resolve_model(config.model_copy(update={"model": ""}))
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://[::1"])
 def test_not_an_address(url: str) -> None:
     with pytest.raises(TeacherError, match="base_url"):
-        OpenAITeacher(TeacherConfig(base_url=url, max_retries=0), "SimpleDoorKey")
+        OpenAITeacher(TeacherConfig(base_url=url, model="m", max_retries=0), "SimpleDoorKey")
 
 
-def test_models(chat_server: Any) -> None:
-    assert teacher(chat_server).info.model == "test-model"
+def test_models(chat_server: Any, states: list[State]) -> None:
+    config = TeacherConfig(teacher="openai", base_url=chat_server.url)
+    assert resolve_model(config) == config.model_copy(update={"model": "test-model"})
+    with pytest.raises(TeacherError, match=r"needs the name of the model.*--teacher\.model"):
+        teacher_info(config, "SimpleDoorKey")
     with pytest.raises(TeacherError, match=r"does not serve 'gpt-9'.*test-model"):
-        teacher(chat_server, model="gpt-9")
+        list(teacher(chat_server, model="gpt-9").advise(states))
     chat_server.models = ["a", "b"]
-    assert teacher(chat_server, model="b").info.model == "b"
-    with pytest.raises(TeacherError, match="a, b"):
-        teacher(chat_server)
+    assert len(list(teacher(chat_server, model="b").advise(states))) == len(states)
+    with pytest.raises(TeacherError, match=r"serves 2 models.*a, b"):
+        resolve_model(config)
 
 
 def test_keys(chat_server: Any, states: list[State], monkeypatch: pytest.MonkeyPatch) -> None:
     chat_server.key = SECRET
     with pytest.raises(TeacherError, match=r"none is set.*LLM4TEACH_API_KEY"):
-        teacher(chat_server)
+        list(teacher(chat_server).advise(states))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
     with pytest.raises(TeacherError, match="refused the API key") as caught:
-        teacher(chat_server)
+        list(teacher(chat_server).advise(states))
     assert "sk-wrong" not in str(caught.value)
     monkeypatch.setenv("LLM4TEACH_API_KEY", SECRET)  # goes before the other
     assert SECRET not in repr(teacher(chat_server).info)

@@ -22,7 +22,7 @@ FREE = {"usd_per_million_prompt_tokens": 0.0, "usd_per_million_completion_tokens
 
 
 def info(backend: str = "openai") -> TeacherInfo:
-    return TeacherInfo(backend, "m", "1", "sampling")
+    return TeacherInfo(backend, "m", "1", "sampling", remote=backend.endswith("openai"))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def info(backend: str = "openai") -> TeacherInfo:
         ("faulty-embedded", {}, LabelConfig(), (0.0, 0.0)),
         ("vllm", {}, LabelConfig(), (0.0, 0.0)),
         ("recorded", {}, TABLE, (1.0, 2.0)),
-        ("of-another-kind", {}, LabelConfig(), None),
+        ("of-another-kind", {}, LabelConfig(), (0.0, 0.0)),  # in this process, as its info says
     ],
 )
 def test_what_a_price_is(

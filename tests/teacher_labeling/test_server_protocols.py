@@ -49,16 +49,25 @@ def test_a_busy_start_does_not_change_the_protocol(serve: Make) -> None:
     server.tokenize = [503, 503, 429]
     (advice,) = make_teacher(server, method="logprobs").advise(make_states(1))
     assert "[logprob_token_ids]" in advice.replies[0]
+    server = serve()
     server.tokenize = [503] * 20
     with pytest.raises(TeacherError, match=r"did not answer in 3 attempt.*HTTP 503: busy"):
-        make_teacher(server, method="logprobs", max_retries=2)
+        list(make_teacher(server, method="logprobs", max_retries=2).advise(make_states(1)))
 
 
-def test_a_field_that_is_ignored_is_found_out(serve: Make) -> None:
+def know_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that has no /tokenize."""
+
+    async def tokens(*_: object) -> dict[str, int]:
+        return {letter: ord(letter) for letter in "ABC"}
+
+    monkeypatch.setattr("llm4teach.teacher_labeling.backends.openai.teacher.label_tokens", tokens)
+
+
+def test_a_field_that_is_ignored_is_found_out(serve: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(fields=["n", "logprobs"])
     teacher = make_teacher(server, method="logprobs", permutations=1)
-    teacher._engine._token_ids = {letter: ord(letter) for letter in "ABC"}
-    teacher._engine._scoring = type(teacher._engine._scoring).TOKEN_IDS
+    know_tokens(monkeypatch)
     answers = list(teacher.advise(make_states(4)))
     assert all("[top_logprobs]" in a.replies[0] for a in answers)
     asked_by_ids = ["logprob_token_ids" in body for body in server.bodies]
@@ -71,12 +80,13 @@ def with_options(n: int, key: str) -> State:
     return State(key, f"Agent sees <{key}>.", plans)
 
 
-def test_a_state_of_one_option_proves_nothing_of_the_server(serve: Make) -> None:
+def test_a_state_of_one_option_proves_nothing_of_the_server(
+    serve: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its only letter comes back also where the field is ignored."""
     server = serve(fields=["n", "logprobs"])
     teacher = make_teacher(server, method="logprobs", permutations=1, max_in_flight=1)
-    teacher._engine._token_ids = {letter: ord(letter) for letter in "ABC"}
-    teacher._engine._scoring = type(teacher._engine._scoring).TOKEN_IDS
+    know_tokens(monkeypatch)
     first, *others = teacher.advise([with_options(1, "one"), *make_states(3)])
     assert first.plans[0][1] == 1 and first.coverage == pytest.approx(0.7408, abs=1e-3)  # e^-0.3
     assert all("[top_logprobs]" in advice.replies[0] for advice in others)

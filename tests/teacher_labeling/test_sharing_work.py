@@ -21,7 +21,7 @@ from llm4teach.datasets.storage.journal import Journal
 from llm4teach.datasets.storage.leases import Leases
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
 from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.labeling import writer as commits
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
@@ -246,7 +246,7 @@ def test_backends_take_states_only_as_they_ask_them(
     config = TeacherConfig(
         teacher=backend, base_url=chat_server.url, n_samples=1, max_in_flight=2, max_retries=0
     )
-    teacher = make_teacher(config, "SimpleDoorKey")
+    teacher = make_teacher(resolve_model(config), "SimpleDoorKey")
     store = AdviceStore(tmp_path, teacher.info.teacher_id, teacher.info.prompt_version)
     report = label_states(teacher, store, states, limits=LabelConfig(max_requests=3))
     assert (report.asked, report.left) == (3, 3) and "max_requests" in report.stopped_by

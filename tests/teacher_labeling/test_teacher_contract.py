@@ -12,13 +12,18 @@ from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
-DETERMINISTIC = {"embedded", "recorded"}
+DETERMINISTIC = {"embedded", "recorded", "none"}
 
 
-@pytest.fixture(params=["recorded/vicuna-33b", "openai", "embedded", "embedded, lettered"])
+@pytest.fixture(params=["recorded/vicuna-33b", "none", "openai", "embedded", "embedded, lettered"])
 def spec(request: pytest.FixtureRequest, chat_server: Any) -> tuple[str, dict[str, Any]]:
     if request.param == "openai":
-        return request.param, {"base_url": chat_server.url, "n_samples": 3, "max_in_flight": 2}
+        return request.param, {
+            "base_url": chat_server.url,
+            "model": "test-model",
+            "n_samples": 3,
+            "max_in_flight": 2,
+        }
     if request.param == "embedded":
         return request.param, {"orders": 1}  # a third of the time; three are the default
     if request.param == "embedded, lettered":

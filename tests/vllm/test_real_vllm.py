@@ -23,7 +23,7 @@ from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State, describe
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
 from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
 
@@ -111,7 +111,7 @@ def real_states() -> list[State]:
 
 
 def ask(states: list[State], **settings: Any) -> dict[str, Advice]:
-    made = make_teacher(TeacherConfig(**settings), FAMILY)
+    made = make_teacher(resolve_model(TeacherConfig(**settings)), FAMILY)
     begin = time.perf_counter()
     found = {advice.state.key: advice for advice in made.advise(states)}
     seconds = time.perf_counter() - begin
@@ -173,8 +173,7 @@ def test_scores_do_not_depend_on_the_protocol(
     settings = {"teacher": "openai", "base_url": smollm2, "method": "logprobs"}
     exact = ask(states, **settings)
     monkeypatch.setattr(
-        "llm4teach.teacher_labeling.backends.openai.protocol.OpenAIEngine.learn_labels",
-        _learn_nothing,
+        "llm4teach.teacher_labeling.backends.openai.teacher.label_tokens", _learn_nothing
     )
     listed = ask(states, **settings)
     for key, advice in exact.items():
@@ -184,19 +183,17 @@ def test_scores_do_not_depend_on_the_protocol(
             assert other.get(plan, 0) == pytest.approx(p, abs=0.02)
 
 
-async def _learn_nothing(engine: Any, *_: Any) -> None:
-    from llm4teach.teacher_labeling.backends.openai.protocol import Scoring
-
-    engine._scoring = Scoring.TOP
+async def _learn_nothing(*_: Any) -> dict[str, int]:
+    return {}
 
 
 def test_too_long_for_the_context(smollm2: str) -> None:
     long = State("k", "Agent sees <key>" + ", <key>" * 3000 + ", holds <nothing>.", ())
-    made = make_teacher(TeacherConfig(teacher="openai", base_url=smollm2), FAMILY)
+    made = make_teacher(resolve_model(TeacherConfig(teacher="openai", base_url=smollm2)), FAMILY)
     with pytest.raises(TeacherError, match="too long for the model"):
         list(made.advise([long]))
     with pytest.raises(TeacherError, match="context of 2048 tokens"):
-        make_teacher(TeacherConfig(teacher="openai", base_url=smollm2, max_tokens=4000), FAMILY)
+        resolve_model(TeacherConfig(teacher="openai", base_url=smollm2, max_tokens=4000))
 
 
 def test_a_model_that_babbles(tiny: str) -> None:
@@ -248,7 +245,7 @@ def test_in_this_process(smollm2: str, tmp_path: Path) -> None:
 def test_the_server_counts_prompts_as_it_bills_them(method: str, smollm2: str) -> None:
     config = TeacherConfig(teacher="openai", base_url=smollm2, method=method, n_samples=2)
     states = list(probe_states(FAMILY))
-    teacher = make_teacher(config, FAMILY)
+    teacher = make_teacher(resolve_model(config), FAMILY)
     counts = tokens_of(teacher, states)
     billed = sum(advice.prompt_tokens for advice in teacher.advise(states))
     assert counts is not None and (counts.prompt, counts.is_guess) == (billed, False)

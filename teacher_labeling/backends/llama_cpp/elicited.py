@@ -26,13 +26,13 @@ class EmbeddedElicitedTeacher:
     """Sampling, verbalized or lettered options, in this process and on the CPU.
 
     Raises:
-        TeacherError: no such model or prompt, or the weights are not on this machine.
+        TeacherError: no such model or prompt.
     """
 
     def __init__(self, config: TeacherConfig, family: str, model: str) -> None:
         spec = embedded_model(model)
         self._elicitation = make_elicitation(config, family)
-        self._weights, self._threads = find_weights(spec), config.threads
+        self._spec, self._threads = spec, config.threads
         self._memos: dict[str, Answer] = {}
         self._primed = ""  # what the engine's cache begins with
         self.info = TeacherInfo(
@@ -47,7 +47,7 @@ class EmbeddedElicitedTeacher:
     @cached_property
     def _engine(self) -> LlamaEngine:
         """Loaded when the first question is asked: stored advice needs no model."""
-        return LlamaEngine(self._weights, threads=self._threads)
+        return LlamaEngine(find_weights(self._spec), threads=self._threads)
 
     def advise(self, states: States) -> Iterable[Advice]:
         for state in states:

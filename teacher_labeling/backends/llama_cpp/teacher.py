@@ -49,7 +49,7 @@ class EmbeddedTeacher:
         threads: CPU threads; by default one fewer than the cores, at least one.
 
     Raises:
-        TeacherError: no such model or prompt, or the weights are not on this machine.
+        TeacherError: no such model or prompt.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class EmbeddedTeacher:
         # Evenly spaced rotations: each has another example last, which weighs the most.
         self._orders = [round(i * examples / orders) for i in range(orders)]
         self._primed: set[int] = set()  # slots whose cache begins with the examples
-        self._weights, self._threads = find_weights(spec), threads
+        self._spec, self._threads = spec, threads
         self.info = TeacherInfo(
             backend="embedded",
             model=spec.name,
@@ -80,7 +80,7 @@ class EmbeddedTeacher:
     @cached_property
     def _engine(self) -> LlamaEngine:
         """Loaded when the first question is asked: stored advice needs no model."""
-        return LlamaEngine(self._weights, slots=len(self._orders), threads=self._threads)
+        return LlamaEngine(find_weights(self._spec), slots=len(self._orders), threads=self._threads)
 
     def advise(self, states: States) -> Iterable[Advice]:
         for state in states:

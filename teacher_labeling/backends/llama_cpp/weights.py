@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from llm4teach.teacher_labeling.config import cache_folder
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 
@@ -94,11 +94,3 @@ def find_weights(model: EmbeddedModel) -> Path:
 def cached_weights(model: EmbeddedModel) -> Path:
     """Return where a fetched model lies, whether or not it is there yet."""
     return cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder: ``LLM4TEACH_CACHE``, else by the XDG rules."""
-    if own := os.environ.get("LLM4TEACH_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llm4teach"

@@ -1,34 +1,51 @@
-"""A look at a server before anything is asked: what it serves, its version, whether it fits."""
+"""What a server is asked before, or beside, questions: its models, its tokens, prompt lengths.
+
+Requests here are set-up: one list of models when the first question is asked, and the tokens of the
+option letters, which are learned once per server and model.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.openai_replies import models_of
-from llm4teach.teacher_labeling.backends.openai.protocol import START_RETRIES
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import TeacherConfig, cache_folder
+from llm4teach.teacher_labeling.elicitation.base import Question
+from llm4teach.teacher_labeling.elicitation.token_counts import CHARACTERS_PER_TOKEN
 from llm4teach.teacher_labeling.teacher import TeacherError
+
+START_RETRIES = 1  # a wrong address should show at once
+_COUNTS_IN_FLIGHT = 8  # requests for prompt lengths
 
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a server says of itself."""
+    """What a server reports about itself."""
 
     model: str  # the one that is asked
     served: tuple[str, ...]
-    version: str = ""  # of the server's software, where it tells
-    context_tokens: int = 0  # prompt and reply together; 0 if it does not tell
+    version: str = ""  # of the server's software, where it reports one
+    context_tokens: int = 0  # prompt and reply together; 0 if it does not report it
+    root: str = ""  # the weights behind the served name, where it reports them (vLLM)
 
 
 async def look_at_server(
     client: OpenAIClient, session: Session, config: TeacherConfig
 ) -> ServerFacts:
-    """Read the list of models and the version, and choose the model.
+    """Read the list of models (one request), and choose the model.
 
     Raises:
-        TeacherError: the server is not there, is none, wants a key, does not serve the model, or
-            the model's context is shorter than the replies that are asked for.
+        TeacherError: the server is not reachable, is no such server, wants a key, does not serve
+            the model, or the model's context is shorter than the replies that are asked for.
     """
     content = await client.request(session, "models", read=JSON, retries=START_RETRIES)
     models = dict(models_of(content))
@@ -39,12 +56,12 @@ async def look_at_server(
         )
     model = config.model or (next(iter(models)) if len(models) == 1 else "")
     if model not in models:
-        asked = f"does not serve {model!r}" if model else "serves more or less than one model"
+        problem = f"does not serve {model!r}" if model else f"serves {len(models)} models"
         raise TeacherError(
-            f"the server at {client.shown_url} {asked}; set model to one of: "
+            f"the server at {client.shown_url} {problem}; set --teacher.model to one of: "
             f"{', '.join(sorted(models)[:20]) or '(it serves none)'}"
         )
-    length = models[model].get("max_model_len")  # vLLM
+    length, root = models[model].get("max_model_len"), models[model].get("root")  # vLLM
     context = length if type(length) is int and length > 0 else 0
     if context and config.method != "logprobs" and config.max_tokens >= context:
         raise TeacherError(
@@ -52,13 +69,124 @@ async def look_at_server(
             f"which max_tokens ({config.max_tokens}) fills alone; lower max_tokens, or serve the "
             "model with a longer context"
         )
-    return ServerFacts(model, tuple(sorted(models)), await _version(client, session), context)
+    served = tuple(sorted(models))
+    return ServerFacts(model, served, "", context, root if isinstance(root, str) else "")
 
 
-async def _version(client: OpenAIClient, session: Session) -> str:
-    try:  # vLLM's; others have none
-        told = await client.request(session, "/version", read=JSON, retries=0)
+async def with_version(client: OpenAIClient, session: Session, facts: ServerFacts) -> ServerFacts:
+    """Return the facts with the version of the server's software, if it reports one (vLLM)."""
+    try:
+        content = await client.request(session, "/version", read=JSON, retries=0)
     except TeacherError:
-        return ""
-    version = told.get("version")
-    return str(version)[:40] if isinstance(version, str) else ""
+        return facts
+    version = content.get("version")
+    return replace(facts, version=version[:40]) if isinstance(version, str) else facts
+
+
+async def label_tokens(
+    client: OpenAIClient, session: Session, facts: ServerFacts, labels: str
+) -> dict[str, int]:
+    """Return each label's token id, or {} if the server cannot report them.
+
+    The server is asked about every label once; the answers are stored in the user's cache folder
+    by base URL and model. A stored table is checked with one request, about one label.
+
+    Raises:
+        TeacherError: the server is busy or gone, and so did not say whether it can. Going on would
+            let a moment's load decide the protocol, and with it the scores, of a whole run.
+    """
+    file = _token_file(client.shown_url, facts.model)
+    tokens = _read_tokens(file, facts, labels)
+    if tokens and await _token_of(client, session, facts.model, labels[-1]) == tokens[labels[-1]]:
+        return tokens
+    tokens = {}
+    for label in labels:
+        token = await _token_of(client, session, facts.model, label)
+        if token is None:
+            return {}
+        tokens[label] = token
+    content = {"base_url": client.shown_url, "model": facts.model, "root": facts.root}
+    _write_json(file, content | {"tokens": tokens})
+    return tokens
+
+
+async def _token_of(client: OpenAIClient, session: Session, model: str, label: str) -> int | None:
+    body = {"model": model, "prompt": label, "add_special_tokens": False}
+    try:
+        content = await client.request(session, "/tokenize", body, read=JSON)
+    except TeacherError as error:
+        if error.may_pass:
+            raise
+        return None  # it has no such page, or not for us, or not in this form
+    tokens = content.get("tokens")
+    is_one = isinstance(tokens, list) and len(tokens) == 1 and type(tokens[0]) is int
+    return tokens[0] if is_one and tokens else None
+
+
+def _token_file(base_url: str, model: str) -> Path:
+    name = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:16]
+    return cache_folder() / "label_tokens" / f"{name}.json"
+
+
+def _read_tokens(file: Path, facts: ServerFacts, labels: str) -> dict[str, int]:
+    """Return the stored table; {} where there is none for these weights, or it is not valid."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    tokens = content.get("tokens") if isinstance(content, dict) else None
+    if not isinstance(tokens, dict) or content.get("root") != facts.root:
+        return {}
+    is_valid = tokens.keys() == {*labels} and all(
+        type(token) is int and token >= 0 for token in tokens.values()
+    )
+    return tokens if is_valid else {}
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    with suppress(OSError):  # a cache that cannot be written costs requests, and nothing else
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(content), "utf-8")
+        temporary.replace(file)
+
+
+async def prompt_tokens(
+    client: OpenAIClient, session: Session, model: str, questions: Sequence[Question]
+) -> tuple[list[int], bool]:
+    """Return the prompt tokens of each question, and whether the server has counted them all.
+
+    vLLM counts a chat at ``/tokenize``, beside its ``/v1``. For a server that does not, four
+    characters count as a token.
+    """
+    turns = asyncio.Semaphore(_COUNTS_IN_FLIGHT)
+
+    async def count(question: Question) -> int | None:
+        async with turns:
+            return await _count_prompt(client, session, model, question)
+
+    counts: list[int | None] = []
+    if questions:  # one alone shows whether there is any use in asking
+        counts.append(await count(questions[0]))
+    if counts and counts[0] is not None:
+        counts += await asyncio.gather(*(count(question) for question in questions[1:]))
+    counted = [number for number in counts if number is not None]
+    if len(counted) == len(questions):
+        return counted, True
+    return [_characters(question) // CHARACTERS_PER_TOKEN for question in questions], False
+
+
+async def _count_prompt(
+    client: OpenAIClient, session: Session, model: str, question: Question
+) -> int | None:
+    body = {"model": model, "messages": question.messages, "add_generation_prompt": True}
+    try:
+        content = await client.request(session, "/tokenize", body, read=JSON, retries=START_RETRIES)
+    except TeacherError:
+        return None
+    count = content.get("count")
+    return count if type(count) is int and count > 0 else None
+
+
+def _characters(question: Question) -> int:
+    return sum(len(message["content"]) for message in question.messages)

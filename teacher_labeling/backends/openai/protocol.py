@@ -17,7 +17,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
-from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
+from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.errors import CHECK_KIND, RefusedError, Trouble
 from llm4teach.teacher_labeling.backends.openai.openai_replies import (
     first_token_scores,
@@ -25,11 +25,9 @@ from llm4teach.teacher_labeling.backends.openai.openai_replies import (
     texts_of,
 )
 from llm4teach.teacher_labeling.elicitation.base import Answer, Question, Spent
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 _T = TypeVar("_T")
 TOP_LOGPROBS, FEWER_LOGPROBS = 20, 5  # the most that the protocol allows; that any server does
-START_RETRIES = 1  # a wrong address should show at once
 
 
 class Scoring(Enum):
@@ -151,26 +149,10 @@ class OpenAIEngine:
         self._can_choose = len(scores) == len(question.labels)
         return scores if self._can_choose else {}
 
-    async def learn_labels(self, session: Session, labels: str) -> None:
-        """Ask the server for the labels' tokens; if it cannot tell, scores are had another way.
-
-        Raises:
-            TeacherError: it did not say whether it can. Going on would mean that what the server
-                felt like at the start decides the protocol of a whole run.
-        """
-        for label in labels:
-            body = {"model": self._model, "prompt": label, "add_special_tokens": False}
-            try:
-                content = await self._client.request(session, "/tokenize", body, read=JSON)
-            except TeacherError as error:
-                if error.may_pass:
-                    raise
-                content = {}  # it has no such page, or not for us, or not in this form
-            tokens = content.get("tokens")
-            if not isinstance(tokens, list) or len(tokens) != 1 or type(tokens[0]) is not int:
-                self._scoring = Scoring.TOP
-                return
-            self._token_ids[label] = tokens[0]
+    def use_tokens(self, tokens: dict[str, int]) -> None:
+        """Score labels by their token ids; without any, by the list of the likeliest tokens."""
+        self._token_ids = tokens
+        self._scoring = Scoring.TOKEN_IDS if tokens else Scoring.TOP
 
     def _body(self, question: Question) -> dict[str, Any]:
         return {"model": self._model, "messages": question.messages}

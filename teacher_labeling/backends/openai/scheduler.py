@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -52,10 +52,12 @@ class Labelling:
         elicitation: Elicitation,
         prices: Prices,
         memos: dict[str, Answer],
+        start: Callable[[Session], Awaitable[None]],
     ) -> None:
         self._client, self._engine = client, engine
         self._elicitation, self._prices = elicitation, prices
         self._memos = memos  # answers that several states need, those of earlier calls too
+        self._start = start  # opens the teacher; awaited before the first state is taken
         self._asking: dict[str, asyncio.Lock] = {}  # by memo
         self._wasted: dict[str, Spent] = {}  # on states without an answer so far, by key
         self._refused: dict[str, RefusedError] = {}  # by state key
@@ -101,6 +103,7 @@ class Labelling:
         failed: list[tuple[State, UnansweredError]] = []
         async with self._client.session() as session:
             self._session = session
+            await self._start(session)
             watch = asyncio.ensure_future(self._watch(meter, session))
             try:
                 for _ in range(PASSES):

@@ -11,11 +11,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient
+from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.event_loop import beside_a_loop, results_of
 from llm4teach.teacher_labeling.backends.openai.interrupts import finishing_on_interrupt
-from llm4teach.teacher_labeling.backends.openai.openai_tokens import prompt_tokens
-from llm4teach.teacher_labeling.backends.openai.probe import ServerFacts, look_at_server
+from llm4teach.teacher_labeling.backends.openai.probe import (
+    ServerFacts,
+    label_tokens,
+    look_at_server,
+    prompt_tokens,
+    with_version,
+)
 from llm4teach.teacher_labeling.backends.openai.protocol import OpenAIEngine
 from llm4teach.teacher_labeling.backends.openai.scheduler import Labelling
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -27,7 +32,7 @@ from llm4teach.teacher_labeling.elicitation.token_counts import (
     TokenCounts,
     count_questions,
 )
-from llm4teach.teacher_labeling.teacher import Advice, States, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, States, TeacherError, TeacherInfo
 
 _T = TypeVar("_T")
 
@@ -35,24 +40,32 @@ _T = TypeVar("_T")
 class OpenAITeacher:
     """Asks a server over HTTP; without an ``api_key`` with the one in the environment, if any.
 
+    Nothing is requested before the first question.
+
     Raises:
-        TeacherError: the server cannot be reached, wants a key, does not serve the model, or its
-            context is too short; or there is no prompt for the method.
+        TeacherError: no model is set, the address or the key cannot be one, or there is no prompt
+            for the method.
     """
 
     def __init__(self, config: TeacherConfig, family: str, api_key: str = "") -> None:
         self._elicitation = make_elicitation(config, family)
-        self._client = OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
-        self.server: ServerFacts = _in_thread(self._start(config))
-        self._config = config
+        self._client = _client(config, api_key)
+        if not config.model:
+            raise TeacherError(
+                "the teacher openai needs the name of the model: set --teacher.model to one of "
+                f"those that {self._client.shown_url}/models lists"
+            )
+        self._config, self._engine = config, OpenAIEngine(self._client, config.model)
+        self._is_open = False
         self._memos: dict[str, Answer] = {}
         self.info = TeacherInfo(
             backend="openai",
-            model=self.server.model,
+            model=config.model,
             model_revision=config.model_revision,
             method=self._elicitation.method,
             settings=self._elicitation.settings,
             prompt_version=self._elicitation.prompt_version,
+            remote=True,
         )
 
     def advise(self, states: States) -> Iterable[Advice]:
@@ -61,11 +74,20 @@ class OpenAITeacher:
         A state whose question fails is asked again after the others. When the server is gone, or
         on Ctrl-C, what is under way is finished and yielded, nothing new is asked, and then the
         failure or the interrupt is raised; a second Ctrl-C does not wait.
+
+        Raises:
+            TeacherError: also if the server cannot be reached, wants a key, does not serve the
+                model, or its context is too short.
         """
         if not states:
             return
         labelling = Labelling(
-            self._client, self._engine, self._elicitation, prices_of(self._config), self._memos
+            self._client,
+            self._engine,
+            self._elicitation,
+            prices_of(self._config),
+            self._memos,
+            self._open,
         )
         work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
         with (
@@ -83,11 +105,13 @@ class OpenAITeacher:
         """
         all_counted = True
 
+        async def count(questions: Sequence[Question]) -> tuple[list[int], bool]:
+            async with self._client.session() as session:
+                return await prompt_tokens(self._client, session, self.info.model, questions)
+
         def lengths(questions: Sequence[Question]) -> list[int]:
             nonlocal all_counted
-            counts, all_counted = _in_thread(
-                prompt_tokens(self._client, self.server.model, questions)
-            )
+            counts, all_counted = _in_thread(count(questions))
             return counts
 
         counts = count_questions(self._elicitation, states, lengths)
@@ -95,16 +119,50 @@ class OpenAITeacher:
         how = "the server's tokenizer" if all_counted else guessed
         return replace(counts, is_guess=not all_counted, how=how)
 
+    def server_facts(self) -> ServerFacts:
+        """Ask the server what it serves, and for its version.
+
+        Raises:
+            TeacherError: as `advise`.
+        """
+
+        async def look() -> ServerFacts:
+            async with self._client.session() as session:
+                facts = await look_at_server(self._client, session, self._config)
+                return await with_version(self._client, session, facts)
+
+        return _in_thread(look())
+
     def close(self) -> None:
         """Nothing to free: connections live as long as a call of ``advise``."""
 
-    async def _start(self, config: TeacherConfig) -> ServerFacts:
-        async with self._client.session() as session:
-            facts = await look_at_server(self._client, session, config)
-            self._engine = OpenAIEngine(self._client, facts.model)
-            if self._elicitation.method == "logprobs":
-                await self._engine.learn_labels(session, LETTERS[:26])
-        return facts
+    async def _open(self, session: Session) -> None:
+        """Check the server, and learn what the method needs; once."""
+        if self._is_open:
+            return
+        facts = await look_at_server(self._client, session, self._config)
+        if self._elicitation.method == "logprobs":
+            self._engine.use_tokens(await label_tokens(self._client, session, facts, LETTERS[:26]))
+        self._is_open = True
+
+
+def only_model(config: TeacherConfig, api_key: str = "") -> str:
+    """Return the name of the one model that a server has (one request).
+
+    Raises:
+        TeacherError: the server cannot be reached, or it has more or less than one.
+    """
+    client = _client(config, api_key)
+
+    async def look() -> str:
+        async with client.session() as session:
+            return (await look_at_server(client, session, config)).model
+
+    return _in_thread(look())
+
+
+def _client(config: TeacherConfig, api_key: str) -> OpenAIClient:
+    return OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
 
 
 def _in_thread(question: Coroutine[Any, Any, _T]) -> _T:
