@@ -31,13 +31,11 @@ SHARES = (0.6, 0.17, 0.17, 0.03, 0.03)  # of the actions
 SEEDS = 64  # episodes in turn, each in an apartment of its own
 
 IMPORTS = f"""
-import json, sys, time, types
-for name, path in (("llm4teach", []), ("llm4teach.envs", [{str(WORKER.parent)!r}])):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = path
+import json, runpy, sys, time
+runpy.run_path({str(WORKER / "__main__.py")!r}, run_name="worker")["stand_in"]()
 from llm4teach.envs.habitat.worker import simulators
-from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
-from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+from llm4teach.envs.habitat.worker.kinematic.configs import nav_pick_episode
+from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
 from llm4teach.envs.habitat.worker.layout import ACTIONS
 import numpy as np
 steps, repeat, depth = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "depth"
@@ -46,7 +44,7 @@ found = []
 
 EMPTY = f"""{IMPORTS}
 import habitat
-from llm4teach.envs.habitat.worker.configs import kinematic_config
+from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config
 config = kinematic_config()
 with habitat.config.read_write(config):
     config.habitat.task.measurements, config.habitat.task.lab_sensors = {{}}, {{}}

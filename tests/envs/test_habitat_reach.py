@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.boxes import Boxes
+from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes
 
 
 def test_the_arm_reaches_over_the_table_and_through_no_wall() -> None:

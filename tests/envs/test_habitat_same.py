@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from llm4teach.envs.habitat.worker import layout
-from llm4teach.envs.habitat.worker.apartment import Apartment, apartment, scene_name
-from llm4teach.envs.habitat.worker.boxes import Boxes, directions
-from llm4teach.envs.habitat.worker.navigable import COARSE_M, FINE_M
-from llm4teach.envs.habitat.worker.world import World
+from llm4teach.envs.habitat.worker.kinematic.apartment import Apartment, apartment, scene_name
+from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes, directions
+from llm4teach.envs.habitat.worker.kinematic.navigable import COARSE_M, FINE_M
+from llm4teach.envs.habitat.worker.kinematic.world import World
 
 SEEDS = (2, 9, layout.HELD_OUT_START + 1)
 

@@ -7,7 +7,7 @@ from llm4teach.envs.habitat.skills import FORWARD, GRIP, LEFT, REACH, RIGHT
 from llm4teach.envs.habitat.state import EXPLORE, NAVIGATE, PICK, PUT_BACK, nav_pick_state
 from llm4teach.envs.habitat.task import habitat_task
 from llm4teach.envs.habitat.worker import layout
-from llm4teach.envs.habitat.worker.encoding import VECTOR_SHAPE, encode_state
+from llm4teach.envs.habitat.worker.layout import VECTOR_SHAPE, encode_state
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Observations, describe, ground_plan
 from llm4teach.teacher_labeling.config import TeacherConfig

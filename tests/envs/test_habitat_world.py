@@ -11,21 +11,29 @@ import pytest
 
 from llm4teach.envs.habitat.state import flag, target
 from llm4teach.envs.habitat.worker import layout
-from llm4teach.envs.habitat.worker.apartment import (
+from llm4teach.envs.habitat.worker.kinematic.apartment import (
     ROBOT_RADIUS_M,
     Apartment,
     Thing,
     apartment,
     scene_name,
 )
-from llm4teach.envs.habitat.worker.boxes import Boxes, directions
-from llm4teach.envs.habitat.worker.depth_camera import _SLOPES, CAMERA_HEIGHT_M, depth_image
-from llm4teach.envs.habitat.worker.drawing import draw
-from llm4teach.envs.habitat.worker.encoding import DEPTH_SHAPE, VECTOR_SHAPE, encode
-from llm4teach.envs.habitat.worker.navigable import FINE_M, NavigableArea, RouteMap
-from llm4teach.envs.habitat.worker.poses import heading_of, place_of, position_of, rotation_list
-from llm4teach.envs.habitat.worker.reward import nav_pick_reward
-from llm4teach.envs.habitat.worker.world import World
+from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes, directions
+from llm4teach.envs.habitat.worker.kinematic.navigable import FINE_M, NavigableArea, RouteMap
+from llm4teach.envs.habitat.worker.kinematic.rendering import (
+    _SLOPES,
+    CAMERA_HEIGHT_M,
+    depth_image,
+    draw,
+)
+from llm4teach.envs.habitat.worker.kinematic.world import (
+    World,
+    heading_of,
+    place_of,
+    position_of,
+    rotation_list,
+)
+from llm4teach.envs.habitat.worker.layout import DEPTH_SHAPE, VECTOR_SHAPE, encode, nav_pick_reward
 
 WORKER = Path(layout.__file__).parent
 
@@ -282,7 +290,7 @@ def test_rewards_are_positive_in_sum_only_with_success() -> None:
     assert touched == pytest.approx(0.5) and total == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("path", sorted(WORKER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(WORKER.rglob("*.py")), ids=lambda path: path.name)
 def test_the_worker_runs_on_python_3_9_and_imports_nothing_else_of_the_project(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
     ours = "llm4teach.envs.habitat.worker"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-import types
+import runpy
 from pathlib import Path
 from typing import Any
 
 WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat" / "worker"
-for name, places in (("llm4teach", []), ("llm4teach.envs", [str(WORKER.parent)])):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = places
+runpy.run_path(str(WORKER / "__main__.py"), run_name="worker")["stand_in"]()
 
 HELD_OUT_START = 1 << 30
 EPISODES = {False: (*range(8), HELD_OUT_START, HELD_OUT_START + 77), True: (3, HELD_OUT_START + 5)}
@@ -37,9 +34,8 @@ def main() -> None:
     habitat, _ = import_habitat()
     import numpy as np
 
-    from llm4teach.envs.habitat.worker.configs import kinematic_config
-    from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
-    from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+    from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config, nav_pick_episode
+    from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
     from llm4teach.envs.habitat.worker.layout import ACTIONS
 
     theirs = habitat.Env(kinematic_config(overrides=("habitat.task.measurements.spl.type=SPL",)))

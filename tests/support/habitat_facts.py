@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
-import types
 from pathlib import Path
 
 WORKER = Path(__file__).resolve().parents[2] / "envs" / "habitat" / "worker"
-for name, places in (("llm4teach", []), ("llm4teach.envs", [str(WORKER.parent)])):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = places
+runpy.run_path(str(WORKER / "__main__.py"), run_name="worker")["stand_in"]()
 
 
 def main() -> None:
     from llm4teach.envs.habitat.worker.import_stub import NAMES, import_habitat
 
     habitat, real = import_habitat()
-    from llm4teach.envs.habitat.worker.configs import kinematic_config
-    from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
-    from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+    from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config, nav_pick_episode
+    from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
 
     facts = {"habitat_sim": real, "version": habitat.__version__}
     try:

@@ -10,7 +10,8 @@ import types
 from pathlib import Path
 
 
-def _stand_in() -> None:
+def stand_in() -> None:
+    """Put empty packages in the place of the core's."""
     here = Path(__file__).resolve().parent
     sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != here]
     for name, path in (
@@ -25,7 +26,7 @@ def _stand_in() -> None:
 
 def main() -> int:
     """Serve until the core is gone."""
-    _stand_in()
+    stand_in()
     writing = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints gets between the messages
     reading = sys.stdin.buffer

@@ -1,4 +1,6 @@
-"""What the bytes of an observation mean; shared by the worker, which writes them, and the core.
+"""What Nav & Pick is on every simulator: actions, the bytes of an observation, measures, reward.
+
+Shared by the worker, which writes observations, and the core, which reads them.
 
 An observation is uint8, so that it is stored, compared and sent as it is. The state vector has one
 byte a number:
@@ -11,6 +13,12 @@ Bearings are relative to the heading, anticlockwise; what is not present is all 
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Array = Any  # numpy's own types cannot be written for Python 3.9 and numpy 1.26 alike
 
 RANGES = 24  # rays
 MAX_RANGE_M = 5.0  # ranges beyond are told as this
@@ -38,3 +46,57 @@ MEASURES = ("success", "collisions", "spl", "distance_to_goal", "path_length", "
 
 HELD_OUT_START = 1 << 30  # episodes with seeds from here on are in apartments nobody trained in
 SCENES = 128  # apartments of either kind
+
+FIELD_OF_VIEW = math.radians(110)  # in which the table is recognized
+
+VECTOR_SHAPE = (STATE_BYTES,)
+DEPTH_SHAPE = (DEPTH_ROWS, DEPTH_COLUMNS)
+
+_ABSENT = (0,) * TARGET_BYTES
+
+
+def encode_state(ranges: Array, flags: Any, targets: Array, out: Array) -> None:
+    """Write a state into uint8 (STATE_BYTES,); see `layout` for the arguments' order."""
+    out[:FLAGS_AT] = ranges * (255 / MAX_RANGE_M) + 0.5
+    rest = [255 if flag else 0 for flag in flags]
+    for there, sine, cosine, distance in targets.tolist():
+        if there:
+            away = min(distance * (255 / MAX_DISTANCE_M) + 0.5, 255)
+            bearing = int(sine * 127 + 128 + 0.5), int(cosine * 127 + 128 + 0.5)
+            rest += (255, *bearing, int(away))
+        else:
+            rest += _ABSENT
+    out[FLAGS_AT:] = rest
+
+
+def encode(observations: Mapping[str, Any], out: Array) -> None:
+    """Write habitat-lab's observations into uint8 of `VECTOR_SHAPE` or `DEPTH_SHAPE`."""
+    state = out
+    if out.ndim == 2:
+        out[:-1] = observations["depth"] * (255 / MAX_DEPTH_M) + 0.5
+        out[-1, STATE_BYTES:] = 0
+        state = out[-1, :STATE_BYTES]
+    encode_state(observations["ranges"], observations["flags"], observations["targets"], state)
+
+
+# Success is worth 1, less for the time it took; touching things costs less than that in all.
+TIME_COST, COLLISION_COST, MOST_COLLISION_COST = 0.4, 0.05, 0.5
+
+
+def nav_pick_reward(
+    blocked: bool, success: bool, steps: int, touched: float
+) -> tuple[float, float]:
+    """The reward of one step; an episode's sum is positive if, and only if, it succeeds.
+
+    Args:
+        blocked: the step touched something.
+        success: the step took the object.
+        steps: of the episode so far, this one included.
+        touched: what touching things has cost in the episode before.
+
+    Returns:
+        The reward, and what touching things has cost by now.
+    """
+    cost = min(COLLISION_COST, MOST_COLLISION_COST - touched) if blocked else 0.0
+    won = 1 - TIME_COST * steps / MAX_STEPS if success else 0.0
+    return won - cost, touched + cost

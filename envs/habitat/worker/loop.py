@@ -11,8 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from llm4teach.envs.habitat.worker import protocol
-from llm4teach.envs.habitat.worker.boxes import Array
-from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
+from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES, Array
 from llm4teach.envs.habitat.worker.protocol import Message, Outcome, ProtocolError
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.boxes import Array
+from llm4teach.envs.habitat.worker.layout import Array
 
 VERSION = 1
 MAGIC = b"HbtW"

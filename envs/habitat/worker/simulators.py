@@ -34,7 +34,7 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
     """
     simulator, depth = settings.get("simulator"), bool(settings.get("depth"))
     if simulator == "kinematic":
-        from llm4teach.envs.habitat.worker.kinematic_env import KinematicEnv
+        from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
 
         return KinematicEnv(depth)
     if simulator == "rearrange":

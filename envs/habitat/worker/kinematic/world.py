@@ -6,13 +6,15 @@ It moves by given lengths and angles, slides along what it touches, and takes wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.apartment import ROBOT_RADIUS_M, Apartment, Thing
-from llm4teach.envs.habitat.worker.boxes import Array, directions
+from llm4teach.envs.habitat.worker.kinematic.apartment import ROBOT_RADIUS_M, Apartment, Thing
+from llm4teach.envs.habitat.worker.kinematic.boxes import directions
 from llm4teach.envs.habitat.worker.layout import (
+    FIELD_OF_VIEW,
     FORWARD_M,
     MAX_RANGE_M,
     RANGES,
@@ -20,10 +22,10 @@ from llm4teach.envs.habitat.worker.layout import (
     REACH_M,
     TARGETS,
     TURN_DEGREES,
+    Array,
 )
 
 NOTHING, TARGET = -1, 0  # what is held: nothing, or the number of a thing
-FIELD_OF_VIEW = math.radians(110)
 _ROOM_KNOWN_M = 1.2  # a room has been looked at by whoever came so near to its middle
 _RAYS = np.arange(RANGES) * (2 * np.pi / RANGES)
 _SLIDES = 5  # small steps of one that touches something
@@ -189,3 +191,29 @@ class World:
         ahead = abs(self.bearing(thing.x, thing.y)) <= math.radians(REACH_DEGREES)
         near = ahead and self._away(thing) <= REACH_M
         return near and self.scene.boxes.reaches(self.x, self.y, thing.x, thing.y)
+
+
+# ---- the floor in habitat's coordinates, where y is up and a robot looks along -z: the floor's
+# (x, y) is habitat's (x, ·, -y); a heading is an angle in radians, anticlockwise from x
+
+
+def position_of(x: float, y: float, height: float = 0.0) -> list[float]:
+    """Habitat's position of a place on the floor, in metres."""
+    return [float(x), float(height), -float(y)]
+
+
+def place_of(position: Sequence[float]) -> tuple[float, float]:
+    """The place on the floor below habitat's position."""
+    return float(position[0]), -float(position[2])
+
+
+def rotation_list(heading: float) -> list[float]:
+    """Habitat's rotation of a heading, a unit quaternion with its real part last."""
+    half = (heading - math.pi / 2) / 2
+    return [0.0, math.sin(half), 0.0, math.cos(half)]
+
+
+def heading_of(rotation: Sequence[float]) -> float:
+    """The heading of a rotation about the vertical, real part last; from -pi to pi."""
+    angle = 2 * math.atan2(rotation[1], rotation[3]) + math.pi / 2
+    return math.remainder(angle, 2 * math.pi)

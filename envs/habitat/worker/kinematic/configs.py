@@ -1,11 +1,13 @@
-"""Nav & Pick's parts in habitat-lab's configuration system, and the configurations made of them."""
+"""Nav & Pick's episodes, and its parts in habitat-lab's configuration system."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from habitat.config.default import get_config
 from habitat.config.default_structured_configs import (
     ActionConfig,
@@ -14,12 +16,47 @@ from habitat.config.default_structured_configs import (
     MeasurementConfig,
     SimulatorSensorConfig,
 )
+from habitat.core.dataset import Dataset
+from habitat.core.registry import registry
+from habitat.tasks.nav.nav import NavigationEpisode, NavigationGoal
 from hydra.core.config_store import ConfigStore
 
-from llm4teach.envs.habitat.worker.episodes import DATASET
-from llm4teach.envs.habitat.worker.layout import ACTIONS
+from llm4teach.envs.habitat.worker.kinematic.apartment import apartment, scene_name
+from llm4teach.envs.habitat.worker.kinematic.world import position_of, rotation_list
+from llm4teach.envs.habitat.worker.layout import ACTIONS, HELD_OUT_START, TURN_DEGREES
 
 CONFIG = Path(__file__).with_name("nav_pick.yaml")
+DATASET = "NavPickDataset-v0"
+LEAST_WAY_M = 3.0  # from the start to where the object can be picked up
+
+
+@registry.register_dataset(name=DATASET)
+class NavPickDataset(Dataset):
+    """The first episodes of a split; others are made by `nav_pick_episode` when they are wanted."""
+
+    def __init__(self, config: Any = None) -> None:
+        first = 0 if config is None or config.split == "train" else HELD_OUT_START
+        count = 1 if config is None else config.n_episodes
+        self.config = config
+        self.episodes = [nav_pick_episode(first + i) for i in range(count)]
+
+
+def nav_pick_episode(seed: int) -> NavigationEpisode:
+    """Return the episode of this seed: an apartment, where the robot starts, and the goal."""
+    name = scene_name(seed)
+    scene = apartment(name)
+    rng = np.random.default_rng(seed)
+    places = scene.area.starts(LEAST_WAY_M)  # (N, 2)
+    x, y = places[int(rng.integers(len(places)))]
+    heading = math.radians(TURN_DEGREES * int(rng.integers(360 // TURN_DEGREES)))
+    target = scene.things[0]
+    return NavigationEpisode(
+        episode_id=str(seed),
+        scene_id=name,
+        start_position=position_of(x, y),
+        start_rotation=rotation_list(heading),
+        goals=[NavigationGoal(position=position_of(target.x, target.y, target.z), radius=None)],
+    )
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-Array = Any  # numpy's own types cannot be written for Python 3.9 and numpy 1.26 alike
+from llm4teach.envs.habitat.worker.layout import Array
+
 MOST_RADIUS_M = 0.25  # of a disc
 _SQUARE_M = 0.5  # side of the squares whose near boxes are kept
 _TOUCHES = 4  # boxes that a disc can be pressed against at once, and more

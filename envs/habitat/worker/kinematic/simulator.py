@@ -17,10 +17,15 @@ from habitat.core.simulator import (
     Simulator,
 )
 
-from llm4teach.envs.habitat.worker.apartment import apartment
-from llm4teach.envs.habitat.worker.boxes import Array
-from llm4teach.envs.habitat.worker.depth_camera import depth_image
-from llm4teach.envs.habitat.worker.drawing import draw
+from llm4teach.envs.habitat.worker.kinematic.apartment import apartment
+from llm4teach.envs.habitat.worker.kinematic.rendering import depth_image, draw
+from llm4teach.envs.habitat.worker.kinematic.world import (
+    World,
+    heading_of,
+    place_of,
+    position_of,
+    rotation_list,
+)
 from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
     DEPTH_COLUMNS,
@@ -28,9 +33,8 @@ from llm4teach.envs.habitat.worker.layout import (
     MAX_DEPTH_M,
     MAX_RANGE_M,
     RANGES,
+    Array,
 )
-from llm4teach.envs.habitat.worker.poses import heading_of, place_of, position_of, rotation_list
-from llm4teach.envs.habitat.worker.world import World
 
 SIMULATOR = "kinematic"
 

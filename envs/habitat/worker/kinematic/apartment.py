@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.boxes import Array, Boxes
-from llm4teach.envs.habitat.worker.layout import HELD_OUT_START, SCENES
-from llm4teach.envs.habitat.worker.navigable import NavigableArea, RouteMap
+from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes
+from llm4teach.envs.habitat.worker.kinematic.navigable import NavigableArea, RouteMap
+from llm4teach.envs.habitat.worker.layout import HELD_OUT_START, SCENES, Array
 
 ROBOT_RADIUS_M = 0.18
 _WALL_M, _WALL_HEIGHT_M, _DOOR_M = 0.1, 2.5, 1.0

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.boxes import Array, Boxes
-from llm4teach.envs.habitat.worker.layout import REACH_M
+from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes
+from llm4teach.envs.habitat.worker.layout import REACH_M, Array
 
 FINE_M, COARSE_M = 0.25, 0.5  # sides of a cell
 _ARM_M = REACH_M - 0.05

@@ -7,12 +7,16 @@ from functools import lru_cache
 import habitat
 from habitat.core.logging import logger
 
-from llm4teach.envs.habitat.worker import kinematic_sim, nav_pick  # noqa: F401  they register
-from llm4teach.envs.habitat.worker.boxes import Array
-from llm4teach.envs.habitat.worker.configs import kinematic_config
-from llm4teach.envs.habitat.worker.encoding import DEPTH_SHAPE, VECTOR_SHAPE, encode
-from llm4teach.envs.habitat.worker.episodes import nav_pick_episode
-from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
+from llm4teach.envs.habitat.worker.kinematic import nav_pick, simulator  # noqa: F401  they register
+from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config, nav_pick_episode
+from llm4teach.envs.habitat.worker.layout import (
+    ACTIONS,
+    DEPTH_SHAPE,
+    MEASURES,
+    VECTOR_SHAPE,
+    Array,
+    encode,
+)
 
 logger.setLevel("WARNING")
 

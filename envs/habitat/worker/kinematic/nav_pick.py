@@ -12,10 +12,14 @@ from habitat.core.registry import registry
 from habitat.core.simulator import Sensor, SensorTypes
 from habitat.tasks.nav.nav import SPL, DistanceToGoal
 
-from llm4teach.envs.habitat.worker.boxes import Array
-from llm4teach.envs.habitat.worker.layout import FLAGS, TARGET_BYTES, TARGETS
-from llm4teach.envs.habitat.worker.reward import nav_pick_reward
-from llm4teach.envs.habitat.worker.world import TARGET
+from llm4teach.envs.habitat.worker.kinematic.world import TARGET
+from llm4teach.envs.habitat.worker.layout import (
+    FLAGS,
+    TARGET_BYTES,
+    TARGETS,
+    Array,
+    nav_pick_reward,
+)
 
 TASK = "NavPick-v0"
 
