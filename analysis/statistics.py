@@ -1,17 +1,19 @@
-"""Estimates with honest intervals: success rates, means, and averages that outliers do not move."""
+"""Statistics with 95% intervals (by scipy), and the tests that promotions and drift checks use."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Z_95 = 1.959963984540054  # the standard normal's 97.5% quantile
+# scipy.stats takes a second to import, so the functions that need it import it.
+
 RESAMPLES = 10_000
 _BLOCK = 1 << 21  # draws held at a time: 16 MiB of indices
+_FLIPS = 20_000
 
 
 class Interval(NamedTuple):
@@ -35,14 +37,10 @@ def wilson_interval(successes: int, trials: int) -> Interval:
         raise ValueError(f"{successes} successes in {trials} trials: need 0 <= successes <= trials")
     if trials == 0:
         return Interval(0.0, 1.0)
-    p, z2 = successes / trials, Z_95**2
-    centre = p + z2 / (2 * trials)
-    spread = Z_95 * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
-    scale = 1 + z2 / trials
-    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17 beside them.
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == trials else (centre + spread) / scale
-    return Interval(low, high)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(successes, trials).proportion_ci(method="wilson")
+    return Interval(float(low), float(high))
 
 
 def bootstrap_mean_interval(
@@ -51,14 +49,14 @@ def bootstrap_mean_interval(
     """Return the 95% percentile bootstrap interval of the mean (Efron 1979, Ann. Stat. 7:1).
 
     Args:
-        values: numbers, length n; of a single one the interval is that number itself.
+        values: numbers, length n; a single one is its own interval.
         seed: the same seed gives the same interval.
         resamples: means of n draws with replacement.
 
     Raises:
         ValueError: there are no values, or some are not finite.
     """
-    return _bootstrap(_finite(values), lambda drawn: drawn.mean(axis=1), seed, resamples)
+    return _bootstrap([_finite(values)], np.mean, seed, resamples)
 
 
 def bootstrap_iqm_interval(
@@ -66,45 +64,50 @@ def bootstrap_iqm_interval(
 ) -> Interval:
     """Return the 95% percentile bootstrap interval of `interquartile_mean`.
 
-    Over few values, such as five seeds, it is a rough guide and rather too narrow.
+    Over few values, such as five seeds, it is a rough guide and too narrow.
 
     Args:
-        values: numbers, length n; of a single one the interval is that number itself.
+        values: numbers, length n; a single one is its own interval.
         seed: the same seed gives the same interval.
         resamples: interquartile means of n draws with replacement.
 
     Raises:
         ValueError: there are no values, or some are not finite.
     """
-    x = _finite(values)
-    cut = len(x) // 4
+    from scipy.stats import trim_mean
 
-    def middle_means(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-        means: NDArray[np.float64] = np.sort(drawn, axis=1)[:, cut : len(x) - cut].mean(axis=1)
+    def middle_mean(x: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = trim_mean(x, 0.25, axis=axis)
         return means
 
-    return _bootstrap(x, middle_means, seed, resamples)
+    return _bootstrap([_finite(values)], middle_mean, seed, resamples)
 
 
 def _bootstrap(
-    x: NDArray[np.float64],
-    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    samples: Sequence[NDArray[np.float64]],
+    statistic: Callable[..., Any],
     seed: int,
     resamples: int,
 ) -> Interval:
-    """The interval of a statistic that maps draws (rows, n) to values (rows,)."""
-    rng = np.random.default_rng(seed)
-    found = np.empty(resamples)
-    rows = max(1, _BLOCK // len(x))
-    for start in range(0, resamples, rows):
-        block = found[start : start + rows]
-        block[:] = statistic(x[rng.integers(len(x), size=(len(block), len(x)))])  # (rows,)
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(float(low), float(high))
+    """Return scipy's percentile interval of ``statistic(*samples, axis=-1)``."""
+    from scipy.stats import bootstrap
+
+    # scipy wants two values per sample: a single one, twice, has the same draws.
+    samples = [np.repeat(x, 2) if len(x) == 1 else x for x in samples]
+    found = bootstrap(
+        samples,
+        statistic,
+        n_resamples=resamples,
+        batch=max(1, _BLOCK // max(map(len, samples))),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
 
 
 class Improvement(NamedTuple):
-    """How probable it is that one run of X does better than one of Y, with its interval."""
+    """The probability that a run of X does better than a run of Y, with its interval."""
 
     probability: float
     interval: Interval
@@ -120,39 +123,45 @@ def probability_of_improvement(
     The bootstrap draws the runs of X and of Y, on each task, with replacement.
 
     Args:
-        ours: X's scores by task, one a run.
+        ours: X's scores by task, one per run.
         theirs: Y's, of the same tasks in the same order; the numbers of runs may differ.
         seed: the same seed gives the same interval.
         resamples: of the bootstrap.
 
     Raises:
-        ValueError: there are no tasks, other ones, or no finite scores on one of them.
+        ValueError: the tasks differ, there are none, or one has no finite scores.
     """
     if not len(ours) or len(ours) != len(theirs):
         raise ValueError(f"scores on {len(ours)} and on {len(theirs)} tasks: need the same tasks")
-    rng = np.random.default_rng(seed)
-    estimate, drawn = 0.0, np.zeros(resamples)
-    for x, y in ((_finite(a), _finite(b)) for a, b in zip(ours, theirs, strict=True)):
-        wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)  # (n_x, n_y)
-        estimate += float(wins.mean())
-        rows = rng.integers(len(x), size=(resamples, len(x)))
-        columns = rng.integers(len(y), size=(resamples, len(y)))
-        drawn += wins[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))  # (resamples,)
-    low, high = np.quantile(drawn / len(ours), [0.025, 0.975])
-    return Improvement(estimate / len(ours), Interval(float(low), float(high)))
+    scores = [_finite(x) for pair in zip(ours, theirs, strict=True) for x in pair]  # X, Y, X, Y, …
+
+    def average(*samples: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        pairs = zip(samples[::2], samples[1::2], strict=True)
+        total = sum(_share_of_wins(x, y) for x, y in pairs)  # (...,)
+        return np.asarray(total / len(ours))
+
+    interval = _bootstrap(scores, average, seed, resamples)
+    return Improvement(float(average(*scores)), interval)
+
+
+def _share_of_wins(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of pairs that x wins, ties counting half; (..., n_x) and (..., n_y) to (...,)."""
+    left, right = x[..., :, None], y[..., None, :]
+    wins = (left > right) + 0.5 * (left == right)  # (..., n_x, n_y)
+    return np.asarray(wins.mean(axis=(-2, -1)))
 
 
 def interquartile_mean(values: ArrayLike) -> float:
-    """Return the mean of the middle half: floor(n/4) values cut at either end.
+    """Return the mean of the middle half: floor(n/4) values are cut at either end.
 
     Robust as a median and nearly as efficient as a mean (Agarwal et al. 2021, arXiv 2108.13264).
 
     Raises:
         ValueError: there are no values, or some are not finite.
     """
-    x = np.sort(_finite(values))
-    cut = len(x) // 4
-    return float(x[cut : len(x) - cut].mean())
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(_finite(values), 0.25))
 
 
 def median(values: ArrayLike) -> float:
@@ -169,3 +178,131 @@ def _finite(values: ArrayLike | Sequence[float]) -> NDArray[np.float64]:
     if not len(x) or not np.isfinite(x).all():
         raise ValueError("need at least one value, and finite ones only")
     return x
+
+
+Verdict = Literal["better", "equal and cheaper", "not better"]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Challenger and champion on the same episodes."""
+
+    episodes: int
+    challenger_return: float  # means of undiscounted returns
+    champion_return: float
+    challenger_success: float  # rates
+    champion_success: float
+    difference: float  # of the mean returns
+    interval: Interval  # 95%, of that difference, by the bootstrap over episodes
+    p_value: float  # one-sided: so much better, or more, by chance alone
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, rounded to what it can mean."""
+        content = asdict(self) | {"interval": [round(x, 4) for x in self.interval]}
+        return {k: round(v, 5) if isinstance(v, float) else v for k, v in content.items()}
+
+
+def compare_episodes(
+    challenger: Sequence[dict[str, Any]],
+    champion: Sequence[dict[str, Any]],
+    *,
+    confidence: float,
+    margin: float,
+    cheaper: bool,
+) -> PairedTest:
+    """Say whether the challenger should take the champion's place.
+
+    "Better": the one-sided sign-flip test of the paired returns is significant at ``confidence``.
+    "Equal and cheaper": it is ``cheaper``, and the 95% interval of the difference lies above
+    ``-margin``.
+
+    Args:
+        challenger: its episodes, with ``seed``, ``return`` and ``success``.
+        champion: the same seeds' episodes.
+        confidence: such as 0.95.
+        margin: loss of mean return that does not matter.
+        cheaper: whether the challenger costs less to run.
+
+    Raises:
+        ValueError: the two did not play the same episodes.
+    """
+    ours = sorted(challenger, key=lambda e: e["seed"])
+    theirs = sorted(champion, key=lambda e: e["seed"])
+    if not ours or [e["seed"] for e in ours] != [e["seed"] for e in theirs]:
+        raise ValueError("champion and challenger did not play the same episodes")
+    returns = np.array([[a["return"], b["return"]] for a, b in zip(ours, theirs, strict=True)])
+    differences = returns[:, 0] - returns[:, 1]  # (n,)
+    p_value = sign_flip_p_value(differences)
+    interval = bootstrap_mean_interval(differences)
+    verdict: Verdict = "not better"
+    if p_value < 1 - confidence:
+        verdict = "better"
+    elif cheaper and interval.low > -margin:
+        verdict = "equal and cheaper"
+    return PairedTest(
+        episodes=len(ours),
+        challenger_return=float(returns[:, 0].mean()),
+        champion_return=float(returns[:, 1].mean()),
+        challenger_success=float(np.mean([e["success"] for e in ours])),
+        champion_success=float(np.mean([e["success"] for e in theirs])),
+        difference=float(differences.mean()),
+        interval=interval,
+        p_value=p_value,
+        verdict=verdict,
+    )
+
+
+def sign_flip_p_value(differences: ArrayLike, seed: int = 0, flips: int = _FLIPS) -> float:
+    """One-sided p-value of a positive mean of paired differences, by flipping their signs.
+
+    Fisher's randomisation test for matched pairs: were the two alike, each difference would be as
+    likely to have the other sign. With up to 14 pairs that differ all sign patterns are tried,
+    with more of them ``flips`` random ones; then ``p = (1 + at least as large) / (1 + flips)``
+    (Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39), which is never 0.
+
+    Raises:
+        ValueError: a difference is not finite.
+    """
+    x: NDArray[np.float64] = np.asarray(differences, np.float64).ravel()
+    if not np.isfinite(x).all():
+        raise ValueError("differences have to be finite numbers")
+    x = x[x != 0]
+    observed, n = x.sum(), len(x)
+    slack = 1e-9 * np.abs(x).sum()  # sums of equal numbers in another order are equal
+    if n <= 14:
+        patterns = (np.arange(2**n)[:, None] >> np.arange(n) & 1) * 2 - 1  # (2^n, n)
+        return float((patterns @ x >= observed - slack).mean())
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for start in range(0, flips, 1000):
+        signs = rng.integers(0, 2, (min(1000, flips - start), n), dtype=np.int8) * 2 - 1
+        as_large += int((signs @ x >= observed - slack).sum())
+    return (1 + as_large) / (1 + flips)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Whether a policy succeeds less often than before."""
+
+    p_value: float  # one-sided: so much worse, or more, by chance alone
+    verdict: bool
+
+
+def declined(now: tuple[int, int], before: tuple[int, int], confidence: float) -> Drift:
+    """Compare successes out of episodes by Fisher's exact test, one-sided.
+
+    Without episodes on either side nothing has declined.
+
+    Args:
+        now: successes and episodes.
+        before: the same when the policy was taken into use.
+        confidence: such as 0.95.
+    """
+    if not now[1] or not before[1]:
+        return Drift(1.0, False)
+    from scipy.stats import fisher_exact
+
+    table = [[successes, episodes - successes] for successes, episodes in (now, before)]
+    p_value = float(fisher_exact(table, alternative="less").pvalue)
+    return Drift(p_value, p_value < 1 - confidence)

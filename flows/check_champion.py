@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.analysis.drift import declined
+from llm4teach.analysis.statistics import declined
 from llm4teach.datasets.champions import Registry
 from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_task

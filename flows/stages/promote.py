@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.analysis.paired import compare_episodes
+from llm4teach.analysis.statistics import compare_episodes
 from llm4teach.datasets.champions import Action, Registry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.storage.paths import folder_names

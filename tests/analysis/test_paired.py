@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm4teach.analysis.paired import compare_episodes, sign_flip_p_value
+from llm4teach.analysis.statistics import compare_episodes, sign_flip_p_value
 
 
 def episodes(returns: list[float]) -> list[dict[str, Any]]:

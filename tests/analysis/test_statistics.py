@@ -8,11 +8,46 @@ from hypothesis import strategies as st
 from llm4teach.analysis.statistics import (
     bootstrap_iqm_interval,
     bootstrap_mean_interval,
+    declined,
     interquartile_mean,
     median,
     probability_of_improvement,
     wilson_interval,
 )
+
+EXACT = {"rel": 0, "abs": 1e-12}
+
+
+def test_figures_of_earlier_releases_stay() -> None:
+    """Values of the formulas and random draws that results were computed with before scipy."""
+    assert wilson_interval(8, 10) == pytest.approx(
+        (0.4901624715366418, 0.9433178485456247), **EXACT
+    )
+    assert wilson_interval(451, 500) == pytest.approx(
+        (0.8727939491335183, 0.9250760811353937), **EXACT
+    )
+    seeds = [0.902, 0.914, 0.888, 0.93, 0.91]
+    assert interquartile_mean(seeds) == pytest.approx(0.9086666666666666, **EXACT)
+    assert bootstrap_mean_interval(seeds) == pytest.approx((0.8964, 0.9204), **EXACT)
+    assert bootstrap_iqm_interval(seeds, resamples=2_000) == pytest.approx(
+        (0.8926666666666666, 0.9246666666666666), **EXACT
+    )
+    eight = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9]
+    assert bootstrap_mean_interval(eight) == pytest.approx((0.2875, 0.6375), **EXACT)
+    improvement = probability_of_improvement([[0.9, 0.8, 0.7]], [[0.6, 0.75, 0.85]])
+    assert improvement.probability == pytest.approx(2 / 3, **EXACT)
+    assert improvement.interval == pytest.approx((1 / 9, 1), **EXACT)
+    drift = declined((250, 500), (300, 500), 0.95)
+    assert drift.p_value == pytest.approx(0.0009135038235329013, **EXACT)
+    assert drift.verdict
+
+
+def test_fisher_by_hand() -> None:
+    # 0 of 5 after 5 of 5: one of the C(10, 5) = 252 ways to spread five successes.
+    assert declined((0, 5), (5, 5), 0.95).p_value == pytest.approx(1 / 252, **EXACT)
+    # 3 of 4 after 4 of 4: four of the eight ways to place one failure.
+    assert declined((3, 4), (4, 4), 0.95).p_value == pytest.approx(1 / 2, **EXACT)
+    assert declined((0, 4), (0, 0), 0.95) == (declined((0, 0), (4, 4), 0.95))
 
 
 def test_wilson_by_hand() -> None:
@@ -40,9 +75,11 @@ def test_wilson_refuses(k: int, n: int) -> None:
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.93])
 def test_wilson_covers(rate: float) -> None:
-    counts = np.random.default_rng(0).binomial(100, rate, size=4_000)
+    counts, n = np.unique(
+        np.random.default_rng(0).binomial(100, rate, size=4_000), return_counts=True
+    )
     hits = [low <= rate <= high for low, high in (wilson_interval(int(k), 100) for k in counts)]
-    assert 0.93 <= np.mean(hits) <= 0.975
+    assert 0.93 <= np.average(hits, weights=n) <= 0.975
 
 
 def test_bootstrap_covers() -> None:
@@ -65,7 +102,8 @@ def test_bootstrap_in_blocks_is_the_plain_one() -> None:
     """Blocks are for memory only; the plain version draws everything at once."""
     x = np.random.default_rng(0).normal(size=1_000)
     plain = x[np.random.default_rng(0).integers(1_000, size=(4_000, 1_000))].mean(axis=1)
-    assert bootstrap_mean_interval(x, resamples=4_000) == tuple(np.quantile(plain, [0.025, 0.975]))
+    blocks = bootstrap_mean_interval(x, resamples=4_000)
+    assert blocks == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])), **EXACT)
 
 
 def test_bootstrap_of_the_iqm_by_hand() -> None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from prefect_processes import REPOSITORY, free_port
 
-from llm4teach.analysis.drift import declined
+from llm4teach.analysis.statistics import declined
 from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
