@@ -12,7 +12,8 @@ from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime import events
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages import evaluate as evaluation
+from llm4teach.flows.stages import summary
 from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.student.config import EvaluateConfig, RetrainConfig
 from llm4teach.student.policies import student_policy
@@ -49,9 +50,7 @@ def check_champion(
                 f"{trained_as} has no champion in {ctx.workspace.root}; llm4teach retrain makes one"
             )
         student = stored_student(ctx.workspace, ctx.task, champion.run_id)
-        rows = online_stages.play(
-            ctx, evaluate, [("champion", student_policy(student), retrain.mode)]
-        )
+        rows = evaluation.play(ctx, evaluate, [("champion", student_policy(student), retrain.mode)])
         now = sum(row["success"] for row in rows), len(rows)
         before = champion.evidence
         n = int(before.get("episodes", 0))
@@ -70,4 +69,4 @@ def check_champion(
                 f"llm4teach.task.{task}",
                 {"task": task, "champion": champion.run_id, "p_value": found.p_value},
             )
-        return online_stages.outcome(ctx)
+        return summary.outcome(ctx)

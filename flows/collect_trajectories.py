@@ -6,16 +6,16 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows.runners import task_runner
 from llm4teach.flows.runtime import events
 from llm4teach.flows.runtime.retries import patiently
 from llm4teach.flows.runtime.settings import PatienceConfig, ScaleConfig
 from llm4teach.flows.service.automations import UNSEEN
-from llm4teach.flows.sharded import collect_in_shards
+from llm4teach.flows.sharding import collect_in_shards, task_runner
 from llm4teach.flows.stages import collect as collecting
 from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
-from llm4teach.flows.stages.online import outcome
+from llm4teach.flows.stages.summary import outcome
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -83,7 +83,7 @@ def _tell_of_unseen(ctx: stages.Context, above: float) -> None:
     """Note the share of states without advice; an event where it is so large."""
     if above >= 1:
         return
-    met = set(stages.trajectories(ctx, ctx.run.run_id).column("state_key").tolist())
+    met = set(pretraining.trajectories(ctx, ctx.run.run_id).column("state_key").tolist())
     share = len(ctx.store.missing(met)) / max(1, len(met))
     ctx.run.note(unseen_share=share)
     if share > above:

@@ -9,7 +9,8 @@ from prefect import flow
 from llm4teach.flows.runtime.retries import patiently
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages import evaluate as evaluation
+from llm4teach.flows.stages import summary
 from llm4teach.flows.stages.checkpoints import newest_student
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -44,7 +45,7 @@ def evaluate_student(
             "evaluate", workspace, task, teacher, seed, join=run_id, evaluate=evaluate
         ) as ctx:
             evaluated = run_id or from_run or newest_student(ctx.workspace, ctx.task)
-            online_stages.evaluate(ctx, evaluate, evaluated)
-        return online_stages.outcome(ctx)
+            evaluation.evaluate(ctx, evaluate, evaluated)
+        return summary.outcome(ctx)
 
     return patiently("evaluate", attempt, patience)

@@ -1,4 +1,4 @@
-"""Flow experiment: one of the named experiments, from its arms to a figure and a table."""
+"""Flow experiment: one of the named experiments, from its variants to a figure and a table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from prefect import flow
 
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.experiments.catalog import find_experiment
-from llm4teach.flows.experiments.compare import results_folder
-from llm4teach.flows.experiments.run import run_experiment, write_findings
+from llm4teach.flows.experiments.run import results_folder, run_experiment, write_findings
 from llm4teach.flows.runtime.settings import ConfigError, load_settings, merge
 
 LEAST_ONLINE = 1_024  # env steps that a budget must leave for fine-tuning

@@ -10,7 +10,8 @@ from llm4teach.flows.runtime.flow_runs import resumed_settings
 from llm4teach.flows.runtime.retries import patiently
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages import finetune as finetuning
+from llm4teach.flows.stages import summary
 from llm4teach.flows.stages.checkpoints import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -60,7 +61,7 @@ def finetune_student(
             start = start or newest_student(ctx.workspace, ctx.task)
             ctx.run.note(from_run=start)
             student = stored_student(ctx.workspace, ctx.task, start)
-            online_stages.finetune(ctx, finetune, student, weighed_by=start)
-        return online_stages.outcome(ctx)
+            finetuning.finetune(ctx, finetune, student, weighed_by=start)
+        return summary.outcome(ctx)
 
     return patiently("finetune", attempt, patience)

@@ -6,14 +6,14 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.flows.runners import task_runner
 from llm4teach.flows.runtime.retries import patiently
 from llm4teach.flows.runtime.settings import PatienceConfig, ScaleConfig
-from llm4teach.flows.runtime.teacher_slots import teacher_slot
-from llm4teach.flows.sharded import label_in_shards
+from llm4teach.flows.runtime.teacher_access import teacher_slot
+from llm4teach.flows.sharding import label_in_shards, task_runner
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling
-from llm4teach.flows.stages.online import outcome, sharded_outcome
+from llm4teach.flows.stages import pretrain as pretraining
+from llm4teach.flows.stages.summary import outcome, sharded_outcome
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
 
@@ -51,7 +51,7 @@ def label_states(
     def attempt() -> dict[str, Any]:
         opened = stages.opened("label", workspace, task, teacher, 0, join=run_id, label=label)
         with opened as ctx, teacher_slot(teacher):
-            labelling.label(ctx, stages.trajectories(ctx, None if all_runs else run_id))
+            labelling.label(ctx, pretraining.trajectories(ctx, None if all_runs else run_id))
         return outcome(ctx)
 
     return patiently("label", attempt, patience)

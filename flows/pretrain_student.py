@@ -9,8 +9,9 @@ from prefect import flow
 from llm4teach.flows.runtime.retries import patiently
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
-from llm4teach.flows.stages.online import outcome
+from llm4teach.flows.stages.summary import outcome
 from llm4teach.student.config import PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -46,8 +47,8 @@ def pretrain_student(
             "pretrain", workspace, task, teacher, seed, join=run_id, pretrain=pretrain
         ) as ctx:
             start = stored_student(ctx.workspace, ctx.task, start_from) if start_from else None
-            found = stages.trajectories(ctx, None if all_runs else run_id)
-            stages.pretrain(ctx, pretrain, found, start)
+            found = pretraining.trajectories(ctx, None if all_runs else run_id)
+            pretraining.pretrain(ctx, pretrain, found, start)
         return outcome(ctx)
 
     return patiently("pretrain", attempt, patience)

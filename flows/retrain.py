@@ -15,9 +15,9 @@ from llm4teach.flows.runtime.flow_runs import resumed_settings
 from llm4teach.flows.runtime.retries import reach_teacher
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import online as online_stages
 from llm4teach.flows.stages import promote as promotion
-from llm4teach.flows.stages.gate import may_play
+from llm4teach.flows.stages import summary
+from llm4teach.flows.stages.promote import may_play
 from llm4teach.student.config import (
     CollectConfig,
     EvaluateConfig,
@@ -107,10 +107,10 @@ def retrain(
                 **shared, pretrain=pretrain, seed=seed, all_runs=True, start_from=start
             )
             if not may_play(ctx, retrain, pretrain.gamma):
-                return online_stages.report(ctx)
+                return summary.report(ctx)
             ctx.run.note(rounds_done=number)
         if "finetune_steps" not in done:
             finetune_student(**shared, finetune=finetune, seed=seed)
         if "decision" not in done:
             promotion.decide(ctx, evaluate, retrain)
-        return online_stages.report(ctx)
+        return summary.report(ctx)

@@ -1,4 +1,4 @@
-"""Shards of collection and labelling: each is done by one worker, from the start or not at all."""
+"""Shards of collection and labeling: each is done by one worker, from the start or not at all."""
 
 from __future__ import annotations
 
@@ -8,22 +8,59 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from prefect import task
+from prefect import flow, task
+from prefect.futures import as_completed
 
 from llm4teach.datasets.storage.parquet import part_paths, remove_folder
 from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.flows.runtime.progress import silenced
+from llm4teach.flows.runtime.progress import silenced, stage
 from llm4teach.flows.runtime.retries import is_nobodys_fault
-from llm4teach.flows.runtime.settings import ScaleConfig
+from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
 from llm4teach.flows.stages import collect as collecting
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.student.collection.collect import CollectReport
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig
+
+
+def task_runner(scale: ScaleConfig) -> Any:
+    """Return the runner that the shards are given to.
+
+    Raises:
+        ConfigError: its package is not installed, or an address is given to one that has none.
+    """
+    if scale.address and scale.runner not in ("dask", "ray"):
+        raise ConfigError(f"--scale.address is for dask and ray; the runner is {scale.runner}")
+    if scale.runner == "threads":
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        return ThreadPoolTaskRunner(max_workers=scale.workers)
+    if scale.runner == "processes":
+        from prefect.task_runners import ProcessPoolTaskRunner
+
+        return ProcessPoolTaskRunner(max_workers=scale.workers)
+    try:
+        if scale.runner == "dask":
+            from prefect_dask import DaskTaskRunner
+
+            local = {"n_workers": scale.workers, "threads_per_worker": 1}
+            if scale.address:
+                return DaskTaskRunner(address=scale.address)
+            return DaskTaskRunner(cluster_kwargs=local)
+        from prefect_ray import RayTaskRunner
+
+        if scale.address:
+            return RayTaskRunner(address=scale.address)
+        return RayTaskRunner(init_kwargs={"num_cpus": scale.workers, "include_dashboard": False})
+    except ImportError:
+        hint = f"pip install 'llm4teach[{scale.runner}]'"
+        raise ConfigError(f"--scale.runner {scale.runner} needs its extra: {hint}") from None
+
 
 EPISODES = 10_000_000  # ids a shard
 
@@ -95,7 +132,7 @@ def label_shard(place: Mapping[str, Any], shard: int) -> str:
         }
     )
     with silenced(), stages.opened("label", *where, label=own, revive=False) as ctx:
-        every = stages.trajectories(ctx, None)
+        every = pretraining.trajectories(ctx, None)
         keys, which = np.unique(every.column("state_key").astype(str), return_inverse=True)
         mine = np.array([zlib.crc32(key.encode()) % scale.shards == shard for key in keys])[which]
         if mine.any():
@@ -106,3 +143,34 @@ def label_shard(place: Mapping[str, Any], shard: int) -> str:
 
 def _part(budget: int | None, shard: int, shards: int) -> int | None:
     return None if budget is None else share_of(budget, shard, shards)
+
+
+@flow(name="collect-in-shards")
+def collect_in_shards(place: dict[str, Any], steps: int) -> CollectReport:
+    """Collect all shards; see `shards.collect_shard` for the arguments."""
+    shards = place["scale"].shards
+    with stage("collect", shards, "shards") as shown:
+        futures = [collect_shard.submit(place, steps, shard) for shard in range(shards)]
+        for _ in as_completed(futures):
+            shown.advance()
+        reports = [future.result() for future in futures]
+        total = CollectReport(
+            sum(r.steps for r in reports),
+            sum(r.episodes_ended for r in reports),
+            sum(r.successes for r in reports),
+        )
+        shown.summary = f"{total.steps:,} env steps in {shards} shards"
+    return total
+
+
+@flow(name="label-in-shards")
+def label_in_shards(place: dict[str, Any]) -> list[str]:
+    """Label all shards; see `shards.label_shard` for the argument. Return their runs."""
+    shards = place["scale"].shards
+    with stage("label", shards, "shards") as shown:
+        futures = [label_shard.submit(place, shard) for shard in range(shards)]
+        for _ in as_completed(futures):
+            shown.advance()
+        runs = [future.result() for future in futures]
+        shown.summary = f"{shards} shards of states"
+    return runs

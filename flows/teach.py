@@ -15,7 +15,7 @@ from llm4teach.flows.runtime.flow_runs import resumed_settings
 from llm4teach.flows.runtime.retries import reach_teacher
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import online as online_stages
+from llm4teach.flows.stages import summary
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
@@ -94,4 +94,4 @@ def teach(
         if "finetune_steps" not in ctx.run.results:
             finetune_student(**shared, finetune=finetune, seed=seed)
         evaluate_student(**shared, evaluate=evaluate, seed=seed)
-        return online_stages.report(ctx)
+        return summary.report(ctx)

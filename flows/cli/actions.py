@@ -99,7 +99,7 @@ def _compare(arguments: argparse.Namespace, settings: Settings) -> None:
     open_teacher(settings.teacher, get_training_task(settings.task).family).close()
     prepare_environment(workspace.root)
 
-    from llm4teach.flows.experiments.compare import compare
+    from llm4teach.flows.experiments.run import compare
 
     seeds, jobs = arguments.seeds, arguments.jobs
     _, folder = compare(settings, seeds, jobs, arguments.methods, command_line())

@@ -52,7 +52,7 @@ def run_experiment_command(arguments: argparse.Namespace, settings: Settings) ->
         rows = [
             {
                 "experiment": one.name,
-                "arms": len(one.arms),
+                "variants": len(one.variants),
                 "seeds": one.seeds,
                 "tasks": ", ".join(one.tasks),
                 "what it answers": one.question,

@@ -1,4 +1,4 @@
-"""The experiments: the paper's ablation and its open questions, each a table of arms.
+"""The experiments: the paper's ablation and its open questions, each a table of variants.
 
 Budgets are small enough for two cores and less than an hour each; `--budget`, `--seeds` and every
 setting can be raised.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm4teach.flows.experiments.spec import Arm, Experiment
+from llm4teach.flows.experiments.spec import Experiment, Variant
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH
 from llm4teach.flows.runtime.settings import ConfigError
 
@@ -41,26 +41,26 @@ def _base(steps: int, teacher: str = "recorded/vicuna-33b") -> dict[str, Any]:
 _SMALL = _base(8_192)  # SimpleDoorKey's figures in the README took as many env steps
 
 
-def _schedule(label: str, name: str, **more: float) -> Arm:
+def _schedule(label: str, name: str, **more: float) -> Variant:
     schedule = {"kl_schedule": name, "kl_off": 1.0, **more}
-    return Arm(label, PPO_KL, {"finetune": schedule})
+    return Variant(label, PPO_KL, {"finetune": schedule})
 
 
-def _plateau(label: str, decay: float, off: float, level: float) -> Arm:
+def _plateau(label: str, decay: float, off: float, level: float) -> Variant:
     return _schedule(label, "plateau", kl_decay=decay, kl_off=off, kl_plateau=level)
 
 
-def _faulty(label: str, kind: str, share: float) -> Arm:
+def _faulty(label: str, kind: str, share: float) -> Variant:
     fault = {"fault": kind, "fault_share": share}
-    return Arm(label, TEACH, {"teacher": fault}, seeded=("teacher.fault_seed",))
+    return Variant(label, TEACH, {"teacher": fault}, seeded=("teacher.fault_seed",))
 
 
-def _asked(label: str, method: str, **more: Any) -> Arm:
-    return Arm(label, TEACH, {"teacher": {"method": method, **more}})
+def _asked(label: str, method: str, **more: Any) -> Variant:
+    return Variant(label, TEACH, {"teacher": {"method": method, **more}})
 
 
-def _taught_by(label: str, **teacher: Any) -> Arm:
-    return Arm(label, TEACH, {"teacher": teacher})
+def _taught_by(label: str, **teacher: Any) -> Variant:
+    return Variant(label, TEACH, {"teacher": teacher})
 
 
 # Ten replies of SmolLM2 at temperature 1 hold no plan in any state (docs/LOG.md), hence 0.3.
@@ -69,7 +69,7 @@ _ELICITATIONS: dict[str, _Section] = {
     "verbalized": {"method": "verbalized"},
     "logprobs": {"method": "logprobs"},
 }
-_RL_ONLY = Arm("RL only", PPO)
+_RL_ONLY = Variant("RL only", PPO)
 
 EXPERIMENTS = (
     Experiment(
@@ -77,10 +77,10 @@ EXPERIMENTS = (
         "What does each part of the method bring: the teacher, its decay, pretraining?",
         (
             _RL_ONLY,
-            Arm("constant teacher", PPO_KL, {"finetune": {"kl_schedule": "constant", "kl_off": 1}}),
-            Arm("decaying teacher", PPO_KL),
-            Arm("pretraining only", PRETRAIN),
-            Arm("all", TEACH),
+            _schedule("constant teacher", "constant"),
+            Variant("decaying teacher", PPO_KL),
+            Variant("pretraining only", PRETRAIN),
+            Variant("all", TEACH),
         ),
         baseline="RL only",
         seeds=5,
@@ -122,7 +122,7 @@ EXPERIMENTS = (
         "teacher-noise",
         "Does the student put right a teacher part of whose advice is corrupted?",
         (
-            Arm("no noise"),
+            Variant("no noise"),
             *(
                 _faulty(f"{share:.0%} {name}", kind, share)
                 for name, kind in (("random", "random"), ("systematic", "wrong"))
@@ -155,7 +155,7 @@ EXPERIMENTS = (
     Experiment(
         "generalisation",
         "Do students keep their level in rooms that nothing was trained on, and does the teacher?",
-        (_RL_ONLY, Arm("pretraining only", PRETRAIN), Arm("all", TEACH)),
+        (_RL_ONLY, Variant("pretraining only", PRETRAIN), Variant("all", TEACH)),
         baseline="RL only",
         tasks=("SimpleDoorKey",),
         seeds=5,

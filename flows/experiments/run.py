@@ -1,10 +1,13 @@
-"""An experiment from its arms to its findings: cells are trained, played, and summed up."""
+"""An experiment from its variants to its findings: trials are trained, played, and summed up."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from llm4teach.analysis.comparisons import results
 from llm4teach.analysis.comparisons.figure import write_findings_figure
@@ -15,25 +18,31 @@ from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import replacing, write_json
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.experiments.scheduler import run_cells
-from llm4teach.flows.experiments.spec import Experiment, on_task, shifted_variants, teacher_cell
-from llm4teach.flows.experiments.trial import Cell, teacher_of
+from llm4teach.flows.experiments.scheduler import run_trials
+from llm4teach.flows.experiments.spec import (
+    Experiment,
+    Variant,
+    on_task,
+    shifted_tasks,
+    teacher_trial,
+)
+from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH, Trial, teacher_of
 from llm4teach.flows.runtime.settings import ConfigError, Settings
 from llm4teach.teacher_labeling.label_config import LabelConfig
 
-Key = tuple[str, str, int]  # task, label of the arm, seed
-Grid = Mapping[Key, Cell]
+Key = tuple[str, str, int]  # task, label of the variant, seed
+Grid = Mapping[Key, Trial]
 
 
 @dataclass(frozen=True)
 class _Played:
-    """Runs by cell, of students and of the teachers that play by themselves."""
+    """Runs by trial, of students and of the teachers that play by themselves."""
 
-    cells: Grid
+    trials: Grid
     students: dict[Key, str]
-    teachers: dict[Key, str]  # where the arm has one
-    variants: dict[str, dict[Key, str]]  # students on variants of their task, by variant
-    teachers_variants: dict[str, dict[Key, str]]
+    teachers: dict[Key, str]  # where the variant has one
+    shifted: dict[str, dict[Key, str]]  # students on shifted tasks, by task
+    teachers_shifted: dict[str, dict[Key, str]]
 
 
 def run_experiment(
@@ -47,53 +56,55 @@ def run_experiment(
     """Train and play whatever is not in the workspace yet, and sum everything up.
 
     Args:
-        experiment: its arms.
-        settings: of everything that an arm does not change; its ``seed`` is the first one.
-        tasks: to run all arms on.
+        experiment: its variants.
+        settings: of everything that a variant does not change; its ``seed`` is the first one.
+        tasks: to run all variants on.
         seeds: how many.
         jobs: processes to train in.
         command: that makes the findings again.
 
     Raises:
-        ConfigError: an arm does not go with the settings, or these have a budget.
+        ConfigError: a variant does not go with the settings, or these have a budget.
         TaskError, TeacherError: there is no such task or teacher.
         TrialError: training failed. What is complete stays, what is not is taken up again.
     """
     _refuse_a_budget(settings.label)
     workspace = Workspace(settings.workspace)
     numbers = [settings.seed + i for i in range(seeds)]
-    cells = {
-        (task, arm.label, n): arm.cell(settings, task, n)
+    trials = {
+        (task, variant.label, n): variant.trial(settings, task, n)
         for task in tasks
-        for n in numbers  # every arm's first seed before any second one
-        for arm in experiment.arms
+        for n in numbers  # every variant's first seed before any second one
+        for variant in experiment.variants
     }
 
-    _must_differ(experiment, [cells[tasks[0], arm.label, numbers[0]] for arm in experiment.arms])
+    _must_differ(
+        experiment, [trials[tasks[0], variant.label, numbers[0]] for variant in experiment.variants]
+    )
 
     def run(title: str, grid: Grid) -> dict[Key, str]:
-        return dict(zip(grid, run_cells(title, list(grid.values()), workspace, jobs), strict=True))
+        return dict(zip(grid, run_trials(title, list(grid.values()), workspace, jobs), strict=True))
 
-    # Where no arm has a teacher, the one of the settings is shown all the same.
-    none_asks = not any(cell.method.asks for cell in cells.values())
+    # Where no variant has a teacher, the one of the settings is shown all the same.
+    none_asks = not any(trial.method.asks for trial in trials.values())
     asking = {
-        key: teacher_cell(cell, settings.seed)
-        for key, cell in cells.items()
-        if cell.method.asks or none_asks
+        key: teacher_trial(trial, settings.seed)
+        for key, trial in trials.items()
+        if trial.method.asks or none_asks
     }
     teachers = run("teachers", asking)
-    students = run("students", cells)
-    variants, teachers_variants = {}, {}
+    students = run("students", trials)
+    shifted, teachers_shifted = {}, {}
     for task in tasks if experiment.shifted else ():
-        here = {key: cell for key, cell in cells.items() if key[0] == task}
-        for name in shifted_variants(task):
-            played = {key: on_task(cell, name, students[key]) for key, cell in here.items()}
-            variants[name] = run(f"on {name}", played)
+        here = {key: trial for key, trial in trials.items() if key[0] == task}
+        for name in shifted_tasks(task):
+            played = {key: on_task(trial, name, students[key]) for key, trial in here.items()}
+            shifted[name] = run(f"on {name}", played)
             own = {key: on_task(asking[key], name) for key in here if key in asking}
-            teachers_variants[name] = run(f"on {name}", own)
-    played_all = _Played(cells, students, teachers, variants, teachers_variants)
+            teachers_shifted[name] = run(f"on {name}", own)
+    played_all = _Played(trials, students, teachers, shifted, teachers_shifted)
     comparisons = [_comparison(workspace, experiment, task, numbers, played_all) for task in tasks]
-    every = [run_id for runs in (students, *variants.values()) for run_id in runs.values()]
+    every = [run_id for runs in (students, *shifted.values()) for run_id in runs.values()]
     ends = [read_manifest(workspace.run(run_id))["finished_at"] for run_id in every]
     return Findings(
         name=experiment.name,
@@ -106,22 +117,22 @@ def run_experiment(
     )
 
 
-def _must_differ(experiment: Experiment, cells: Sequence[Cell]) -> None:
-    """Refuse arms that would train the same, because their teacher ignores what sets them apart."""
+def _must_differ(experiment: Experiment, trials: Sequence[Trial]) -> None:
+    """Refuse variants that would train the same: their teacher ignores what sets them apart."""
     known: dict[str, str] = {}
-    for arm, cell in zip(experiment.arms, cells, strict=True):
-        identity = json.dumps(cell.identity(teacher_of(cell.settings)), sort_keys=True)
-        other = known.setdefault(identity, arm.label)
-        if other != arm.label:
+    for variant, trial in zip(experiment.variants, trials, strict=True):
+        identity = json.dumps(trial.identity(teacher_of(trial.settings)), sort_keys=True)
+        other = known.setdefault(identity, variant.label)
+        if other != variant.label:
             raise ConfigError(
-                f"{experiment.name}: {other!r} and {arm.label!r} would be the same with the "
-                f"teacher {cell.settings.teacher.teacher}, which ignores what they differ in; "
+                f"{experiment.name}: {other!r} and {variant.label!r} would be the same with the "
+                f"teacher {trial.settings.teacher.teacher}, which ignores what they differ in; "
                 "choose another --teacher"
             )
 
 
 def _refuse_a_budget(label: LabelConfig) -> None:
-    """Cells run side by side, in any order: which of them did without advice would be chance."""
+    """Trials run side by side, in any order: which of them did without advice would be chance."""
     names = ("max_requests", "max_tokens", "max_cost")
     if limited := [f"label.{name}" for name in names if getattr(label, name) is not None]:
         raise ConfigError(
@@ -144,7 +155,7 @@ def write_findings(findings: Findings, folder: StoragePath) -> None:
 def _comparison(
     workspace: Workspace, experiment: Experiment, task: str, numbers: Sequence[int], played: _Played
 ) -> Comparison:
-    labels = [arm.label for arm in experiment.arms]
+    labels = [variant.label for variant in experiment.variants]
     keys = {label: [(task, label, n) for n in numbers] for label in labels}
     own = {label: _teachers(played, keys[label]) for label in labels}  # keys, one a teacher
     names = _teacher_names(played, own)
@@ -153,11 +164,11 @@ def _comparison(
         replace(_method(workspace, label, keys[label], task, played), teacher=names.get(label))
         for label in labels
     ]
-    first, whole = played.cells[keys[labels[0]][0]], [c for k, c in played.cells.items()]
+    first, whole = played.trials[keys[labels[0]][0]], [c for k, c in played.trials.items()]
     return Comparison(
         task=task,
         seeds=list(numbers),
-        budget=max(cell.budget for cell in whole),
+        budget=max(trial.budget for trial in whole),
         offline_steps=first.settings.collect.steps,
         methods=results.with_improvements(methods, experiment.baseline),
         teachers=[
@@ -169,22 +180,22 @@ def _comparison(
 
 
 def _teachers(played: _Played, keys: Sequence[Key]) -> tuple[Key, ...]:
-    """One key for each distinct teacher that an arm's seeds had."""
+    """One key for each distinct teacher that a variant's seeds had."""
     found = {played.teachers[key]: key for key in reversed(keys) if key in played.teachers}
     return tuple(reversed(found.values()))
 
 
 def _teacher_names(played: _Played, own: Mapping[str, tuple[Key, ...]]) -> dict[str, str]:
-    """What each arm's teacher is called: by its model if all have the same, else like the arm."""
+    """The name of each variant's teacher: its model if all have the same, else the label."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for label, keys in own.items():
         if keys:
             groups.setdefault(tuple(played.teachers[key] for key in keys), []).append(label)
     if len(groups) == 1:
-        (arms,) = groups.values()
-        info = teacher_of(played.cells[own[arms[0]][0]].settings)
-        return dict.fromkeys(arms, f"{info.backend}/{info.model}")
-    return {label: arms[0] for arms in groups.values() for label in arms}
+        (variants,) = groups.values()
+        info = teacher_of(played.trials[own[variants[0]][0]].settings)
+        return dict.fromkeys(variants, f"{info.backend}/{info.model}")
+    return {label: variants[0] for variants in groups.values() for label in variants}
 
 
 def _method(
@@ -193,7 +204,7 @@ def _method(
     seeds = [results.read_seed(workspace, played.students[key]) for key in keys]
     shifted = {
         name: results.spread([one.success["sampled"] for one in there])
-        for name, there in _on_variants(workspace, played.variants, keys, task)
+        for name, there in _on_shifted(workspace, played.shifted, keys, task)
     }
     return replace(results.method_result(label, seeds), shifted=shifted)
 
@@ -204,18 +215,65 @@ def _teacher(
     found = [results.read_seed(workspace, played.teachers[key]) for key in keys]
     shifted = {
         name: results.rate([one.success["sampled"] for one in there], there)
-        for name, there in _on_variants(workspace, played.teachers_variants, keys, task)
+        for name, there in _on_shifted(workspace, played.teachers_shifted, keys, task)
     }
     return replace(results.teacher_result(label, found), shifted=shifted)
 
 
-def _on_variants(
+def _on_shifted(
     workspace: Workspace,
-    variants: Mapping[str, Mapping[Key, str]],
+    shifted: Mapping[str, Mapping[Key, str]],
     keys: Sequence[Key],
     task: str,
 ) -> Iterator[tuple[str, list[results.SeedResult]]]:
-    """What the players of these keys did in each of the task's variants."""
-    for name, runs in variants.items():
+    """What the players of these keys did in each of the task's shifted versions."""
+    for name, runs in shifted.items():
         if name.startswith(f"{task}-"):
             yield name, [results.read_seed(workspace, runs[key]) for key in keys]
+
+
+METHODS = {  # by what the table calls them
+    "plain PPO": PPO,
+    "pretraining only": PRETRAIN,
+    "PPO + KL, no pretraining": PPO_KL,
+    "whole method": TEACH,
+}
+
+
+def compare(
+    settings: Settings, seeds: int, jobs: int, only: Sequence[str] = (), command: str = ""
+) -> tuple[Findings, StoragePath]:
+    """Train whatever is not in the workspace yet; write table and figure into a folder of it.
+
+    Args:
+        settings: of the whole method; its ``seed`` is the first one.
+        seeds: how many.
+        jobs: processes to train in.
+        only: names of the methods to compare (`Method.name`); none for all.
+        command: that makes the comparison again.
+
+    Returns:
+        The findings, and the folder of ``comparison.md``, ``.json``, ``.png``, ``.svg`` and
+        ``.html``.
+
+    Raises:
+        TrialError: training failed. What is complete stays, what is not is taken up again.
+    """
+    methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
+    variants = tuple(Variant(label, method) for label, method in methods.items())
+    experiment = Experiment("compare", "", variants, baseline=variants[0].label)
+    findings = run_experiment(experiment, settings, [settings.task], seeds, jobs, command)
+    info = teacher_of(settings)
+    identity = [Trial(TEACH, settings).identity(info), seeds, *sorted(only)]
+    name = f"{settings.task}-{info.backend}/{info.model}-{seeds}-seeds"
+    folder = results_folder(Workspace(settings.workspace), name, identity)
+    write_findings(findings, folder)
+    return findings, folder
+
+
+def results_folder(
+    workspace: Workspace, name: str, identity: Sequence[Mapping[str, Any] | Any]
+) -> StoragePath:
+    """Return the same folder for the same comparison, another one for any other."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return workspace.comparison(re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{digest}"))

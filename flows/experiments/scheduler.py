@@ -1,4 +1,4 @@
-"""Running many cells, each once, in this process or in several."""
+"""Running many trials, each once, in this process or in several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from multiprocessing.connection import Connection
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import LLM4TeachError, TrialError
-from llm4teach.flows.experiments.train_trial import run_cell
-from llm4teach.flows.experiments.trial import Cell, find_cell, stored_cells, teacher_of
+from llm4teach.flows.experiments.train_trial import run_trial
+from llm4teach.flows.experiments.trial import Trial, find_trial, stored_trials, teacher_of
 from llm4teach.flows.runtime.prefect_env import prepare_environment
 from llm4teach.flows.runtime.progress import silenced, stage
 
 
-def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: int) -> list[str]:
-    """Run the cells that are not complete in the workspace, and return each one's run.
+def run_trials(title: str, wanted: Sequence[Trial], workspace: Workspace, jobs: int) -> list[str]:
+    """Run the trials that are not complete in the workspace, and return each one's run.
 
     Args:
         title: of the progress that is shown.
@@ -31,19 +31,19 @@ def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: in
         jobs: processes to train in; 1 is this one.
 
     Raises:
-        TeacherError, TaskError: a cell's teacher or task does not exist.
-        TrialError: a cell failed. What is complete stays, what is not is taken up the next time.
+        TeacherError, TaskError: a trial's teacher or task does not exist.
+        TrialError: a trial failed. What is complete stays, what is not is taken up the next time.
     """
-    stored = stored_cells(workspace)
-    identities = [cell.identity(teacher_of(cell.settings)) for cell in wanted]
+    stored = stored_trials(workspace)
+    identities = [trial.identity(teacher_of(trial.settings)) for trial in wanted]
     keys = [json.dumps(identity, sort_keys=True) for identity in identities]
-    cells = {key: i for i, key in reversed(list(enumerate(keys)))}  # where each stands first
-    found = {i: find_cell(wanted[i], identities[i], stored) for i in cells.values()}
+    trials = {key: i for i, key in reversed(list(enumerate(keys)))}  # where each stands first
+    found = {i: find_trial(wanted[i], identities[i], stored) for i in trials.values()}
     run_ids = {i: run.run_id for i, run in found.items() if run and run.complete}
     to_do = sorted(set(found) - set(run_ids))
-    with stage(title, len(cells), "cells") as shown:
-        shown.at(len(cells) - len(to_do))
-        shown.summary = f"{len(cells)} cells, {len(cells) - len(to_do)} of them known"
+    with stage(title, len(trials), "trials") as shown:
+        shown.at(len(trials) - len(to_do))
+        shown.summary = f"{len(trials)} trials, {len(trials) - len(to_do)} of them known"
 
         def on_done(i: int, run_id: str) -> None:
             run_ids[i] = run_id
@@ -52,25 +52,25 @@ def run_cells(title: str, wanted: Sequence[Cell], workspace: Workspace, jobs: in
         unfinished = {i: run.run_id for i in to_do if (run := found[i])}
         work = [(i, wanted[i], unfinished.get(i)) for i in to_do]
         if jobs == 1 or len(work) <= 1:
-            for i, cell, run_id in work:
+            for i, trial, run_id in work:
                 with silenced():
-                    on_done(i, _run(cell, run_id))
+                    on_done(i, _run(trial, run_id))
         else:
             _run_in_processes(work, min(jobs, len(work)), workspace, on_done)
-    return [run_ids[cells[key]] for key in keys]
+    return [run_ids[trials[key]] for key in keys]
 
 
-def _run(cell: Cell, run_id: str | None) -> str:
+def _run(trial: Trial, run_id: str | None) -> str:
     try:
-        return run_cell(cell, run_id)
+        return run_trial(trial, run_id)
     except Exception as error:
         kind = "" if isinstance(error, LLM4TeachError) else f"{type(error).__name__}: "
-        where = f"{cell.method.name} on {cell.settings.task}, seed {cell.settings.seed}"
+        where = f"{trial.method.name} on {trial.settings.task}, seed {trial.settings.seed}"
         raise TrialError(f"{where}: {kind}{error}") from error
 
 
 def _run_in_processes(
-    work: Sequence[tuple[int, Cell, str | None]],
+    work: Sequence[tuple[int, Trial, str | None]],
     jobs: int,
     workspace: Workspace,
     on_done: Callable[[int, str], None],
@@ -80,7 +80,7 @@ def _run_in_processes(
     theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, context, _start_worker, (theirs, workspace.root))
     try:
-        futures = {pool.submit(_run, cell, run_id): i for i, cell, run_id in work}
+        futures = {pool.submit(_run, trial, run_id): i for i, trial, run_id in work}
         for future in as_completed(futures):
             on_done(futures[future], future.result())
     except BrokenProcessPool:
@@ -94,7 +94,7 @@ def _run_in_processes(
 
 
 def _start_worker(parent: Connection, workspace: StoragePath) -> None:
-    """Prepare a process for its first cell: it ends when the other end of the pipe is closed.
+    """Prepare a process for its first trial: it ends when the other end of the pipe is closed.
 
     That happens when the work is over or given up, and also when the parent is killed. All files
     are written atomically, so that nothing needs to be put in order.

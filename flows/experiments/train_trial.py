@@ -1,4 +1,4 @@
-"""What happens in a cell: the stages of its method, with a learning curve and its own advice."""
+"""What happens in a trial: its method's stages, with a learning curve and its own advice."""
 
 from __future__ import annotations
 
@@ -16,29 +16,101 @@ from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
 from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
-from llm4teach.flows.experiments.learning_curve import STAGE, LearningCurve
-from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Cell
+from llm4teach.envs.seeds import validation_seeds
+from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
 from llm4teach.flows.stages import (
     collect as collecting,
 )
 from llm4teach.flows.stages import (
     context as stages,
 )
+from llm4teach.flows.stages import evaluate as evaluation
+from llm4teach.flows.stages import finetune as finetuning
 from llm4teach.flows.stages import (
     label as labelling,
 )
-from llm4teach.flows.stages import (
-    online as online_stages,
-)
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_student
 from llm4teach.flows.stages.context import Context
+from llm4teach.student.config import EvaluateConfig, ValidationConfig
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
+from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
 
+STAGE = "validate"  # of the metrics; their step counts the env steps of training, offline ones too
+LEAST_EPISODES = 16
+LEAST_SPACING = 1_024  # env steps between two points
 
-def run_cell(cell: Cell, run_id: str | None = None) -> str:
+
+class LearningCurve:
+    """Measures a student now and then, and logs it with the run; points already there stay.
+
+    Watching must stay cheap beside learning, and the episodes of a poor student are long. So a
+    point has only as many episodes as take, at the length they had a point before, the env steps
+    trained in between, or `LEAST_EPISODES`; and points keep `LEAST_SPACING`. The number does not
+    depend on the point's own outcome, which would bias it.
+
+    Args:
+        ctx: the run that trains.
+        config: how many points, and episodes at each.
+        budget: env steps in all, offline ones included.
+    """
+
+    def __init__(self, ctx: Context, config: ValidationConfig, budget: int) -> None:
+        self._ctx, self._config = ctx, config
+        self._every = max(LEAST_SPACING, budget // config.points)  # env steps
+        self._lengths: dict[int, float] = {}  # mean episode length by step
+        path = ctx.run.folder / METRICS
+        for row in read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []:
+            if (row["stage"], row["name"]) == (STAGE, "episode_length"):
+                self._lengths[row["step"]] = row["value"]
+
+    def maybe(self, step: int, student: Student) -> None:
+        """Measure the student if the next point is due after ``step`` env steps."""
+        last = max(self._lengths, default=-self._every)
+        if step // self._every > last // self._every:
+            self.measure(step, student)
+
+    def measure(self, step: int, student: Student) -> None:
+        """Measure the student after ``step`` env steps of training."""
+        if step in self._lengths:
+            return
+        began = time.process_time()
+        seeds = validation_seeds(self._episodes(step))
+        config = EvaluateConfig(episodes=len(seeds), n_envs=len(seeds))
+        policy, seed = student_policy(student), self._ctx.seed
+        played = evaluate_policy(
+            self._ctx.task, policy, "sampled", config, seed, lambda ended: None, seeds
+        )
+        length = sum(e["length"] for e in played) / len(played)
+        self._lengths[step] = length
+        seconds = time.process_time() - began
+        spent = self._ctx.store.table(["prompt_tokens", "completion_tokens"])
+        tokens = sum(sum(filter(None, column)) for column in spent.to_pydict().values())
+        self._ctx.run.log(
+            STAGE,
+            step,
+            {
+                "success_rate": sum(e["success"] for e in played) / len(played),
+                "episodes": len(played),
+                "episode_length": length,
+                "tokens": tokens,
+                "cpu_s": seconds,
+            },
+        )
+
+    def _episodes(self, step: int) -> int:
+        if not self._lengths:
+            return min(LEAST_EPISODES, self._config.episodes)
+        last = max(self._lengths)
+        fit = int((step - last) / self._lengths[last])
+        return min(max(LEAST_EPISODES, fit), self._config.episodes)
+
+
+def run_trial(trial: Trial, run_id: str | None = None) -> str:
     """Train and evaluate; go on with the unfinished run ``run_id``, if given. Return the run's id.
 
     The outcome is the same whatever else the workspace holds.
@@ -47,31 +119,31 @@ def run_cell(cell: Cell, run_id: str | None = None) -> str:
         DatasetError: another process is working on that run, or it is damaged.
         TeacherError: a state had to be asked about and the teacher cannot answer.
     """
-    torch.set_num_threads(1)  # also where OMP_NUM_THREADS says more: cells run side by side
-    with _opened(cell, run_id) as ctx:
+    torch.set_num_threads(1)  # also where OMP_NUM_THREADS says more: trials run side by side
+    with _opened(trial, run_id) as ctx:
         if ctx is None:  # another process has just completed it
             assert run_id is not None
             return run_id
-        if cell.method == TEACHER:
-            online_stages.evaluate_teacher(ctx, cell.settings.evaluate)
-        elif cell.method == TRANSFER:
-            assert cell.student is not None
-            ctx.run.note(evaluated_run=cell.student)
-            online_stages.evaluate_students(ctx, cell.settings.evaluate, cell.student, ["student"])
+        if trial.method == TEACHER:
+            evaluation.evaluate_teacher(ctx, trial.settings.evaluate)
+        elif trial.method == TRANSFER:
+            assert trial.student is not None
+            ctx.run.note(evaluated_run=trial.student)
+            evaluation.evaluate_students(ctx, trial.settings.evaluate, trial.student, ["student"])
         else:
-            _train(ctx, cell)
+            _train(ctx, trial)
             own = ctx.run.run_id
-            online_stages.evaluate_students(ctx, cell.settings.evaluate, own, ["student"])
+            evaluation.evaluate_students(ctx, trial.settings.evaluate, own, ["student"])
         return ctx.run.run_id
 
 
 @contextmanager
-def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
-    given = cell.settings
+def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
+    given = trial.settings
     workspace = Workspace(given.workspace)
-    sections = {"method": cell.method.name, **cell.sections()}
-    if cell.student:
-        sections["student"] = cell.student
+    sections = {"method": trial.method.name, **trial.sections()}
+    if trial.student:
+        sections["student"] = trial.student
     place = (given.workspace, given.task, given.teacher, given.seed)
     with ExitStack() as stack:
         if run_id is not None:
@@ -79,7 +151,7 @@ def _opened(cell: Cell, run_id: str | None) -> Iterator[Context | None]:
             if (workspace.run(run_id) / MANIFEST).exists():
                 yield None
                 return
-        ctx = stack.enter_context(stages.opened(cell.kind, *place, resume=run_id, **sections))
+        ctx = stack.enter_context(stages.opened(trial.kind, *place, resume=run_id, **sections))
         if run_id is None:
             stack.enter_context(_mine(workspace, ctx.run.run_id))
         no_budget = LabelConfig(prices=given.label.prices, lease_s=given.label.lease_s)
@@ -110,15 +182,15 @@ def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
         raise DatasetError(message) from None
 
 
-def _train(ctx: Context, cell: Cell) -> None:
-    used, run = cell.sections(), ctx.run
-    curve = LearningCurve(ctx, cell.settings.validation, cell.budget)
+def _train(ctx: Context, trial: Trial) -> None:
+    used, run = trial.sections(), ctx.run
+    curve = LearningCurve(ctx, trial.settings.validation, trial.budget)
     student = new_student(ctx.task, ctx.seed)
     curve.maybe(0, student)
-    if cell.method.pretrains:
+    if trial.method.pretrains:
         student = _offline(ctx, used, curve)
-    if cell.method.finetunes:
-        _online(ctx, used, student, curve, weighed=cell.method.pretrains)
+    if trial.method.finetunes:
+        _online(ctx, used, student, curve, weighed=trial.method.pretrains)
     validation_s = _logged_cpu_s(ctx, STAGE)
     train_s = run.results.get("offline_cpu_s", 0.0) + _logged_cpu_s(ctx, "finetune")
     run.note(train_cpu_s=train_s, validation_cpu_s=validation_s)
@@ -133,10 +205,10 @@ def _offline(ctx: Context, used: dict[str, Any], curve: LearningCurve) -> Studen
         began = time.process_time()
         collecting.collect(ctx, collect, student, collect.steps * number // collect.rounds)
         spent = time.process_time() - began
-        trajectories = stages.trajectories(ctx, run.run_id)
+        trajectories = pretraining.trajectories(ctx, run.run_id)
         labelling.label(ctx, trajectories)
         began = time.process_time()
-        student = stages.pretrain(ctx, used["pretrain"], trajectories)
+        student = pretraining.pretrain(ctx, used["pretrain"], trajectories)
         spent += time.process_time() - began
         curve.measure(run.results["collect_steps"], student)
         run.flush()
@@ -165,7 +237,7 @@ def _online(
             since = time.process_time()
 
         own = ctx.run.run_id if weighed else None
-        online_stages.finetune(ctx, used["finetune"], student, own, on_update)
+        finetuning.finetune(ctx, used["finetune"], student, own, on_update)
     else:
         student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id)
     curve.measure(before + ctx.run.results["finetune_steps"], student)

@@ -1,4 +1,4 @@
-"""Cells of experiments: one method under given settings and one seed, and which run is its own."""
+"""Trials of experiments: one method under given settings and one seed, and which run is its own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TRANSFER = Method("transfer")  # trains nothing: a stored student plays another 
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One method, the settings that it varies, and among these the seed."""
 
     method: Method
@@ -85,7 +85,7 @@ class Cell:
         return used
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:
-        """All that the outcome depends on, as plain JSON; equal for cells that are the same."""
+        """All that the outcome depends on, as plain JSON; equal for trials that are the same."""
         found = {
             name: _outcome_of(section.model_dump(mode="json"))
             for name, section in self.sections().items()
@@ -115,16 +115,16 @@ def _teacher_of(config: TeacherConfig, family: str) -> TeacherInfo:
 
 
 @dataclass(frozen=True)
-class StoredCell:
-    """A cell's run in the workspace."""
+class StoredTrial:
+    """A trial's run in the workspace."""
 
     run_id: str
     identity: dict[str, Any]
     complete: bool
 
 
-def stored_cells(workspace: Workspace) -> list[StoredCell]:
-    """Every cell of the workspace, oldest first; what a crash left unreadable is left out."""
+def stored_trials(workspace: Workspace) -> list[StoredTrial]:
+    """Every trial of the workspace, oldest first; what a crash left unreadable is left out."""
     found = []
     for run_id in workspace.run_ids():
         folder = workspace.run(run_id)
@@ -137,7 +137,7 @@ def stored_cells(workspace: Workspace) -> list[StoredCell]:
         except (DatasetError, KeyError):
             continue
         identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
-        found.append(StoredCell(run_id, identity, (folder / MANIFEST).exists()))
+        found.append(StoredTrial(run_id, identity, (folder / MANIFEST).exists()))
     return found
 
 
@@ -148,12 +148,14 @@ def _outcome_of(section: Any) -> Any:
     return {name: value for name, value in section.items() if name != "workers"}
 
 
-def find_cell(cell: Cell, identity: dict[str, Any], stored: list[StoredCell]) -> StoredCell | None:
-    """Return the run of this very cell: a complete one if there is any, else the newest.
+def find_trial(
+    trial: Trial, identity: dict[str, Any], stored: list[StoredTrial]
+) -> StoredTrial | None:
+    """Return the run of this very trial: a complete one if there is any, else the newest.
 
-    ``identity`` is the cell's own.
+    ``identity`` is the trial's own.
     """
-    same = [run for run in stored if _without_teacher(run.identity, cell.method) == identity]
+    same = [run for run in stored if _without_teacher(run.identity, trial.method) == identity]
     return next((run for run in same if run.complete), same[-1] if same else None)
 
 

@@ -9,8 +9,7 @@ from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_training_task
 from llm4teach.flows.runtime.progress import say
 from llm4teach.flows.runtime.settings import PatienceConfig
-from llm4teach.flows.runtime.teacher_access import open_teacher
-from llm4teach.flows.runtime.teacher_slots import limit_name
+from llm4teach.flows.runtime.teacher_access import limit_name, open_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherError
 

@@ -1,8 +1,11 @@
-"""Teachers as the flows make them, with the key of a secret block if one is named; their advice."""
+"""Teachers as the flows open them, with the key of a secret block and a limit on concurrency."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.storage.paths import StoragePath
@@ -53,3 +56,28 @@ def _key(block: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TeacherError(f"the secret block {block!r} holds no text; set it again: {create}")
     return value
+
+
+def limit_name(teacher: TeacherConfig) -> str | None:
+    """Name of the endpoint's limit; None for a teacher that is no server."""
+    if not teacher.teacher.startswith("openai"):
+        return None
+    place = urlsplit(teacher.base_url)
+    return f"llm4teach.teacher.{place.hostname}-{place.port or place.scheme}"
+
+
+@contextmanager
+def teacher_slot(teacher: TeacherConfig) -> Iterator[None]:
+    """Wait until the endpoint's limit has a slot, and hold it; nothing where there is no limit.
+
+    `llm4teach up` and `serve` set the limit, as does
+    ``prefect gcl create llm4teach.teacher.<host>-<port> --limit 1``.
+    """
+    name = limit_name(teacher)
+    if name is None or not has_own_server():
+        yield
+        return
+    from prefect.concurrency.sync import concurrency
+
+    with concurrency(name, occupy=1):
+        yield

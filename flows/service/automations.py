@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from llm4teach.flows.runtime.settings import ServiceConfig, Settings
-from llm4teach.flows.runtime.teacher_slots import limit_name
+from llm4teach.flows.runtime.teacher_access import limit_name
 
 if TYPE_CHECKING:
     from prefect.automations import Automation

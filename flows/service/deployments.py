@@ -1,15 +1,22 @@
-"""The deployments: what each is for, its parameters, and its schedule by the configuration."""
+"""The deployments: what each is for, its parameters and schedule; served, or registered.
+
+``python -m llm4teach.flows.service.deployments`` registers them with the server that the
+environment names. Settings come as JSON on stdin or, where that is empty, from the environment and
+llm4teach.toml.
+"""
 
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings
+from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -202,3 +209,21 @@ def serve_all(settings: Settings) -> None:
     names = ", ".join(deployment.name for deployment in DEPLOYMENTS)
     print(f"serving {names}\nstart one: prefect deployment run label-states (Ctrl-C ends it)")
     serve(*served, print_starting_message=False)
+
+
+def register(settings: Settings) -> None:
+    """Create the work pool, if it is missing, then deployments, automations and limits."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    for deployment in runner_deployments(settings, POOL):
+        deployment.apply()
+    prepare_server(settings)
+
+
+if __name__ == "__main__":
+    given = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    register(Settings.model_validate_json(given) if given.strip() else load_settings({}))

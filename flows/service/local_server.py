@@ -122,7 +122,7 @@ def environment(folder: Path, address: str) -> dict[str, str]:
 
 def _register(settings: Settings, env: dict[str, str]) -> None:
     """Deploy in a process of its own, as Prefect reads its settings once, at import."""
-    command = [sys.executable, "-m", "llm4teach.flows.service.register"]
+    command = [sys.executable, "-m", "llm4teach.flows.service.deployments"]
     done = subprocess.run(
         command,
         env=env,

@@ -1,16 +1,20 @@
-"""The last stage of a retraining: champion and challenger play, and one of them is champion."""
+"""The last stage of a retraining: an offline gate, then champion and challenger play."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from llm4teach.analysis.offline_rl.gate import Gate, offline_gate
+from llm4teach.analysis.offline_rl.off_policy import logged_episodes
 from llm4teach.analysis.statistics import compare_episodes
 from llm4teach.datasets.champions import Action, Registry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.storage.paths import folder_names
+from llm4teach.flows.runtime.progress import stage
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.flows.stages.context import Context
-from llm4teach.flows.stages.online import Contestant, play
+from llm4teach.flows.stages.evaluate import Contestant, play
 from llm4teach.student.config import EvaluateConfig, RetrainConfig
 from llm4teach.student.model.network import n_bytes
 from llm4teach.student.policies import student_policy
@@ -73,3 +77,59 @@ def evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
         "trajectories": [name.removeprefix("run=") for name in runs if name.startswith("run=")],
         **{name: results[name] for name in _KEPT if name in results},
     }
+
+
+def may_play(ctx: Context, retrain: RetrainConfig, gamma: float) -> bool:
+    """Judge the run's student by all logged steps of its task; a refused one is rejected for good.
+
+    Where d3rlpy is not installed, or no logged episode is whole, every student passes, and the
+    run's results say so.
+
+    Raises:
+        RegistryConflictError: another retraining has decided in the meantime.
+    """
+    if not retrain.gate:
+        return True
+    logged = logged_episodes(pretraining.trajectories(ctx, None))
+    if logged is None:
+        ctx.run.note(gate="not asked: no logged episode is whole")
+        return True
+    student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id)
+    with stage("gate", 1, "student") as shown:
+        found = offline_gate(
+            logged,
+            student_policy(student),
+            len(ctx.task.action_names),
+            gamma=gamma,
+            steps=retrain.gate_steps,
+            least=retrain.gate_lead,
+            seed=ctx.seed,
+        )
+        shown.summary = _in_words(found)
+        ctx.run.note(gate=shown.summary)
+    if found is None:
+        return True
+    ctx.run.note(gate_figures=found.as_json())
+    if not found.passed:
+        _reject(ctx, found)
+    return found.passed
+
+
+def _in_words(found: Gate | None) -> str:
+    if found is None:
+        return "not asked: it needs d3rlpy (pip install 'llm4teach[offline-rl]')"
+    return f"{'passed' if found.passed else 'refused'}: {found.reason}"
+
+
+def _reject(ctx: Context, found: Gate) -> None:
+    registry = Registry(ctx.workspace.registry(ctx.task.name))
+    reason = f"refused offline: {found.reason}"
+    event = registry.append(
+        "reject",
+        ctx.run.run_id,
+        ctx.run.results["earlier_decisions"],
+        reason,
+        evidence(ctx, found.as_json()),
+        ctx.run.folder / CHECKPOINT,
+    )
+    ctx.run.note(decision=event.action, decision_reason=reason, champion_before=event.replaces)

@@ -18,8 +18,8 @@ from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
-from llm4teach.flows.experiments.train_trial import run_cell
-from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, Cell, StoredCell, find_cell
+from llm4teach.flows.experiments.train_trial import run_trial
+from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, StoredTrial, Trial, find_trial
 from llm4teach.flows.runtime.settings import Settings, load_settings
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
@@ -33,7 +33,7 @@ FLAGS = (
     *("--finetune.rollout-length", "32"),
     *("--evaluate.episodes", "2", "--validation.episodes", "2"),
 )
-CELLS = 1 + 2 * 4  # the teacher, and two seeds of four methods
+TRIALS = 1 + 2 * 4  # the teacher, and two seeds of four methods
 
 
 def command(workspace: Path, *more: str) -> list[str]:
@@ -71,8 +71,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     workspace = tmp_path_factory.mktemp("compared")
     done = compare(workspace)
     teachers, students = done.stderr.splitlines()
-    assert "1 cells, 0 of them known" in teachers
-    assert f"{CELLS - 1} cells, 0 of them known" in students
+    assert "1 trials, 0 of them known" in teachers
+    assert f"{TRIALS - 1} trials, 0 of them known" in students
     return workspace, done.stdout
 
 
@@ -106,7 +106,7 @@ def test_files_and_figures(compared: tuple[Path, str]) -> None:
 def test_what_the_runs_hold(compared: tuple[Path, str]) -> None:
     workspace, _ = compared
     (asked,) = run_sql(workspace, "SELECT count(*) AS n FROM advice").to_pylist()
-    assert asked["n"] == 6, "in spite of seven cells that needed it"
+    assert asked["n"] == 6, "in spite of seven trials that needed it"
     weights = run_sql(
         workspace,
         "SELECT config->>'method' AS method, max(value) AS kl_coef FROM metrics "
@@ -138,7 +138,7 @@ def test_repeated_it_trains_nothing_and_prints_json(compared: tuple[Path, str]) 
 def test_interrupted_twice_it_ends_with_the_same_figures(
     compared: tuple[Path, str], tmp_path: Path
 ) -> None:
-    """Killed in the midst of a cell, stopped in two processes by Ctrl-C, then completed."""
+    """Killed in the midst of a trial, stopped in two processes by Ctrl-C, then completed."""
     runs = tmp_path / "runs"
 
     def complete() -> int:
@@ -182,16 +182,16 @@ def test_interrupted_twice_it_ends_with_the_same_figures(
     assert b"Traceback" not in said
     nothing_is_left(stopped.pid)
     known = complete()
-    assert known < CELLS
+    assert known < TRIALS
 
     done = compare(tmp_path)
-    assert f"{CELLS - 1} cells, {known - 1} of them known" in done.stderr
+    assert f"{TRIALS - 1} trials, {known - 1} of them known" in done.stderr
     begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
-    assert complete() == CELLS == len(begun), "taken up, not begun again"
+    assert complete() == TRIALS == len(begun), "taken up, not begun again"
     assert result(tmp_path) == result(compared[0])
 
 
-def test_a_cell_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_trial_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "SimpleDoorKey")
     folder = Workspace(tmp_path).advice("SimpleDoorKey", teacher.info.slug)
     folder.mkdir(parents=True)
@@ -218,20 +218,20 @@ def test_a_run_that_another_process_works_on_is_left_alone(tmp_path: Path) -> No
         locked(tmp_path / "runs" / f".{run_id}.lock"),
         pytest.raises(DatasetError, match=f"another process is working on run {run_id}"),
     ):
-        run_cell(Cell(PPO, settings), run_id)
+        run_trial(Trial(PPO, settings), run_id)
 
 
 INFO = TeacherInfo("recorded", "m", "1", "recorded", prompt_version="p")
 
 
-def stored(cell: Cell, run_id: str, complete: bool = True, **changes: Any) -> StoredCell:
-    identity = {"teacher": [INFO.teacher_id, "p"], **cell.identity(INFO), **changes}
-    return StoredCell(run_id, json.loads(json.dumps(identity)), complete)
+def stored(trial: Trial, run_id: str, complete: bool = True, **changes: Any) -> StoredTrial:
+    identity = {"teacher": [INFO.teacher_id, "p"], **trial.identity(INFO), **changes}
+    return StoredTrial(run_id, json.loads(json.dumps(identity)), complete)
 
 
-def test_a_cell_is_found_by_what_its_outcome_depends_on() -> None:
-    cell = Cell(TEACH, Settings())
-    assert find_cell(cell, cell.identity(INFO), [stored(cell, "a")]) is not None
+def test_a_trial_is_found_by_what_its_outcome_depends_on() -> None:
+    trial = Trial(TEACH, Settings())
+    assert find_trial(trial, trial.identity(INFO), [stored(trial, "a")]) is not None
     for changes in (
         {"task": "Other"},
         {"seed": 1},
@@ -239,23 +239,23 @@ def test_a_cell_is_found_by_what_its_outcome_depends_on() -> None:
         {"teacher": [INFO.teacher_id, "another prompt"]},
         {"finetune": {**Settings().finetune.model_dump(), "clip": 0.3}},
     ):
-        assert find_cell(cell, cell.identity(INFO), [stored(cell, "a", **changes)]) is None
-    runs = [stored(cell, "old"), stored(cell, "new", complete=False)]
-    found = find_cell(cell, cell.identity(INFO), runs)
+        assert find_trial(trial, trial.identity(INFO), [stored(trial, "a", **changes)]) is None
+    runs = [stored(trial, "old"), stored(trial, "new", complete=False)]
+    found = find_trial(trial, trial.identity(INFO), runs)
     assert found is not None and found.run_id == "old", "a complete one before an unfinished one"
 
 
-def test_a_cell_does_not_depend_on_settings_it_does_not_use() -> None:
-    plain = Cell(PPO, Settings())
-    found = find_cell(plain, plain.identity(INFO), [stored(plain, "a", teacher=["another", ""])])
+def test_a_trial_does_not_depend_on_settings_it_does_not_use() -> None:
+    plain = Trial(PPO, Settings())
+    found = find_trial(plain, plain.identity(INFO), [stored(plain, "a", teacher=["another", ""])])
     assert found is not None, "plain PPO has no teacher"
     longer = load_settings({"finetune": {"steps": 9_000}})
-    assert Cell(PRETRAIN, longer).identity(INFO) == Cell(PRETRAIN, Settings()).identity(INFO)
-    assert Cell(TEACH, longer).identity(INFO) != Cell(TEACH, Settings()).identity(INFO)
+    assert Trial(PRETRAIN, longer).identity(INFO) == Trial(PRETRAIN, Settings()).identity(INFO)
+    assert Trial(TEACH, longer).identity(INFO) != Trial(TEACH, Settings()).identity(INFO)
 
 
 def test_every_method_has_the_same_budget() -> None:
     settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 7_000}})
-    assert Cell(PPO, settings).budget == Cell(TEACH, settings).budget == 7_300
-    assert Cell(PPO, settings).sections()["finetune"].kl_coef == 0
-    assert Cell(PRETRAIN, settings).budget == 300
+    assert Trial(PPO, settings).budget == Trial(TEACH, settings).budget == 7_300
+    assert Trial(PPO, settings).sections()["finetune"].kl_coef == 0
+    assert Trial(PRETRAIN, settings).budget == 300

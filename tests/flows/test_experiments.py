@@ -1,4 +1,4 @@
-"""The experiments: every arm can be made and is one of its own; one runs, and runs on."""
+"""The experiments: every variant can be made and is one of its own; one runs, and runs on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
 from llm4teach.flows.experiments.catalog import EXPERIMENTS, find_experiment
-from llm4teach.flows.experiments.spec import Arm, Experiment, shifted_variants, teacher_cell
-from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACHER, stored_cells, teacher_of
+from llm4teach.flows.experiments.spec import Experiment, Variant, shifted_tasks, teacher_trial
+from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACHER, stored_trials, teacher_of
 from llm4teach.flows.runtime.settings import ConfigError, load_settings
 
 NAMES = [experiment.name for experiment in EXPERIMENTS]
@@ -44,48 +44,48 @@ def run(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_arms_differ_and_have_the_same_budget(name: str) -> None:
+def test_variants_differ_and_have_the_same_budget(name: str) -> None:
     chosen = find_experiment(name)
     settings = load_settings({}, defaults=chosen.settings)
     for task in chosen.tasks:
         get_training_task(task)
-        cells = [arm.cell(settings, task, 3) for arm in chosen.arms]
-        assert {cell.settings.seed for cell in cells} == {3}
-        identities = [cell.identity(teacher_of(cell.settings)) for cell in cells]
+        trials = [variant.trial(settings, task, 3) for variant in chosen.variants]
+        assert {trial.settings.seed for trial in trials} == {3}
+        identities = [trial.identity(teacher_of(trial.settings)) for trial in trials]
         told = [json.dumps(identity, sort_keys=True) for identity in identities]
-        assert len(set(told)) == len(chosen.arms), "each arm trains something of its own"
-        whole = {cell.budget for cell in cells if cell.method != PRETRAIN}
+        assert len(set(told)) == len(chosen.variants), "each variant trains something of its own"
+        whole = {trial.budget for trial in trials if trial.method != PRETRAIN}
         assert len(whole) == 1, "nobody has more env steps than the others"
-    assert not chosen.shifted or all(shifted_variants(task) for task in chosen.tasks)
+    assert not chosen.shifted or all(shifted_tasks(task) for task in chosen.tasks)
 
 
-def test_the_same_cells_serve_several_experiments() -> None:
+def test_the_same_trials_serve_several_experiments() -> None:
     def identities(name: str) -> set[str]:
         chosen = find_experiment(name)
         settings = load_settings({}, defaults=chosen.settings)
-        cells = [arm.cell(settings, "SimpleDoorKey", 0) for arm in chosen.arms]
-        return {json.dumps(c.identity(teacher_of(c.settings)), sort_keys=True) for c in cells}
+        trials = [variant.trial(settings, "SimpleDoorKey", 0) for variant in chosen.variants]
+        return {json.dumps(c.identity(teacher_of(c.settings)), sort_keys=True) for c in trials}
 
     assert identities("generalisation") < identities("ablation")
     assert len(identities("teacher-noise") & identities("teacher-quality")) == 5
 
 
 def test_a_faulty_teacher_is_another_one_for_each_seed() -> None:
-    arm = find_experiment("teacher-noise").arms[1]
+    variant = find_experiment("teacher-noise").variants[1]
     settings = load_settings({}, defaults=find_experiment("teacher-noise").settings)
-    first, second = (arm.cell(settings, "SimpleDoorKey", n) for n in (0, 1))
+    first, second = (variant.trial(settings, "SimpleDoorKey", n) for n in (0, 1))
     assert teacher_of(first.settings).teacher_id != teacher_of(second.settings).teacher_id
-    own = teacher_cell(second, 0)
+    own = teacher_trial(second, 0)
     assert own.method == TEACHER and own.settings.seed == 0
     assert teacher_of(own.settings) == teacher_of(second.settings)
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
     settings = load_settings({})
-    with pytest.raises(ConfigError, match="arm 'x'"):
-        Arm("x", changes={"finetune": {"kl_off": 7}}).cell(settings, "SimpleDoorKey", 0)
+    with pytest.raises(ConfigError, match="variant 'x'"):
+        Variant("x", changes={"finetune": {"kl_off": 7}}).trial(settings, "SimpleDoorKey", 0)
     with pytest.raises(ValueError, match="'b' must be one of"):
-        Experiment("e", "?", (Arm("a"),), baseline="b")
+        Experiment("e", "?", (Variant("a"),), baseline="b")
 
 
 @pytest.mark.parametrize(
@@ -124,27 +124,29 @@ def test_a_list_says_what_each_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_generalisation_for_real_and_again_from_its_cells(tmp_path: Path) -> None:
+def test_generalisation_for_real_and_again_from_its_trials(tmp_path: Path) -> None:
     done = experiment(tmp_path / "w", "generalisation", *SMALL, "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     (found,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["comparisons"]
     assert [m["label"] for m in found["methods"]] == ["RL only", "pretraining only", "all"]
-    variants = shifted_variants("SimpleDoorKey")
-    assert all(list(m["shifted"]) == variants for m in found["methods"])
-    assert list(found["teachers"][0]["shifted"]) == variants
-    stored = stored_cells(Workspace(tmp_path / "w"))
-    trained = [cell for cell in stored if cell.identity["method"] in ("ppo", "pretrain", "teach")]
-    assert len(trained) == 3 * 2, "a student is trained once and plays every variant"
-    assert len(stored) == 6 + 1 + 4 * (6 + 1), "and each teacher plays each variant once"
+    shifted = shifted_tasks("SimpleDoorKey")
+    assert all(list(m["shifted"]) == shifted for m in found["methods"])
+    assert list(found["teachers"][0]["shifted"]) == shifted
+    stored = stored_trials(Workspace(tmp_path / "w"))
+    trained = [
+        trial for trial in stored if trial.identity["method"] in ("ppo", "pretrain", "teach")
+    ]
+    assert len(trained) == 3 * 2, "a student is trained once and plays every shifted task"
+    assert len(stored) == 6 + 1 + 4 * (6 + 1), "and each teacher plays each shifted task once"
     students = {c.identity["student"] for c in stored if c.identity["method"] == "transfer"}
-    assert students == {cell.run_id for cell in trained}
+    assert students == {trial.run_id for trial in trained}
 
     again = experiment(tmp_path / "w", "generalisation", *SMALL, "--quiet")
     assert again.stderr == "" and again.stdout.split("files:")[0] in done.stdout
-    assert len(stored_cells(Workspace(tmp_path / "w"))) == len(stored)
+    assert len(stored_trials(Workspace(tmp_path / "w"))) == len(stored)
     assert "--workspace" not in done.stdout and "--budget 1536" in done.stdout
 
 
 def test_rl_alone_needs_no_teacher_of_its_own() -> None:
     settings = load_settings({})
-    assert not Arm("RL only", PPO).cell(settings, "SimpleDoorKey", 0).method.asks
+    assert not Variant("RL only", PPO).trial(settings, "SimpleDoorKey", 0).method.asks

@@ -20,12 +20,11 @@ from llm4teach.flows.stages import (
 from llm4teach.flows.stages import (
     context as stages,
 )
+from llm4teach.flows.stages import finetune as finetuning
 from llm4teach.flows.stages import (
     label as labelling,
 )
-from llm4teach.flows.stages import (
-    online as online_stages,
-)
+from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.student.config import CollectConfig, FinetuneConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig, Price
@@ -87,7 +86,7 @@ def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
             assert joined.limits == limits
             live = joined.live_teacher(ask=True)
             task = get_task("SimpleDoorKey")
-            seen = stages.trajectories(ctx, run_id).observations
+            seen = pretraining.trajectories(ctx, run_id).observations
             silent = ~live.teacher_probs(seen).any(axis=1)
             assert live.questions.asked == 0 and 0 < silent.sum() < len(seen)
     info = ctx.teacher.info
@@ -104,7 +103,7 @@ def test_who_is_asked_in_the_background(
 ) -> None:
     live = LiveConfig(in_background=chosen)
     with stages.opened("finetune", str(tmp_path), "SimpleDoorKey", model, 0, live=live) as ctx:
-        assert online_stages.asks_in_background(ctx) is expected
+        assert finetuning.asks_in_background(ctx) is expected
 
 
 def test_the_flags_of_the_budget() -> None:

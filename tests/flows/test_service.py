@@ -23,7 +23,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime.flow_runs import begun_by
 from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
-from llm4teach.flows.runtime.teacher_slots import limit_name
+from llm4teach.flows.runtime.teacher_access import limit_name
 from llm4teach.flows.service.deployments import DEPLOYMENTS, parameters_of, schedule_of
 from llm4teach.teacher_labeling.config import TeacherConfig
 

@@ -14,9 +14,8 @@ from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_p
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.runners import task_runner
 from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
-from llm4teach.flows.sharding import collect_shard, label_shard, share_of
+from llm4teach.flows.sharding import collect_shard, label_shard, share_of, task_runner
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher

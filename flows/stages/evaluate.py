@@ -1,0 +1,119 @@
+"""The stage that plays held-out episodes: student, teacher and a random policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llm4teach.datasets.runs import CHECKPOINT, OUTCOMES
+from llm4teach.flows.runtime.progress import stage
+from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
+from llm4teach.flows.stages.context import Context
+from llm4teach.student.config import EvaluateConfig, Mode
+from llm4teach.student.evaluation.evaluate import evaluate_policy
+from llm4teach.student.evaluation.replay import agreement_rows, filmed
+from llm4teach.student.model.network import n_bytes
+from llm4teach.student.policies import (
+    AdviceSource,
+    Policy,
+    student_policy,
+    teacher_policy,
+    uniform_policy,
+)
+
+FILMS = 3  # episodes whose actions the report shows
+
+
+COMPARED = 100  # episodes in which student and teacher are compared state by state
+
+
+Contestant = tuple[str, Policy, Mode]
+
+
+def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
+    """Play the held-out episodes with student, teacher and a random policy; store every episode."""
+    teacher = ctx.live_teacher(ask=True)
+    random = uniform_policy(len(ctx.task.action_names))
+    asked = [teacher]
+    others: list[Contestant] = [
+        ("teacher", teacher_policy(teacher), "sampled"),
+        ("teacher", teacher_policy(teacher), "greedy"),
+        ("random", random, "sampled"),
+    ]
+    if (ctx.workspace.run(from_run) / OUTCOMES).exists():
+        weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
+        asked.append(weighed)
+        others.insert(0, ("weighed", teacher_policy(weighed), "sampled"))
+    episodes = play(ctx, config, _students(ctx, from_run) + others)
+    shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
+    _compare_choices(ctx, from_run, teacher, episodes)
+    student = stored_student(ctx.workspace, ctx.task, from_run)
+    pupil = student_policy(student)
+    ctx.run.note(
+        films=[filmed(ctx.task, episode, pupil, teacher) for episode in shown],
+        student_bytes=n_bytes(student),
+        evaluated_run=from_run,
+    )
+    reports = [source.questions for source in asked]
+    ctx.run.count(
+        evaluation_questions=sum(report.asked for report in reports),
+        evaluation_tokens=sum(r.prompt_tokens + r.completion_tokens for r in reports),
+        evaluation_cost=sum(report.cost for report in reports),
+    )
+
+
+def _compare_choices(
+    ctx: Context, from_run: str, teacher: AdviceSource, played: list[dict[str, Any]]
+) -> None:
+    """Store what student and teacher would do in each state, in the episodes of either."""
+    student = student_policy(stored_student(ctx.workspace, ctx.task, from_run))
+    rows: list[dict[str, Any]] = []
+    for policy in ("student", "teacher"):
+        theirs = [e for e in played if (e["policy"], e["mode"]) == (policy, "sampled")][:COMPARED]
+        identity = {"run_id": ctx.run.run_id, "policy": policy, "mode": "sampled"}
+        rows += [{**identity, **r} for r in agreement_rows(ctx.task, theirs, student, teacher)]
+    ctx.run.write_agreement(rows)
+
+
+def evaluate_students(
+    ctx: Context,
+    config: EvaluateConfig,
+    from_run: str,
+    policies: Sequence[str] = ("student", "pretrained"),
+) -> None:
+    """Play the held-out episodes with a run's students alone; store every episode."""
+    play(ctx, config, [c for c in _students(ctx, from_run) if c[0] in policies])
+
+
+def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
+    """Play the held-out episodes with the teacher alone; store every episode."""
+    policy = teacher_policy(ctx.live_teacher(ask=True))
+    play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
+
+
+def _students(ctx: Context, from_run: str) -> list[Contestant]:
+    names = {"student": CHECKPOINT, "pretrained": PRETRAINED}
+    modes: tuple[Mode, ...] = ("sampled", "greedy", "argmax")
+    return [
+        (name, student_policy(stored_student(ctx.workspace, ctx.task, from_run, file)), mode)
+        for name, file in names.items()
+        if name == "student" or (ctx.workspace.run(from_run) / file).exists()
+        for mode in modes
+        if name == "student" or mode != "argmax"
+    ]
+
+
+def play(
+    ctx: Context, config: EvaluateConfig, contestants: Sequence[Contestant]
+) -> list[dict[str, Any]]:
+    """Let each play the held-out episodes; store every episode in the run, and return them."""
+    rows: list[dict[str, Any]] = []
+    with stage("evaluate", config.episodes * len(contestants), "episodes") as shown:
+        for name, policy, mode in contestants:
+            episodes = evaluate_policy(ctx.task, policy, mode, config, ctx.seed, shown.advance)
+            identity = {"run_id": ctx.run.run_id, "task": ctx.task.name}
+            rows += [{**identity, "policy": name, "mode": mode, **e} for e in episodes]
+        shown.summary = f"{config.episodes} held-out episodes for each of {len(contestants)}"
+    stored = [{**row, "measures": list(row["measures"].items())} for row in rows]  # Arrow's maps
+    ctx.run.write_evaluation([{k: v for k, v in row.items() if k != "actions"} for row in stored])
+    return rows

@@ -1,0 +1,71 @@
+"""The stage that distills the stored advice into a student."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
+from llm4teach.datasets.workspace import DatasetError
+from llm4teach.envs.task import describe
+from llm4teach.flows.runtime.progress import stage
+from llm4teach.flows.stages.checkpoints import new_student, store_student
+from llm4teach.flows.stages.context import Context
+from llm4teach.student.collection.reweighting import weigh_trajectories, write_outcomes
+from llm4teach.student.config import PretrainConfig
+from llm4teach.student.model.network import Student
+from llm4teach.student.training.distill import Steps, distill
+
+
+def pretrain(
+    ctx: Context,
+    config: PretrainConfig,
+    trajectories: Trajectories,
+    start: Student | None = None,
+) -> Student:
+    """Distil the stored advice, weighed by its outcomes, into a student, and store it.
+
+    It is a new one, or has the weights of ``start``.
+    """
+    t = trajectories.column("t")
+    episode_ends = np.append(t[1:] != t[:-1] + 1, True)
+    if config.outcome_temperature:
+        states = describe(ctx.task, distinct_states(trajectories))
+        outcomes = weigh_trajectories(
+            trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
+        )
+        write_outcomes(ctx.run.folder, ctx.run.run_id, outcomes)
+    teacher = ctx.live_teacher(ask=False, weighed_by=ctx.run.run_id)
+    steps = Steps(
+        observations=trajectories.observations,
+        teacher_probs=teacher.teacher_probs(trajectories.observations),
+        rewards=trajectories.column("reward"),
+        terminated=trajectories.column("terminated"),
+        segment_ends=episode_ends,
+    )
+    student = start or new_student(ctx.task, ctx.seed)
+    with stage("pretrain", config.epochs, "epochs") as shown:
+
+        def on_epoch(step: int, values: dict[str, float]) -> None:
+            shown.advance()
+            ctx.run.log("pretrain", step, values)
+            shown.summary = (
+                f"{len(trajectories):,} steps, {config.epochs} epochs: "
+                f"loss {values['loss']:.3f} nats, agreement {values['agreement']:.1%}"
+            )
+
+        try:
+            distill(student, steps, config, ctx.seed, on_epoch)
+        except ValueError as error:
+            raise DatasetError(f"cannot pretrain on {ctx.task.name}: {error}") from None
+    store_student(ctx.run, ctx.task, student, "pretrain", ctx.seed)
+    return student
+
+
+def trajectories(ctx: Context, run_id: str | None) -> Trajectories:
+    """Read one run's trajectories of the task, or all of them.
+
+    Raises:
+        DatasetError: there are none, or a part is damaged.
+    """
+    folder = ctx.workspace.trajectories(ctx.task.name, run_id)
+    return read_steps(folder, ctx.task.observation_shape)
