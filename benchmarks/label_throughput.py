@@ -143,7 +143,7 @@ def bare(teacher: OpenAITeacher, port: int, in_flight: int, states: Sequence[Sta
     async def worker(session: aiohttp.ClientSession) -> None:
         nonlocal done
         for state in waiting:
-            (question,) = teacher._elicitation.questions(state)
+            (question,) = teacher._elicitation.requests(state)
             body = {"model": "stub", "messages": question.messages, "n": question.n}
             data = json.dumps(body | {"temperature": 1.0, "max_tokens": 200, "seed": 1}).encode()
             async with session.post(url, data=data) as response:

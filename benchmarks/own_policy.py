@@ -26,7 +26,7 @@ from llm4teach.envs.task import Observations, Task, describe
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import Policy, teacher_policy
-from llm4teach.teacher_labeling.backends.recording_writer import write_recording
+from llm4teach.teacher_labeling.backends.recorded import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher

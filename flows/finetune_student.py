@@ -14,8 +14,7 @@ from llm4teach.flows.stages import finetune as finetuning
 from llm4teach.flows.stages import summary
 from llm4teach.flows.stages.checkpoints import newest_student, stored_student
 from llm4teach.student.config import FinetuneConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 
 
 @flow(name="finetune-student")

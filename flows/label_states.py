@@ -14,8 +14,7 @@ from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling
 from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.summary import outcome, sharded_outcome
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 
 
 @flow(name="label-states")

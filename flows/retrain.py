@@ -25,8 +25,7 @@ from llm4teach.student.config import (
     PretrainConfig,
     RetrainConfig,
 )
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 
 
 @flow(name="retrain")

@@ -24,8 +24,7 @@ from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.student.collection.collect import CollectReport
 from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 
 
 def task_runner(scale: ScaleConfig) -> Any:

@@ -17,8 +17,7 @@ from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import summary
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 
 
 @flow(name="teach")

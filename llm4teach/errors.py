@@ -28,9 +28,9 @@ class DatasetError(LLM4TeachError, ValueError):
 class TeacherError(LLM4TeachError, RuntimeError):
     """A teacher cannot be opened or cannot answer."""
 
-    may_pass = False  # its server is gone or busy, and may be back after a pause
-    for_good = False  # asking the same again will not help; another state may be answered
-    refused: frozenset[str] = frozenset()  # keys of the states that it is about; none: of all
+    transient = False  # its server is gone or busy, and may be back after a pause
+    permanent = False  # asking the same again will not help; another state may be answered
+    failed_states: frozenset[str] = frozenset()  # keys of the states it is about; empty: all
 
 
 class QueryError(LLM4TeachError, ValueError):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.task import Observations
-from llm4teach.teacher_labeling.label_config import LiveConfig
+from llm4teach.teacher_labeling.config import LiveConfig
 
 Uncertainty = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> nats (N,)
 _STEPS = 1_000  # that a number of questions is given for

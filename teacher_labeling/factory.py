@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llm4teach.teacher_labeling.backends.hard_labels import HardTeacher
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     DEFAULT_MODEL,
     MODELS,
@@ -13,9 +12,8 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
 )
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
-from llm4teach.teacher_labeling.backends.wrappers import Fault, FaultyTeacher
+from llm4teach.teacher_labeling.backends.wrappers import ArgmaxTeacher, Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation.factory import PLAN_LOGPROBS
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
 # From settings, task family, model (what follows the slash) and API key; None: no such model.
@@ -64,7 +62,7 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
     if teacher is None:
         raise _unknown(config.teacher)
     if config.hard:
-        teacher = HardTeacher(teacher)
+        teacher = ArgmaxTeacher(teacher)
     if config.fault == "none":
         return teacher
     fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)
@@ -137,14 +135,9 @@ def _embedded(config: TeacherConfig, family: str, model: str, api_key: str) -> T
     model = model or DEFAULT_MODEL
     if model not in MODELS:
         return None
-    if config.method not in (None, PLAN_LOGPROBS):
-        from llm4teach.teacher_labeling.backends.llama_cpp.elicited import EmbeddedElicitedTeacher
-
-        return EmbeddedElicitedTeacher(config, family, model)
     from llm4teach.teacher_labeling.backends.llama_cpp.teacher import EmbeddedTeacher
 
-    prompt = config.prompt or "embedded"
-    return EmbeddedTeacher(family, model, config.orders, config.threads, prompt)
+    return EmbeddedTeacher(config, family, model)
 
 
 def _check_weights(model: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import Mixture, Observations, State, Task
 from llm4teach.teacher_labeling.ask_policy import AskPolicy, AskUnseen
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.budget import Spending
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
@@ -158,12 +158,12 @@ class BackgroundLabeler(LiveLabeler):
             try:
                 answers = self._label(states, _Tap(self._teacher, self._answers), self._stop)
             except TeacherError as error:
-                how = "refuses a state" if error.for_good else "is down"
+                how = "refuses a state" if error.permanent else "is down"
                 self._tell(f"the teacher {how}, training goes on without it: {error}")
                 with self._mutex:
-                    for key in error.refused:
+                    for key in error.failed_states:
                         self._waiting.pop(key, None)
-                if error.refused or not error.for_good:
+                if error.failed_states or not error.permanent:
                     self._stop.wait(retry_s)
                     retry_s = min(2 * retry_s, LONGEST_RETRY_S)
                     self._wake.set()

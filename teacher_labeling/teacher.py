@@ -52,6 +52,19 @@ class TeacherInfo:
         return f"{plain}-{hashlib.sha256(self.teacher_id.encode()).hexdigest()[:8]}"
 
 
+@dataclass
+class Usage:
+    """Tokens read and generated, as the engine counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count one reply."""
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+
+
 @dataclass(frozen=True)
 class Advice:
     """One teacher's answer for one state.

@@ -192,7 +192,7 @@ def _teachers(arguments: argparse.Namespace, settings: Settings) -> None:
     from llm4teach.flows.cli.terminal import print_table
 
     if arguments.fetch:
-        from llm4teach.teacher_labeling.backends.llama_cpp.fetch_weights import fetch_weights
+        from llm4teach.teacher_labeling.backends.llama_cpp.weights import fetch_weights
 
         print(fetch_weights(arguments.fetch.removeprefix("embedded/")))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llm4teach.flows.cli.terminal import print_table
 from llm4teach.flows.runtime.settings import ConfigError
-from llm4teach.teacher_labeling.elicitation.percentages import list_options
+from llm4teach.teacher_labeling.elicitation.parsing import list_options
 from llm4teach.teacher_labeling.elicitation.prompts import (
     PromptTemplate,
     parse_template,

@@ -8,7 +8,7 @@ from llm4teach.envs.registry import get_task
 from llm4teach.flows.cli.terminal import print_table
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import open_teacher
-from llm4teach.teacher_labeling.label_config import Price
+from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.labeling.budget import charged, price_of
 from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError

@@ -28,7 +28,7 @@ from llm4teach.flows.experiments.spec import (
 )
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH, Trial, teacher_of
 from llm4teach.flows.runtime.settings import ConfigError, Settings
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig
 
 Key = tuple[str, str, int]  # task, label of the variant, seed
 Grid = Mapping[Key, Trial]

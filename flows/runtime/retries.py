@@ -48,7 +48,7 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
         try:
             return work()
         except TeacherError as error:
-            if error.may_pass and left:
+            if error.transient and left:
                 say(f"{stage}: {error} It is begun again in {patience.pause_s:g} s.")
             left -= 1
             raise
@@ -58,7 +58,7 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
         name=stage,
         retries=patience.retries,
         retry_delay_seconds=patience.pause_s,
-        retry_condition_fn=may_pass,
+        retry_condition_fn=is_transient,
         timeout_seconds=limit_s,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -79,10 +79,10 @@ def reach_teacher(teacher: TeacherConfig, task: str, patience: PatienceConfig) -
         patiently("reach-teacher", lambda: open_teacher(teacher, family).close(), patience)
 
 
-def may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Whether a failed task is worth repeating: its teacher's server may come back."""
     error = state.data
-    return isinstance(error, TeacherError) and error.may_pass
+    return isinstance(error, TeacherError) and error.transient
 
 
 def is_nobodys_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -91,4 +91,4 @@ def is_nobodys_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any])
     Everything that a message of ours explains has to be mended by a person first.
     """
     error = state.data
-    return may_pass(task, task_run, state) or not isinstance(error, (TeacherError, ValueError))
+    return is_transient(task, task_run, state) or not isinstance(error, (TeacherError, ValueError))

@@ -22,8 +22,12 @@ from llm4teach.student.config import (
     RetrainConfig,
     ValidationConfig,
 )
-from llm4teach.teacher_labeling.config import SECRET_IN_VALUE, TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import (
+    SECRET_IN_VALUE,
+    LabelConfig,
+    LiveConfig,
+    TeacherConfig,
+)
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
 DEFAULT_FILE = Path("llm4teach.toml")

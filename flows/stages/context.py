@@ -22,8 +22,7 @@ from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.warm_up import warm_up
 from llm4teach.student.collection.reweighting import read_weighed
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.labeling.budget import Spending, priced
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
@@ -133,7 +132,7 @@ def opened(
         if not join:
             run.finish()
     except BaseException as error:
-        goes_on = flow_run and getattr(error, "may_pass", False)  # see `patience`
+        goes_on = flow_run and getattr(error, "transient", False)  # see `patience`
         if not existing and not goes_on:
             run.discard_if_empty()
         raise

@@ -1,7 +1,8 @@
 """The ``recorded`` teacher: distributions that a model gave earlier, read from a JSON file.
 
 ``recorded/vicuna-33b.json`` holds the figures that the authors of LLM4Teach published
-(arXiv 2311.13373), so that the paper's teacher needs no model at all.
+(arXiv 2311.13373), so that the paper's teacher needs no model at all. `write_recording` makes such
+a file of the advice that a store holds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import (
@@ -30,6 +32,8 @@ from llm4teach.teacher_labeling.teacher import (
 )
 
 SUM_TOLERANCE = 0.02  # published shares are rounded to two places
+PLACES = 4  # decimals of the probabilities; less than a thousandth is not worth a line
+_LEAST = 1e-3
 _SEEN = re.compile(r"(?<=sees )<.*?>(?=, holds )")
 
 
@@ -156,3 +160,50 @@ def _parse(content: bytes, name: str) -> Recording:
 def _scene(state_text: str) -> str:
     """Make two texts equal that name the same seen objects in another order."""
     return _SEEN.sub(lambda m: ", ".join(sorted(m.group().split(", "))), state_text)
+
+
+def write_recording(
+    path: Path, info: TeacherInfo, stores: Mapping[str, AdviceStore], regenerate: str
+) -> int:
+    """Write what a teacher said of every state of some task families; return how many states.
+
+    Args:
+        path: of the JSON file; the folder ``recorded`` is where teachers are looked for by name.
+        info: whose answers these are.
+        stores: the teacher's advice by task family.
+        regenerate: the command that asks anew, for the file's provenance.
+
+    Raises:
+        TeacherError: a store has no advice.
+    """
+    families, dates = {}, []
+    for family, store in stores.items():
+        rows = [row for row in store.rows() if row["status"] == AdviceStatus.OK]
+        if not rows:
+            raise TeacherError(f"there is no advice on {family} by {info.teacher_id} to record")
+        dates += [row["created_at"].date().isoformat() for row in rows]
+        families[family] = [
+            {"state_text": row["state_text"], "replies": _replies(row["options"])}
+            for row in sorted(rows, key=lambda row: str(row["state_text"]))
+        ]
+    head = {
+        "format": 1,
+        "source": f"{info.teacher_id}, asked by llm4teach",
+        "provenance": f"The model's own distributions over the admissible plans, rounded; prompt "
+        f"version {info.prompt_version}, asked {min(dates)} to {max(dates)}. Regenerate with: "
+        f"{regenerate}",
+        "model": info.model,
+        "model_revision": info.model_revision,
+        "method": f"{info.method}, {info.settings}" if info.settings else info.method,
+        "families": families,
+    }
+    path.write_text(json.dumps(head, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return sum(map(len, families.values()))
+
+
+def _replies(options: list[dict[str, object]]) -> list[dict[str, object]]:
+    likely = [o for o in options if float(str(o["probability"])) >= _LEAST]
+    return [
+        {"plan": o["plan"], "probability": round(float(str(o["probability"])), PLACES)}
+        for o in likely
+    ]

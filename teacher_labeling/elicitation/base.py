@@ -1,8 +1,8 @@
 """What an elicitation is: an LLM's replies turned into a distribution over plans, on any engine.
 
-An *elicitation* (sampling, verbalized, logprobs) says what is asked about a state and reads the
-answers. An *engine* (a server, vLLM in this process, the embedded LLM) puts the questions to a
-model. Neither knows the other: a `Question` goes one way, an `Answer` comes back.
+An *elicitation* (sampling, verbalized, logprobs) writes the chat requests about a state and reads
+the answers. An *engine* (a server, vLLM in this process, the embedded LLM) sends the requests to a
+model. Neither knows the other: a `ChatRequest` goes one way, an `Answer` comes back.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from typing import Protocol
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.elicitation.prompts import Message
-from llm4teach.teacher_labeling.teacher import Advice, advice_from_weights
+from llm4teach.teacher_labeling.config import Price
+from llm4teach.teacher_labeling.elicitation.parsing import list_options
+from llm4teach.teacher_labeling.elicitation.prompts import Message, PromptTemplate
+from llm4teach.teacher_labeling.teacher import Advice, Usage, advice_from_weights
 
-FORBIDDEN = -9999.0  # log p, nats: the least there is, as OpenAI's servers say it; no infinity
+FORBIDDEN = -9999.0  # log p, nats: the least there is, as OpenAI's servers write it; no infinity
 CUT = "…"  # ends a text that went on when max_tokens were reached: its last word may be half a one
+MAX_SHARED_ANSWERS = 10_000  # that a teacher keeps
 
 
 @dataclass(frozen=True)
-class Question:
+class ChatRequest:
     """One chat, and what is wanted of it: ``n`` replies, or the scores of some labels."""
 
     messages: Sequence[Message]
@@ -31,7 +34,7 @@ class Question:
     max_tokens: int = 1
     seed_text: str = ""  # the replies' seeds derive from it
     labels: tuple[str, ...] = ()  # score these as the first token of a reply; then no text
-    memo: str = ""  # questions of one memo are one question, which need not be asked again
+    shared: str = ""  # requests with one such key are one request, which is sent once
 
     def seed(self, have: int) -> int:
         """Return a seed of 31 bits for the replies after the first ``have``, the same in every run.
@@ -43,36 +46,23 @@ class Question:
         return int.from_bytes(digest[:4], "big") >> 1
 
 
-@dataclass
-class Spent:
-    """What questions have cost: tokens read and generated, as the engine counts them."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def add(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one reply."""
-        self.prompt_tokens += prompt_tokens
-        self.completion_tokens += completion_tokens
-
-
 @dataclass(frozen=True)
 class Answer:
     """What an engine returns: ``n`` texts, or log p of each label that the model's list holds."""
 
     texts: tuple[str, ...] = ()  # one that was cut off ends in CUT, and so half a plan is none
-    scores: Mapping[str, float] = field(default_factory=dict)  # nats, not normalised
-    protocol: str = ""  # how the scores were had
+    scores: Mapping[str, float] = field(default_factory=dict)  # nats, not normalized
+    protocol: str = ""  # how the scores were obtained
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the answers say: non-negative weights of plans, whose sum is the coverage."""
+    """What the answers mean: non-negative weights of plans, whose sum is the coverage."""
 
     weights: dict[Plan, float]
     n_samples: int
     replies: tuple[str, ...]
-    raw_sum: float | None = None  # verbalized: of the stated shares, before normalising
+    raw_sum: float | None = None  # verbalized: of the stated shares, before normalizing
 
 
 class Elicitation(Protocol):
@@ -82,30 +72,48 @@ class Elicitation(Protocol):
     settings: str  # all that changes its answers, e.g. "n=10,temperature=1"
     prompt_version: str
 
-    def questions(self, state: State) -> list[Question]:
+    def requests(self, state: State) -> list[ChatRequest]:
         """Return what is asked about a state; nothing if there is nothing to choose from."""
         ...
 
     def judge(self, state: State, answers: Sequence[Answer]) -> Verdict:
-        """Read the answers, one a question and in their order; never fails, whatever they say."""
+        """Read the answers, one per request and in their order; never fails, whatever they are."""
         ...
 
 
-@dataclass(frozen=True)
-class Prices:
-    """US dollars a million tokens."""
+class TextElicitation:
+    """One request for ``n`` free replies; at temperature 0 all would be one, and one is enough.
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    (vLLM refuses n > 1 at temperature 0.)
+    """
 
-    def cost(self, spent: Spent) -> float:
-        """Return US dollars."""
-        dollars = spent.prompt_tokens * self.prompt + spent.completion_tokens * self.completion
-        return dollars / 1e6
+    def __init__(
+        self, template: PromptTemplate, n: int, temperature: float, seed: int, max_tokens: int
+    ) -> None:
+        self._template, self._temperature = template, temperature
+        self._seed, self._max_tokens = seed, max_tokens
+        self._n = n if temperature > 0 else 1
+        self.prompt_version = template.version
+        self.settings = (
+            f"n={self._n},temperature={temperature:g},seed={seed},max_tokens={max_tokens}"
+        )
+
+    def requests(self, state: State) -> list[ChatRequest]:
+        """Return the one request."""
+        options = list_options(state.options) if self._template.lists_options else ""
+        return [
+            ChatRequest(
+                self._template.messages(state.text, options=options),
+                n=self._n,
+                temperature=self._temperature,
+                max_tokens=self._max_tokens,
+                seed_text=f"{self._seed}/{state.key}",
+            )
+        ]
 
 
 def to_advice(
-    state: State, verdict: Verdict, spent: Spent, latency_s: float, prices: Prices
+    state: State, verdict: Verdict, usage: Usage, latency_s: float, price: Price
 ) -> Advice:
     """Make the advice of a verdict and what it cost."""
     return advice_from_weights(
@@ -114,15 +122,15 @@ def to_advice(
         n_samples=verdict.n_samples,
         replies=verdict.replies,
         raw_sum=verdict.raw_sum,
-        prompt_tokens=spent.prompt_tokens,
-        completion_tokens=spent.completion_tokens,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
         latency_s=latency_s,
-        cost=prices.cost(spent),
+        cost=price.of(usage.prompt_tokens, usage.completion_tokens),
     )
 
 
 def reply_text(text: str, finish_reason: object) -> str:
-    """Return a reply as it is stored: Unicode (no lone surrogates), and in sight if it was cut."""
+    """Return a reply as it is stored: Unicode (no lone surrogates), and marked if it was cut."""
     text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     return text + CUT if finish_reason == "length" else text
 

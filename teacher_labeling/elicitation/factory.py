@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation.base import Elicitation, Prices
-from llm4teach.teacher_labeling.elicitation.option_logprobs import LabelScores
+from llm4teach.teacher_labeling.elicitation.base import Elicitation
+from llm4teach.teacher_labeling.elicitation.option_logprobs import OptionLogprobs
 from llm4teach.teacher_labeling.elicitation.prompts import load_template
 from llm4teach.teacher_labeling.elicitation.sampling import Sampling
 from llm4teach.teacher_labeling.elicitation.verbalized import Verbalized
@@ -35,15 +35,7 @@ def make_elicitation(config: TeacherConfig, family: str) -> Elicitation:
         temperature = 1.0 if config.temperature is None else config.temperature
         if temperature <= 0:
             raise TeacherError("with the method logprobs, temperature must be above 0; 1 is usual")
-        return LabelScores(template, config.permutations, temperature, config.calibrate)
+        return OptionLogprobs(template, config.permutations, temperature, config.calibrate)
     kind, usual = (Sampling, 1.0) if method == "sampling" else (Verbalized, 0.0)
     temperature = usual if config.temperature is None else config.temperature
     return kind(template, config.n_samples, temperature, config.seed, config.max_tokens)
-
-
-def prices_of(config: TeacherConfig) -> Prices:
-    """Return the prices that stand with the teacher; `pricing.price_of` knows of others, too."""
-    return Prices(
-        config.usd_per_million_prompt_tokens or 0.0,
-        config.usd_per_million_completion_tokens or 0.0,
-    )

@@ -1,6 +1,6 @@
 """``logprobs``: softmax over the model's own scores of the options' letters, one token each.
 
-Models like some letters better than others, whatever these stand for. So the question is put with
+Models like some letters better than others, whatever these stand for. So it is asked with
 the options in several orders, and averaged:
 
     P(k | c(s)) = mean over orders o of softmax_k( log p(letter_o(k) | prompt_o) / temperature )
@@ -23,11 +23,11 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.elicitation.base import (
     FORBIDDEN,
     Answer,
-    Question,
+    ChatRequest,
     Verdict,
     mean_weights,
 )
-from llm4teach.teacher_labeling.elicitation.percentages import LETTERS, list_options, words
+from llm4teach.teacher_labeling.elicitation.parsing import LETTERS, list_options, words
 from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
 from llm4teach.teacher_labeling.teacher import TeacherError
 
@@ -35,7 +35,7 @@ CONTENT_FREE = "N/A"  # in the place of the state's text
 _LEAST_COVERAGE = 1e-12  # of an answer with scores, however small
 
 
-class LabelScores:
+class OptionLogprobs:
     """Asks for one token, in several orders of the options."""
 
     method = "logprobs"
@@ -50,33 +50,33 @@ class LabelScores:
             ",calibrated" if calibrate else ""
         )
 
-    def questions(self, state: State) -> list[Question]:
-        """Return one question an order, then the same of a state that says nothing."""
+    def requests(self, state: State) -> list[ChatRequest]:
+        """Return one request per order, then the same of a state that says nothing."""
         if len(state.options) > len(LETTERS):
             raise TeacherError(
                 f"the state {state.text!r} has {len(state.options)} options, and there are only "
                 f"{len(LETTERS)} letters; use the method sampling"
             )
-        questions = [self._question(state, order) for order in self._orders(state)]
+        requests = [self._request(state, order) for order in self._orders(state)]
         if self._calibrate:
             empty = replace(state, text=CONTENT_FREE)
             for order in self._orders(state):
-                memo = "\n".join(words(plan) for plan in order)
-                questions.append(replace(self._question(empty, order), memo=memo))
-        return questions
+                shared = "\n".join(words(plan) for plan in order)
+                requests.append(replace(self._request(empty, order), shared=shared))
+        return requests
 
     def judge(self, state: State, answers: Sequence[Answer]) -> Verdict:
-        """Average over the orders; orders without any score count as nothing said."""
+        """Average over the orders; orders without any score are left out."""
         orders = self._orders(state)
         shares, replies, coverage = [], [], 0.0
-        for place, (order, answer) in enumerate(zip(orders, answers, strict=False)):
+        for i, (order, answer) in enumerate(zip(orders, answers, strict=False)):
             replies.append(_shown(order, answer))
             scores = answer.scores
             if not scores:
                 continue
             coverage += math.fsum(map(math.exp, scores.values())) / len(orders)
             if self._calibrate:
-                bare = answers[len(orders) + place]
+                bare = answers[len(orders) + i]
                 replies.append(f"{CONTENT_FREE}: {_shown(order, bare)}")
                 scores = calibrated(scores, bare.scores)
             share = softmax(scores, self._temperature)
@@ -88,9 +88,9 @@ class LabelScores:
         weights = {plan: p * coverage for plan, p in mean.items()}
         return Verdict(weights, len(orders), tuple(replies))
 
-    def _question(self, state: State, order: Sequence[Plan]) -> Question:
+    def _request(self, state: State, order: Sequence[Plan]) -> ChatRequest:
         shown = replace(state, options=tuple(order))
-        return Question(
+        return ChatRequest(
             self._template.messages(shown.text, options=list_options(shown.options)),
             labels=tuple(LETTERS[: len(order)]),
         )

@@ -10,46 +10,27 @@ from collections.abc import Sequence
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.elicitation.base import Answer, Question, Verdict, mean_weights
-from llm4teach.teacher_labeling.elicitation.percentages import (
-    PercentagesError,
-    list_options,
-    parse_percentages,
+from llm4teach.teacher_labeling.elicitation.base import (
+    Answer,
+    ChatRequest,
+    TextElicitation,
+    Verdict,
+    mean_weights,
 )
-from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
+from llm4teach.teacher_labeling.elicitation.parsing import PercentagesError, parse_percentages
 
 
-class Verbalized:
-    """Asks one question for ``n`` lists of percentages; at temperature 0 one list is enough."""
+class Verbalized(TextElicitation):
+    """Averages lists of percentages."""
 
     method = "verbalized"
 
-    def __init__(
-        self, template: PromptTemplate, n: int, temperature: float, seed: int, max_tokens: int
-    ) -> None:
-        self._template, self._temperature = template, temperature
-        self._seed, self._max_tokens = seed, max_tokens
-        self._n = n if temperature > 0 else 1
-        self.prompt_version = template.version
-        self.settings = (
-            f"n={self._n},temperature={temperature:g},seed={seed},max_tokens={max_tokens}"
-        )
-
-    def questions(self, state: State) -> list[Question]:
-        if not state.options:
-            return []
-        return [
-            Question(
-                self._template.messages(state.text, options=list_options(state.options)),
-                n=self._n,
-                temperature=self._temperature,
-                max_tokens=self._max_tokens,
-                seed_text=f"{self._seed}/{state.key}",
-            )
-        ]
+    def requests(self, state: State) -> list[ChatRequest]:
+        """Return the one request, or none where there is nothing to choose from."""
+        return super().requests(state) if state.options else []
 
     def judge(self, state: State, answers: Sequence[Answer]) -> Verdict:
-        """Normalise and average the replies that state every plan's percentage."""
+        """Normalize and average the replies that state every plan's percentage."""
         (answer,) = answers
         shares: list[dict[Plan, float]] = []
         sums: list[float] = []

@@ -5,11 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
+from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
-
-_LOCAL = ("embedded", "recorded", "vllm")  # nobody bills their tokens
 
 
 class Spending:
@@ -122,8 +119,8 @@ class Spending:
 
 
 def is_local(info: TeacherInfo) -> bool:
-    """Whether the teacher answers in this process; ``faulty-`` and ``hard-`` change nothing."""
-    return info.backend.rpartition("-")[2] in _LOCAL
+    """Whether the teacher answers in this process, so that nobody bills its tokens."""
+    return not info.remote
 
 
 def price_of(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Price | None:
@@ -132,13 +129,11 @@ def price_of(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Pr
     What stands with the teacher (``usd_per_million_…``) goes before the table ``label.prices``,
     unless it is 0. Where neither says anything, a teacher in this process is free.
     """
-    told = (config.usd_per_million_prompt_tokens, config.usd_per_million_completion_tokens)
-    own = Price(prompt=told[0] or 0.0, completion=told[1] or 0.0)
-    if not own.is_free:
-        return own
+    if not config.price.is_free:
+        return config.price
     if info.model in label.prices:
         return label.prices[info.model]
-    return None if told == (None, None) and not is_local(info) else own
+    return config.price if config.has_price or is_local(info) else None
 
 
 def priced(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> LabelConfig:

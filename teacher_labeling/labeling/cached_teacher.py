@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher

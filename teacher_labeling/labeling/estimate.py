@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
-from llm4teach.teacher_labeling.label_config import Price
 from llm4teach.teacher_labeling.teacher import Teacher
 
 SAMPLE = 20  # states whose questions are counted

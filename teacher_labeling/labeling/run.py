@@ -15,7 +15,7 @@ from llm4teach.datasets.storage.conditional_store import store_at
 from llm4teach.datasets.storage.journal import copy_rows, journal_folder, recover
 from llm4teach.datasets.storage.leases import Leases
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
+from llm4teach.teacher_labeling.config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.budget import Spending, charged, is_local
 from llm4teach.teacher_labeling.labeling.work_queue import Claims
 from llm4teach.teacher_labeling.labeling.writer import Commits, to_row

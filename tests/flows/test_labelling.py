@@ -26,8 +26,7 @@ from llm4teach.flows.stages import (
 )
 from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.student.config import CollectConfig, FinetuneConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, LiveConfig, Price
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, Price, TeacherConfig
 
 RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
 

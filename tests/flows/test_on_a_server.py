@@ -23,7 +23,12 @@ from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import read_parts
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.runtime.retries import StageTimeoutError, is_nobodys_fault, may_pass, patiently
+from llm4teach.flows.runtime.retries import (
+    StageTimeoutError,
+    is_nobodys_fault,
+    is_transient,
+    patiently,
+)
 from llm4teach.flows.runtime.settings import PatienceConfig
 from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
@@ -141,7 +146,7 @@ def test_which_failures_are_worth_repeating(error: Exception, stage: bool, shard
 
     failed: Any = Failed(data=error)
     nothing: Any = None
-    assert may_pass(nothing, nothing, failed) is stage
+    assert is_transient(nothing, nothing, failed) is stage
     assert is_nobodys_fault(nothing, nothing, failed) is shard
 
 

@@ -19,8 +19,7 @@ from llm4teach.flows.stages import collect as collecting
 from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling
 from llm4teach.student.config import CollectConfig, EvaluateConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
+from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherError
 
 TABLE = LabelConfig(prices={"m": Price(prompt=1.0)})

@@ -17,9 +17,8 @@ from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
 from llm4teach.flows.sharding import collect_shard, label_shard, share_of, task_runner
 from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.label_config import LabelConfig
 
 TASK = get_task("SimpleDoorKey")
 TEACHER = TeacherConfig(teacher="recorded/vicuna-33b")

@@ -25,10 +25,11 @@ with atheris.instrument_imports(include=["llm4teach.envs.plan", "llm4teach.teach
         matching,
         texts_of,
     )
-    from llm4teach.teacher_labeling.elicitation.parsing import parse_reply, render_plan
-    from llm4teach.teacher_labeling.elicitation.percentages import (
+    from llm4teach.teacher_labeling.elicitation.parsing import (
         PercentagesError,
         parse_percentages,
+        parse_reply,
+        render_plan,
     )
 
 OPTIONS = tuple(map(parse_plan, ("explore", "go to key > pick up key", "open door1", "drop key")))

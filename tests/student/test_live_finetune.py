@@ -20,9 +20,8 @@ from llm4teach.student.policies import policy_entropy
 from llm4teach.student.training.finetune import Finetuner
 from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.ask_policy import ask_policy
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.label_config import LiveConfig
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError
 

@@ -26,8 +26,7 @@ from llm4teach.datasets.storage.paths import StoragePath, storage_path
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 

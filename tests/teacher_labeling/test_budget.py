@@ -12,10 +12,9 @@ import pytest
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts
 from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.budget import Spending
 from llm4teach.teacher_labeling.labeling.estimate import estimate
 from llm4teach.teacher_labeling.labeling.run import label_states

@@ -14,20 +14,14 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.protocol import rescaled
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation.base import (
-    Answer,
-    Elicitation,
-    Prices,
-    Spent,
-    to_advice,
-)
+from llm4teach.teacher_labeling.config import Price, TeacherConfig
+from llm4teach.teacher_labeling.elicitation.base import Answer, Elicitation, to_advice
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
 from llm4teach.teacher_labeling.elicitation.option_logprobs import CONTENT_FREE, orders_of
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.labeling.writer import to_row
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError, TeacherInfo, Usage
 
 FAMILY = "SimpleDoorKey"
 STATE = probe_states(FAMILY)[1]  # explore; go to key, pick up key; go to door, open door
@@ -44,7 +38,7 @@ def lettered(*probabilities: float) -> Answer:
 
 def test_sampling_by_hand() -> None:
     asked = elicitation("sampling", n_samples=4)
-    (question,) = asked.questions(STATE)
+    (question,) = asked.requests(STATE)
     assert (question.n, question.temperature, question.labels) == (4, 1.0, ())
     replies = (
         "Action: {explore}",
@@ -59,7 +53,7 @@ def test_sampling_by_hand() -> None:
 
 def test_verbalized_by_hand() -> None:
     asked = elicitation("verbalized", n_samples=10)
-    (question,) = asked.questions(STATE)
+    (question,) = asked.requests(STATE)
     assert (question.n, question.temperature) == (1, 0.0)  # without chance one is enough
     assert "B) go to key, pick up key" in question.messages[-1]["content"]
     verdict = asked.judge(STATE, [Answer(("A: 30%\nB: 90%\nC: 30%",))])
@@ -75,7 +69,7 @@ def test_several_lists_of_percentages_are_averaged_and_bad_ones_count_against_th
     asked = elicitation("verbalized", n_samples=4, temperature=0.7)
     good = ("A: 100%\nB: 0%\nC: 0%", "A: 0%\nB: 50%\nC: 50%")
     verdict = asked.judge(STATE, [Answer((*good, "hm", "A: 1%"))])
-    advice = to_advice(STATE, verdict, Spent(), 0.0, Prices())
+    advice = to_advice(STATE, verdict, Usage(), 0.0, Price())
     assert dict(advice.plans) == pytest.approx({EXPLORE: 0.5, KEY: 0.25, DOOR: 0.25})
     assert advice.coverage == pytest.approx(0.5)
     assert advice.raw_sum == pytest.approx(1.0)
@@ -84,7 +78,7 @@ def test_several_lists_of_percentages_are_averaged_and_bad_ones_count_against_th
 def test_logprobs_by_hand() -> None:
     """Two rotations; in each the letters' own probabilities, normalised, then averaged."""
     asked = elicitation("logprobs", permutations=2)
-    first, second = asked.questions(STATE)
+    first, second = asked.requests(STATE)
     assert first.labels == ("A", "B", "C") and first.n == 1
     assert "A) explore\nB) go to key" in first.messages[-1]["content"]
     assert "A) go to key, pick up key\nB) go to door" in second.messages[-1]["content"]
@@ -107,9 +101,9 @@ def test_permutations_take_the_letters_own_weight_out() -> None:
 
 def test_calibration_divides_by_what_is_said_of_nothing() -> None:
     asked = elicitation("logprobs", permutations=1, calibrate=True)
-    question, bare = asked.questions(STATE)
-    assert STATE.text in question.messages[-1]["content"] and not question.memo
-    assert CONTENT_FREE in bare.messages[-1]["content"] and bare.memo
+    question, bare = asked.requests(STATE)
+    assert STATE.text in question.messages[-1]["content"] and not question.shared
+    assert CONTENT_FREE in bare.messages[-1]["content"] and bare.shared
     assert STATE.text not in bare.messages[-1]["content"]
     verdict = asked.judge(STATE, [lettered(0.5, 0.25, 0.25), lettered(0.5, 0.25, 0.25)])
     assert list(verdict.weights.values()) == pytest.approx([1 / 3] * 3)
@@ -132,22 +126,22 @@ def test_temperature_flattens() -> None:
 def test_no_score_is_no_advice_and_one_order_without_any_does_no_harm() -> None:
     asked = elicitation("logprobs", permutations=2)
     verdict = asked.judge(STATE, [Answer(), Answer()])
-    assert to_advice(STATE, verdict, Spent(), 0, Prices()).status is AdviceStatus.INVALID
+    assert to_advice(STATE, verdict, Usage(), 0, Price()).status is AdviceStatus.INVALID
     verdict = asked.judge(STATE, [Answer(), lettered(0.2, 0.2, 0.4)])
-    advice = to_advice(STATE, verdict, Spent(), 0, Prices())
+    advice = to_advice(STATE, verdict, Usage(), 0, Price())
     assert dict(advice.plans)[EXPLORE] == pytest.approx(0.5)
     assert advice.coverage == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("method", ["verbalized", "logprobs"])
 def test_nothing_to_choose_from_is_not_asked(method: str) -> None:
-    assert elicitation(method).questions(replace(STATE, options=())) == []
+    assert elicitation(method).requests(replace(STATE, options=())) == []
 
 
 def test_too_many_options() -> None:
     plans = tuple(parse_plan(f"go to box{i}") for i in range(60))
     with pytest.raises(TeacherError, match="60 options"):
-        elicitation("logprobs").questions(State("k", "text", plans))
+        elicitation("logprobs").requests(State("k", "text", plans))
 
 
 @given(st.integers(1, 6), st.integers(1, 24))
@@ -204,10 +198,10 @@ def test_a_method_that_does_not_fit() -> None:
 def test_all_that_is_known_of_an_answer_is_stored(tmp_path: Path) -> None:
     asked = elicitation("verbalized")
     verdict = asked.judge(STATE, [Answer(("A: 30%\nB: 90%\nC: 30%",))])
-    spent = Spent()
+    spent = Usage()
     for tokens in ((100, 20), (11, 2)):
         spent.add(*tokens)
-    advice = to_advice(STATE, verdict, spent, 1.5, Prices(1.0, 10.0))
+    advice = to_advice(STATE, verdict, spent, 1.5, Price(prompt=1.0, completion=10.0))
     info = TeacherInfo(
         "openai", "m", "rev7", asked.method, asked.settings, prompt_version=asked.prompt_version
     )

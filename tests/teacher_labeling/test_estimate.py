@@ -12,10 +12,9 @@ from asking import make_teacher as make_openai
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.label_config import Price
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -27,13 +26,13 @@ def estimated(teacher: Teacher, folder: Path, states: list[State]) -> Estimate:
     return estimate(teacher, store, states, PRICE)
 
 
-def characters(teacher: OpenAITeacher, state: State, memo: bool) -> list[int]:
+def characters(teacher: OpenAITeacher, state: State, shared: bool) -> list[int]:
     """Of each question: own ones, or those that calibrate."""
-    questions = teacher._elicitation.questions(state)
+    requests = teacher._elicitation.requests(state)
     return [
-        sum(len(message["content"]) for message in question.messages)
-        for question in questions
-        if bool(question.memo) is memo
+        sum(len(message["content"]) for message in request.messages)
+        for request in requests
+        if bool(request.shared) is shared
     ]
 
 
@@ -43,8 +42,8 @@ def test_a_server_counts_every_order_and_what_calibrates(serve: Make, tmp_path: 
     teacher = make_openai(server, method="logprobs", permutations=3, calibrate=True)
     found = estimated(teacher, tmp_path, states)
     assert not server.bodies, "nothing was asked"
-    truth = sum(sum(characters(teacher, state, memo=False)) for state in states)
-    truth += sum(characters(teacher, states[0], memo=True))
+    truth = sum(sum(characters(teacher, state, shared=False)) for state in states)
+    truth += sum(characters(teacher, states[0], shared=True))
     assert found.prompt_tokens == pytest.approx(truth, rel=2e-3)
     assert found.completion_tokens == 303
     assert not found.prompt_is_guess and not found.completion_is_bound
@@ -56,7 +55,7 @@ def test_without_tokenize_four_characters_are_a_token(chat_server: Any, tmp_path
     teacher = make_openai(chat_server, n_samples=3, max_tokens=50)
     states = make_states(4)
     found = estimated(teacher, tmp_path, states)
-    assert found.prompt_tokens == sum(characters(teacher, s, memo=False)[0] // 4 for s in states)
+    assert found.prompt_tokens == sum(characters(teacher, s, shared=False)[0] // 4 for s in states)
     assert found.completion_tokens == 4 * 3 * 50
     assert found.prompt_is_guess and found.completion_is_bound
     assert "4 characters a token" in found.source and "as long as they may be" in found.source

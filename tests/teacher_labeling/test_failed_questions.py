@@ -16,9 +16,8 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.factory import resolve_model
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
@@ -44,7 +43,7 @@ def test_a_refused_state_holds_up_no_other(
     store = store_of(asker, tmp_path)
     with pytest.raises(TeacherError, match="HTTP 400") as refused:
         label_states(asker, store, states)
-    assert refused.value.for_good
+    assert refused.value.permanent
     assert {row["state_key"] for row in store.rows()} == {state.key for state in states[1:]}
     asked = len(chat_server.requests)
     with pytest.raises(TeacherError, match="HTTP 400"):
@@ -104,6 +103,9 @@ def test_states_that_were_never_sent_are_not_taken_for_refused_ones(
         server.refused = ""
         refused = len(server.asked)
         found = wait_for(asking, 60 - refused - 10)
+        until = time.monotonic() + 60
+        while len(server.asked) < 60 and time.monotonic() < until:
+            time.sleep(0.01)
         asking.close()
     finally:
         server.close()

@@ -10,8 +10,7 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends.hard_labels import HardTeacher
-from llm4teach.teacher_labeling.backends.wrappers import Fault, FaultyTeacher
+from llm4teach.teacher_labeling.backends.wrappers import ArgmaxTeacher, Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
@@ -138,7 +137,7 @@ def test_it_is_another_teacher_and_says_how() -> None:
 
 
 def test_a_hard_teacher_keeps_the_likeliest_plan_alone() -> None:
-    hard = HardTeacher(Sure(unknown=[STATES[0].key]))
+    hard = ArgmaxTeacher(Sure(unknown=[STATES[0].key]))
     plain, found = told(Sure(), STATES[:9]), told(hard, STATES[:9])
     assert found[STATES[0].key].status is AdviceStatus.NO_ADVICE
     for state in STATES[1:9]:

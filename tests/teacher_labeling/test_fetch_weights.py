@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from llm4teach.teacher_labeling.backends.llama_cpp import weights as embedded_weights
-from llm4teach.teacher_labeling.backends.llama_cpp.fetch_weights import fetch_weights
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     MODELS,
     embedded_model,
+    fetch_weights,
     find_weights,
 )
 from llm4teach.teacher_labeling.teacher import TeacherError

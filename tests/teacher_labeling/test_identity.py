@@ -12,7 +12,7 @@ from asking import FAMILY, Make, make_states
 from bad_server import BadServer
 
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation.percentages import LETTERS
+from llm4teach.teacher_labeling.elicitation.parsing import LETTERS
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import (
     BACKENDS,
@@ -21,7 +21,7 @@ from llm4teach.teacher_labeling.factory import (
     resolve_model,
     teacher_info,
 )
-from llm4teach.teacher_labeling.labeling.pricing import is_local
+from llm4teach.teacher_labeling.labeling.budget import is_local
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
 NOBODY = "http://127.0.0.1:1/v1"

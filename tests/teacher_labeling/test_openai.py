@@ -186,7 +186,7 @@ def test_server_not_there(states: list[State]) -> None:
     )
     with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer") as caught:
         list(OpenAITeacher(config, "SimpleDoorKey").advise(states))
-    assert caught.value.may_pass
+    assert caught.value.transient
     with pytest.raises(TeacherError, match=r"http://127\.0\.0\.1:1/v1 did not answer"):
         resolve_model(config.model_copy(update={"model": ""}))
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm4teach.envs.plan import parse_plan
-from llm4teach.teacher_labeling.elicitation.parsing import MAX_REPLY_CHARACTERS
-from llm4teach.teacher_labeling.elicitation.percentages import (
+from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
+    MAX_REPLY_CHARACTERS,
     PercentagesError,
     list_options,
     parse_percentages,

@@ -1,4 +1,4 @@
-"""Prices: one rule for what a teacher's tokens cost, and no limit in dollars without one."""
+"""Price: one rule for what a teacher's tokens cost, and no limit in dollars without one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from asking import Make, make_states
 from asking import make_teacher as make_openai
 
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.label_config import LabelConfig, Price
+from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.labeling.budget import price_of, priced
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import TeacherError, TeacherInfo

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.elicitation.parsing import parse_reply
-from llm4teach.teacher_labeling.elicitation.percentages import (
+from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
     list_options,
     parse_percentages,
+    parse_reply,
 )
 from llm4teach.teacher_labeling.elicitation.prompts import (
     load_template,

@@ -20,9 +20,8 @@ from llm4teach.datasets.storage.conditional_store import FileStore
 from llm4teach.datasets.storage.journal import Journal
 from llm4teach.datasets.storage.leases import Leases
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
-from llm4teach.teacher_labeling.label_config import LabelConfig
 from llm4teach.teacher_labeling.labeling import writer as commits
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import to_row

@@ -44,7 +44,7 @@ def main(settings: dict[str, Any], output: Path) -> None:
                     "completion_tokens": advice.completion_tokens,
                 }
         except TeacherError as error:
-            refused = f"{sorted(error.refused)} {error}"
+            refused = f"{sorted(error.failed_states)} {error}"
         found[method] = {
             "counted": counts and counts.prompt,
             "advice": advice_of,

@@ -14,24 +14,15 @@ import os
 import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from llm4teach.teacher_labeling.elicitation.base import reply_text
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.teacher_labeling.teacher import TeacherError, Usage
 
 CONTEXT_TOKENS = 2048  # of one slot
-
-
-@dataclass
-class Usage:
-    """Tokens that a question has cost."""
-
-    prompt_tokens: int = 0  # read by the model; what the prompt cache held is not read again
-    completion_tokens: int = 0  # generated, forced ones included
 
 
 class LlamaEngine:
@@ -78,32 +69,32 @@ class LlamaEngine:
                 f"the model {weights.name} cannot be loaded ({error}); fetch its weights again"
             ) from error
 
-    def read(self, prompt: str, spent: Usage, slot: int = 0) -> None:
+    def read(self, prompt: str, usage: Usage, slot: int = 0) -> None:
         """Fill a slot's cache with a prompt, so that longer prompts start from it."""
-        self._complete(prompt, slot, 1, spent)
+        self._complete(prompt, slot, 1, usage)
 
-    def generate(self, prompt: str, stop: str, max_tokens: int, spent: Usage, slot: int = 0) -> str:
+    def generate(self, prompt: str, stop: str, max_tokens: int, usage: Usage, slot: int = 0) -> str:
         """Return the greedy continuation up to, and without, ``stop``."""
-        reply = self._complete(prompt, slot, max_tokens, spent, stop=[stop])
+        reply = self._complete(prompt, slot, max_tokens, usage, stop=[stop])
         return str(reply["choices"][0]["text"])
 
     def sample(
-        self, prompt: str, max_tokens: int, temperature: float, seed: int, spent: Usage
+        self, prompt: str, max_tokens: int, temperature: float, seed: int, usage: Usage
     ) -> str:
         """Return a continuation up to the end of the turn, drawn from the model's own p.
 
         One that is cut off at ``max_tokens`` ends in `elicitation.CUT`.
         """
         fields = {"temperature": temperature, "seed": seed, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-        reply = self._complete(prompt, 0, max_tokens, spent, **fields)
+        reply = self._complete(prompt, 0, max_tokens, usage, **fields)
         choice = reply["choices"][0]
         return reply_text(str(choice["text"]), choice["finish_reason"])
 
-    def score(self, prompt: str, text: str, spent: Usage, slot: int = 0) -> float:
+    def score(self, prompt: str, text: str, usage: Usage, slot: int = 0) -> float:
         """Return ``log P(text | prompt)`` along the text's own tokens, in nats."""
         ids = self.tokenize(text)
         grammar = "root ::= " + " ".join(f"<[{i}]>" for i in ids)
-        reply = self._complete(prompt, slot, len(ids), spent, grammar=grammar, n_probs=1)
+        reply = self._complete(prompt, slot, len(ids), usage, grammar=grammar, n_probs=1)
         tokens = reply["choices"][0]["logprobs"]["content"]
         if [token["id"] for token in tokens] != ids:
             raise TeacherError(
@@ -134,15 +125,14 @@ class LlamaEngine:
         return tokens
 
     def _complete(
-        self, prompt: str, slot: int, max_tokens: int, spent: Usage, **fields: Any
+        self, prompt: str, slot: int, max_tokens: int, usage: Usage, **fields: Any
     ) -> dict[str, Any]:
         request = {"prompt": prompt, "n_predict": max_tokens, "id_slot": slot, "temperature": 0}
         reply = self._server.handle_completions(request | {"cache_prompt": True} | fields)
         if "choices" not in reply:
             reason = reply.get("error", {}).get("message", reply)
             raise TeacherError(f"the embedded model cannot answer: {reason}")
-        usage = reply["usage"]
-        cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
-        spent.prompt_tokens += usage["prompt_tokens"] - cached
-        spent.completion_tokens += usage["completion_tokens"]
+        tokens = reply["usage"]  # what the prompt cache held is not read again
+        cached = tokens.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+        usage.add(tokens["prompt_tokens"] - cached, tokens["completion_tokens"])
         return dict(reply)

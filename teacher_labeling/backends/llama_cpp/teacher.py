@@ -1,11 +1,12 @@
-"""The ``embedded`` teacher: a small real LLM in this process, scored over the admissible plans.
+"""The ``embedded`` teacher: a small real LLM in this process, on the CPU.
 
-For each of a few orders of the worked examples the model reasons greedily up to ``Action:``; then
-every admissible plan k gets the model's own score of its words, closing brace included, and
+By default (``plan-logprobs``) it scores the admissible plans. For each of a few orders of the
+worked examples the model reasons greedily up to ``Action:``; then every admissible plan k gets the
+model's own score of its words, closing brace included, and
 
     P(k | c(s)) = mean over orders of softmax_k log p(k | prompt, s)
 
-One order alone can be confidently wrong.
+One order alone can be confidently wrong. With any other method it is asked as a server would be.
 """
 
 from __future__ import annotations
@@ -13,24 +14,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import Protocol
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine, Usage
-from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
-    DEFAULT_MODEL,
-    embedded_model,
-    find_weights,
-)
+from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine
+from llm4teach.teacher_labeling.backends.llama_cpp.weights import embedded_model, find_weights
+from llm4teach.teacher_labeling.config import Price, TeacherConfig
+from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest, to_advice
+from llm4teach.teacher_labeling.elicitation.factory import PLAN_LOGPROBS, make_elicitation
 from llm4teach.teacher_labeling.elicitation.parsing import render_plan
 from llm4teach.teacher_labeling.elicitation.prompts import Message, load_template
-from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts
+from llm4teach.teacher_labeling.elicitation.token_counts import (
+    TokenCounts,
+    count_requests,
+    generated_tokens,
+)
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
     States,
     TeacherInfo,
+    Usage,
     advice_from_weights,
 )
 
@@ -41,127 +48,226 @@ _ACTION = "Action:"
 class EmbeddedTeacher:
     """Deterministic: a state's advice does not depend on what was asked before.
 
+    The weights are loaded when the first question is asked: stored advice needs no model.
+
     Args:
+        config: its method, prompt, orders and threads.
         family: task family, which chooses the prompt.
         model: name of an embedded model.
-        orders: at most so many orders of the worked examples (one example has one order).
-        prompt: name of the template, of those for the family.
-        threads: CPU threads; by default one fewer than the cores, at least one.
 
     Raises:
         TeacherError: no such model or prompt.
     """
 
-    def __init__(
-        self,
-        family: str,
-        model: str = DEFAULT_MODEL,
-        orders: int = 3,
-        threads: int | None = None,
-        prompt: str = "embedded",
-    ) -> None:
-        spec = embedded_model(model)
-        self._template = load_template(family, prompt)
-        examples = len(self._template.examples)
-        orders = max(1, min(orders, examples))
-        # Evenly spaced rotations: each has another example last, which weighs the most.
-        self._orders = [round(i * examples / orders) for i in range(orders)]
-        self._primed: set[int] = set()  # slots whose cache begins with the examples
-        self._spec, self._threads = spec, threads
+    def __init__(self, config: TeacherConfig, family: str, model: str) -> None:
+        self._spec, self._threads = embedded_model(model), config.threads
+        self._method: _Method
+        if config.method in (None, PLAN_LOGPROBS):
+            self._method = _PlanScores(family, config.prompt or "embedded", config.orders)
+        else:
+            self._method = _Elicited(config, family)
         self.info = TeacherInfo(
             backend="embedded",
-            model=spec.name,
-            model_revision=spec.revision,
-            method="logprobs",
-            settings=f"orders={orders}",
-            prompt_version=self._template.version,
+            model=self._spec.name,
+            model_revision=self._spec.revision,
+            method=self._method.method,
+            settings=self._method.settings,
+            prompt_version=self._method.prompt_version,
         )
 
     @cached_property
-    def _engine(self) -> LlamaEngine:
-        """Loaded when the first question is asked: stored advice needs no model."""
-        return LlamaEngine(find_weights(self._spec), slots=len(self._orders), threads=self._threads)
+    def _cache(self) -> _PrefixCache:
+        weights = find_weights(self._spec)
+        return _PrefixCache(LlamaEngine(weights, self._method.slots, self._threads))
 
     def advise(self, states: States) -> Iterable[Advice]:
+        """Yield each state's advice, in the order of the states.
+
+        Raises:
+            TeacherError: the weights are not on this machine, or cannot be loaded.
+        """
         for state in states:
-            yield self._advise(state) if state.options else Advice(state, AdviceStatus.NO_ADVICE)
+            if self._method.asks(state):
+                yield self._method.advise(self._cache, state)
+            else:
+                yield Advice(state, AdviceStatus.NO_ADVICE)
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Count what the model would read anew and generate at most; loads the model.
 
         As in its advice, tokens that the cache holds do not count. Each request reads one again,
-        and the one that only reads generates one.
+        and each that only reads generates one.
         """
-        count, prompt, completion, examples = self._engine.count, 0, 0, 0
-        for order in self._orders:
-            prefix = count(chatml(self._template.preamble(order), ""))
-            examples += prefix
-            for state in states:
-                if not state.options:
-                    continue
-                whole = count(chatml(self._template.messages(state.text, order)))
-                prompt += 1 + whole - prefix + len(state.options)
-                plans = (self._engine.tokenize(f" {render_plan(plan)}") for plan in state.options)
-                completion += 1 + MAX_REASONING_TOKENS + sum(map(len, plans))
-        return TokenCounts(prompt, completion, prompt_once=examples, is_bound=True)
+        return self._method.count_tokens(self._cache.engine, states)
 
     def close(self) -> None:
-        if "_engine" in vars(self):
-            self._engine.close()
+        """Free the model."""
+        if "_cache" in vars(self):
+            self._cache.engine.close()
 
-    def _advise(self, state: State) -> Advice:
-        begin = time.perf_counter()
-        spent = Usage()
+
+class _PrefixCache:
+    """An engine whose slots start each question from the same cached prefix.
+
+    What is read in one batch differs in the last digits from what is read in two. Starting always
+    from the same cached prefix keeps a state's advice the same, whatever came before; the first
+    time it is read twice, since its last token is always read anew.
+    """
+
+    def __init__(self, engine: LlamaEngine) -> None:
+        self.engine = engine
+        self._prefixes: dict[int, str] = {}  # by slot
+
+    def reset(self, prefix: str, usage: Usage, slot: int = 0) -> None:
+        """Cut a slot's cache back to a prefix."""
+        for _ in range(1 if self._prefixes.get(slot) == prefix else 2):
+            self.engine.read(prefix, usage, slot)
+        self._prefixes[slot] = prefix
+
+
+class _Method(Protocol):
+    """A way to ask the engine."""
+
+    method: str
+    settings: str
+    prompt_version: str
+    slots: int  # of the engine
+
+    def asks(self, state: State) -> bool: ...
+
+    def advise(self, cache: _PrefixCache, state: State) -> Advice: ...
+
+    def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts: ...
+
+
+class _PlanScores:
+    """Scores of whole plans; ``orders`` is bounded by the number of worked examples."""
+
+    method = "logprobs"
+
+    def __init__(self, family: str, prompt: str, orders: int) -> None:
+        self._template = load_template(family, prompt)
+        examples = len(self._template.examples)
+        self.slots = orders = max(1, min(orders, examples))
+        # Evenly spaced rotations: each has another example last, which weighs the most.
+        self._orders = [round(i * examples / orders) for i in range(orders)]
+        self.settings, self.prompt_version = f"orders={orders}", self._template.version
+
+    def asks(self, state: State) -> bool:
+        return bool(state.options)
+
+    def advise(self, cache: _PrefixCache, state: State) -> Advice:
+        begin, usage = time.perf_counter(), Usage()
         share = dict.fromkeys(state.options, 0.0)  # P(k | c(s))
         coverage = 0.0
         reasonings = []
-        for slot in range(len(self._orders)):
-            reasoning, scores = self._one_order(slot, state, spent)
+        for slot in range(self.slots):
+            reasoning, scores = self._one_order(cache, slot, state, usage)
             reasonings.append(reasoning)
-            coverage += math.fsum(map(math.exp, scores.values())) / len(self._orders)
+            coverage += math.fsum(map(math.exp, scores.values())) / self.slots
             top = max(scores.values())
             odds = {plan: math.exp(score - top) for plan, score in scores.items()}
             for plan, odd in odds.items():
-                share[plan] += odd / math.fsum(odds.values()) / len(self._orders)
+                share[plan] += odd / math.fsum(odds.values()) / self.slots
         # advice_from_weights takes the sum of the weights for the coverage.
         coverage = min(max(coverage, 1e-12), 1.0)
         return advice_from_weights(
             state,
             {plan: p * coverage for plan, p in share.items()},
-            n_samples=len(self._orders),
+            n_samples=self.slots,
             replies=tuple(reasonings),
-            prompt_tokens=spent.prompt_tokens,
-            completion_tokens=spent.completion_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
             latency_s=time.perf_counter() - begin,
         )
 
-    def _one_order(self, slot: int, state: State, spent: Usage) -> tuple[str, dict[Plan, float]]:
-        """Return the model's reasoning and its score of each plan, in nats."""
-        messages = self._template.messages(state.text, self._orders[slot])
-        prompt = chatml(messages)
-        self._reset(slot, spent)
-        reasoning = self._engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, spent, slot)
-        return reasoning, self._score_plans(slot, prompt + reasoning, state.options, spent)
+    def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts:
+        prompt = completion = examples = 0
+        for order in self._orders:
+            prefix = engine.count(chatml(self._template.preamble(order), ""))
+            examples += prefix
+            for state in filter(self.asks, states):
+                whole = engine.count(chatml(self._template.messages(state.text, order)))
+                prompt += 1 + whole - prefix + len(state.options)
+                plans = (engine.tokenize(f" {render_plan(plan)}") for plan in state.options)
+                completion += 1 + MAX_REASONING_TOKENS + sum(map(len, plans))
+        return TokenCounts(prompt, completion, prompt_once=examples, is_bound=True)
 
-    def _score_plans(
-        self, slot: int, prompt: str, plans: Sequence[Plan], spent: Usage
-    ) -> dict[Plan, float]:
-        return {
-            plan: self._engine.score(f"{prompt}{_ACTION}", f" {render_plan(plan)}", spent, slot)
-            for plan in plans
+    def _one_order(
+        self, cache: _PrefixCache, slot: int, state: State, usage: Usage
+    ) -> tuple[str, dict[Plan, float]]:
+        """Return the model's reasoning and its score of each plan, in nats."""
+        engine, order = cache.engine, self._orders[slot]
+        cache.reset(chatml(self._template.preamble(order), ""), usage, slot)
+        prompt = chatml(self._template.messages(state.text, order))
+        reasoning = engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, usage, slot)
+        start = f"{prompt}{reasoning}{_ACTION}"
+        return reasoning, {
+            plan: engine.score(start, f" {render_plan(plan)}", usage, slot)
+            for plan in state.options
         }
 
-    def _reset(self, slot: int, spent: Usage) -> None:
-        """Cut a slot's cache back to the examples.
 
-        What is read in one batch differs in the last digits from what is read in two. Starting
-        always from the same cached prefix keeps a state's advice the same, whatever came before;
-        the first time it is read twice, since its last token is always read anew.
-        """
-        prefix = chatml(self._template.preamble(self._orders[slot]), "")
-        for _ in range(1 if slot in self._primed else 2):
-            self._engine.read(prefix, spent, slot)
-        self._primed.add(slot)
+class _Elicited:
+    """Sampling, verbalized or lettered options: the requests that a server would get."""
+
+    slots = 1
+
+    def __init__(self, config: TeacherConfig, family: str) -> None:
+        self._elicitation = make_elicitation(config, family)
+        self._shared: dict[str, Answer] = {}  # answers to shared requests
+        self.method, self.settings = self._elicitation.method, self._elicitation.settings
+        self.prompt_version = self._elicitation.prompt_version
+
+    def asks(self, state: State) -> bool:
+        return bool(self._elicitation.requests(state))
+
+    def advise(self, cache: _PrefixCache, state: State) -> Advice:
+        begin, usage = time.perf_counter(), Usage()
+        requests = self._elicitation.requests(state)
+        answers = [self._ask(cache, request, usage) for request in requests]
+        verdict = self._elicitation.judge(state, answers)
+        return to_advice(state, verdict, usage, time.perf_counter() - begin, Price())
+
+    def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts:
+        examples = 0  # read once, when the first question is asked
+
+        def lengths(requests: Sequence[ChatRequest]) -> list[int]:
+            nonlocal examples
+            counts = []
+            for request in requests:
+                whole = engine.count(chatml(request.messages))
+                examples = engine.count(chatml(request.messages[:-1], ""))
+                calls = 1 + len(request.labels) if request.labels else request.n
+                counts.append(whole - examples + calls)
+            return counts
+
+        def generated(request: ChatRequest) -> int:
+            labels = len(request.labels)
+            return 1 + (1 + labels if labels else generated_tokens(request))
+
+        counts = count_requests(self._elicitation, states, lengths, generated)
+        return replace(counts, prompt_once=counts.prompt_once + examples)
+
+    def _ask(self, cache: _PrefixCache, request: ChatRequest, usage: Usage) -> Answer:
+        if request.shared in self._shared:
+            return self._shared[request.shared]
+        engine, prompt = cache.engine, chatml(request.messages)
+        cache.reset(chatml(request.messages[:-1], ""), usage)
+        if request.labels:
+            engine.read(prompt, usage)
+            scores = {label: engine.score(prompt, label, usage) for label in request.labels}
+            answer = Answer(scores=scores, protocol="one token each")
+        else:
+            max_tokens, temperature = request.max_tokens, request.temperature
+            texts = (
+                engine.sample(prompt, max_tokens, temperature, request.seed(i), usage)
+                for i in range(request.n)
+            )
+            answer = Answer(tuple(texts))
+        if request.shared:
+            self._shared[request.shared] = answer
+        return answer
 
 
 def chatml(messages: Sequence[Message], turn: str = "<|im_start|>assistant\n") -> str:

@@ -39,8 +39,7 @@ from llm4teach.teacher_labeling.backends.openai.transport import (
     Reply,
     UntrustedError,
 )
-from llm4teach.teacher_labeling.elicitation.base import Spent
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.teacher_labeling.teacher import TeacherError, Usage
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
@@ -122,7 +121,7 @@ class OpenAIClient:
         body: dict[str, Any] | None = None,
         *,
         retries: int | None = None,
-        spent: Spent | None = None,
+        spent: Usage | None = None,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
@@ -172,7 +171,7 @@ class OpenAIClient:
                 jitter = backoff * random.uniform(0.0, 0.5)
                 await pause(max(backoff, trouble.wait_s) + jitter, session.stop)
         unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
-        unanswered.may_pass = trouble.hint != CHECK_KIND  # another kind of server stays one
+        unanswered.transient = trouble.hint != CHECK_KIND  # another kind of server stays one
         raise unanswered
 
     async def _once(
@@ -180,7 +179,7 @@ class OpenAIClient:
         session: Session,
         path: str,
         data: bytes,
-        spent: Spent | None,
+        spent: Usage | None,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         beside = path.startswith("/")

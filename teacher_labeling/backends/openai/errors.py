@@ -25,19 +25,19 @@ _SHORTEST_SECRET = 8
 class RefusedError(TeacherError):
     """The server understood and refused (400, 413 or 422): asking in another way may help."""
 
-    for_good = True
+    permanent = True
 
 
 class UnansweredError(TeacherError):
     """One question got no usable answer, however often it was repeated; others may get theirs."""
 
-    may_pass = True
+    transient = True
 
 
 class GoneError(TeacherError):
     """No question gets an answer any more, or for long."""
 
-    may_pass = True
+    transient = True
 
 
 class Trouble(Exception):  # noqa: N818  # it is no error unless it stays

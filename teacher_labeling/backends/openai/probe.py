@@ -19,7 +19,7 @@ from typing import Any
 from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.openai_replies import models_of
 from llm4teach.teacher_labeling.config import TeacherConfig, cache_folder
-from llm4teach.teacher_labeling.elicitation.base import Question
+from llm4teach.teacher_labeling.elicitation.base import ChatRequest
 from llm4teach.teacher_labeling.elicitation.token_counts import CHARACTERS_PER_TOKEN
 from llm4teach.teacher_labeling.teacher import TeacherError
 
@@ -115,7 +115,7 @@ async def _token_of(client: OpenAIClient, session: Session, model: str, label: s
     try:
         content = await client.request(session, "/tokenize", body, read=JSON)
     except TeacherError as error:
-        if error.may_pass:
+        if error.transient:
             raise
         return None  # it has no such page, or not for us, or not in this form
     tokens = content.get("tokens")
@@ -152,7 +152,7 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 
 
 async def prompt_tokens(
-    client: OpenAIClient, session: Session, model: str, questions: Sequence[Question]
+    client: OpenAIClient, session: Session, model: str, questions: Sequence[ChatRequest]
 ) -> tuple[list[int], bool]:
     """Return the prompt tokens of each question, and whether the server has counted them all.
 
@@ -161,7 +161,7 @@ async def prompt_tokens(
     """
     turns = asyncio.Semaphore(_COUNTS_IN_FLIGHT)
 
-    async def count(question: Question) -> int | None:
+    async def count(question: ChatRequest) -> int | None:
         async with turns:
             return await _count_prompt(client, session, model, question)
 
@@ -177,7 +177,7 @@ async def prompt_tokens(
 
 
 async def _count_prompt(
-    client: OpenAIClient, session: Session, model: str, question: Question
+    client: OpenAIClient, session: Session, model: str, question: ChatRequest
 ) -> int | None:
     body = {"model": model, "messages": question.messages, "add_generation_prompt": True}
     try:
@@ -188,5 +188,5 @@ async def _count_prompt(
     return count if type(count) is int and count > 0 else None
 
 
-def _characters(question: Question) -> int:
+def _characters(question: ChatRequest) -> int:
     return sum(len(message["content"]) for message in question.messages)

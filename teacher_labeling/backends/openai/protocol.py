@@ -24,7 +24,8 @@ from llm4teach.teacher_labeling.backends.openai.openai_replies import (
     matching,
     texts_of,
 )
-from llm4teach.teacher_labeling.elicitation.base import Answer, Question, Spent
+from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
+from llm4teach.teacher_labeling.teacher import Usage
 
 _T = TypeVar("_T")
 TOP_LOGPROBS, FEWER_LOGPROBS = 20, 5  # the most that the protocol allows; that any server does
@@ -49,7 +50,7 @@ class OpenAIEngine:
         self._can_choose = True  # knows structured_outputs
         self._token_ids: dict[str, int] = {}
 
-    async def ask(self, session: Session, question: Question, spent: Spent) -> Answer:
+    async def ask(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
         """Put one question.
 
         Raises:
@@ -60,7 +61,7 @@ class OpenAIEngine:
             return await self._score(session, question, spent)
         return await self._reply(session, question, spent)
 
-    async def _reply(self, session: Session, question: Question, spent: Spent) -> Answer:
+    async def _reply(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
         texts: list[str] = []
         at_once = self._at_once
         while len(texts) < question.n:  # some servers ignore ``n``; each answer has one at least
@@ -81,7 +82,7 @@ class OpenAIEngine:
                 self._at_once = self._at_once and at_once
         return Answer(tuple(texts[: question.n]))
 
-    async def _score(self, session: Session, question: Question, spent: Spent) -> Answer:
+    async def _score(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
         by_ids = self._scoring is Scoring.TOKEN_IDS and self._token_ids.keys() >= {*question.labels}
         if by_ids:
             answer = await self._score_by_ids(session, question, spent)
@@ -105,7 +106,7 @@ class OpenAIEngine:
         return Answer(scores=scores, protocol=Scoring.TOP.value)
 
     async def _score_by_ids(
-        self, session: Session, question: Question, spent: Spent
+        self, session: Session, question: ChatRequest, spent: Usage
     ) -> Answer | None:
         """Return the exact scores, or None if the server does not know how."""
         ids = {label: self._token_ids[label] for label in question.labels}
@@ -135,7 +136,7 @@ class OpenAIEngine:
         return Answer(scores=scores, protocol=Scoring.TOKEN_IDS.value)
 
     async def _score_by_choice(
-        self, session: Session, question: Question, spent: Spent
+        self, session: Session, question: ChatRequest, spent: Usage
     ) -> dict[str, float]:
         """Return scores among the labels only; empty if the server does not know how."""
         body = self._one_token(question)
@@ -154,10 +155,10 @@ class OpenAIEngine:
         self._token_ids = tokens
         self._scoring = Scoring.TOKEN_IDS if tokens else Scoring.TOP
 
-    def _body(self, question: Question) -> dict[str, Any]:
+    def _body(self, question: ChatRequest) -> dict[str, Any]:
         return {"model": self._model, "messages": question.messages}
 
-    def _one_token(self, question: Question) -> dict[str, Any]:
+    def _one_token(self, question: ChatRequest) -> dict[str, Any]:
         return self._body(question) | {
             "max_tokens": 1,
             "temperature": 0.0,
@@ -169,7 +170,7 @@ class OpenAIEngine:
         self,
         session: Session,
         body: dict[str, Any],
-        spent: Spent,
+        spent: Usage,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         return await self._client.request(session, "chat/completions", body, spent=spent, read=read)

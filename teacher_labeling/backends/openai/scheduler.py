@@ -14,15 +14,14 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.errors import RefusedError, UnansweredError
 from llm4teach.teacher_labeling.backends.openai.protocol import OpenAIEngine
+from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.elicitation.base import (
     Answer,
+    ChatRequest,
     Elicitation,
-    Prices,
-    Question,
-    Spent,
     to_advice,
 )
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Metered, States
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Metered, States, Usage
 
 PASSES = 3  # of a state whose question fails
 MOST_REFUSED = 8  # before any is answered: then it is not the state that the server dislikes
@@ -38,7 +37,7 @@ class _Answered(NamedTuple):
 
     state: State
     answers: list[Answer]  # none: there was nothing to ask
-    spent: Spent
+    spent: Usage
     latency_s: float
 
 
@@ -50,16 +49,16 @@ class Labelling:
         client: OpenAIClient,
         engine: OpenAIEngine,
         elicitation: Elicitation,
-        prices: Prices,
+        price: Price,
         memos: dict[str, Answer],
         start: Callable[[Session], Awaitable[None]],
     ) -> None:
         self._client, self._engine = client, engine
-        self._elicitation, self._prices = elicitation, prices
+        self._elicitation, self._price = elicitation, price
         self._memos = memos  # answers that several states need, those of earlier calls too
         self._start = start  # opens the teacher; awaited before the first state is taken
         self._asking: dict[str, asyncio.Lock] = {}  # by memo
-        self._wasted: dict[str, Spent] = {}  # on states without an answer so far, by key
+        self._wasted: dict[str, Usage] = {}  # on states without an answer so far, by key
         self._refused: dict[str, RefusedError] = {}  # by state key
         self._is_unpaid = False  # some were not asked about again, for lack of budget
         self._fatal: list[Exception] = []
@@ -141,7 +140,7 @@ class Labelling:
 
     def _refusal(self, message: str) -> RefusedError:
         error = RefusedError(message)
-        error.refused = frozenset(self._refused)
+        error.failed_states = frozenset(self._refused)
         return error
 
     async def _pass(
@@ -169,7 +168,7 @@ class Labelling:
                 asked += 1
                 for _ in range(_TURNS if self._stood else 0):
                     await asyncio.sleep(0)
-                wasted = self._wasted.get(state.key, Spent())  # on it, in earlier passes
+                wasted = self._wasted.get(state.key, Usage())  # on it, in earlier passes
                 spent = replace(wasted)
                 try:
                     answered = await self._ask(session, state, spent)
@@ -178,7 +177,7 @@ class Labelling:
                     self._in_vain(meter, spent, wasted)
                     self._note(state, error, failed)
                 else:
-                    self._in_vain(meter, Spent(), wasted)  # it counts with the answer
+                    self._in_vain(meter, Usage(), wasted)  # it counts with the answer
                     self._ready.append(answered)
                     if len(self._ready) in (1, workers):
                         early = self._begun.is_set() and len(self._ready) < workers
@@ -199,11 +198,11 @@ class Labelling:
             raise self._fatal[0]
         return asked
 
-    def _in_vain(self, meter: Metered | None, now: Spent, before: Spent) -> None:
+    def _in_vain(self, meter: Metered | None, now: Usage, before: Usage) -> None:
         prompt = now.prompt_tokens - before.prompt_tokens
         completion = now.completion_tokens - before.completion_tokens
         if meter is not None and (prompt or completion):
-            meter.charge(prompt, completion, self._prices.cost(now) - self._prices.cost(before))
+            meter.charge(prompt, completion, self._price.of(prompt, completion))
 
     def _note(
         self, state: State, error: Exception, failed: list[tuple[State, UnansweredError]]
@@ -241,16 +240,16 @@ class Labelling:
         if not answers:
             return Advice(state, AdviceStatus.NO_ADVICE)
         verdict = self._elicitation.judge(state, answers)
-        return to_advice(state, verdict, spent, latency_s, self._prices)
+        return to_advice(state, verdict, spent, latency_s, self._price)
 
-    async def _ask(self, session: Session, state: State, spent: Spent) -> _Answered:
+    async def _ask(self, session: Session, state: State, spent: Usage) -> _Answered:
         begin = time.perf_counter()
-        questions = self._elicitation.questions(state)
+        questions = self._elicitation.requests(state)
         answers = [await self._answer(session, question, spent) for question in questions]
         return _Answered(state, answers, spent, time.perf_counter() - begin)
 
-    async def _answer(self, session: Session, question: Question, spent: Spent) -> Answer:
-        memo = question.memo
+    async def _answer(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
+        memo = question.shared
         if not memo:
             return await self._engine.ask(session, question, spent)
         async with self._asking.setdefault(memo, asyncio.Lock()):  # one asks, the others wait

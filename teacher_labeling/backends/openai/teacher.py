@@ -24,13 +24,13 @@ from llm4teach.teacher_labeling.backends.openai.probe import (
 from llm4teach.teacher_labeling.backends.openai.protocol import OpenAIEngine
 from llm4teach.teacher_labeling.backends.openai.scheduler import Labelling
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.elicitation.base import Answer, Question
-from llm4teach.teacher_labeling.elicitation.factory import make_elicitation, prices_of
-from llm4teach.teacher_labeling.elicitation.percentages import LETTERS
+from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
+from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
+from llm4teach.teacher_labeling.elicitation.parsing import LETTERS
 from llm4teach.teacher_labeling.elicitation.token_counts import (
     CHARACTERS_PER_TOKEN,
     TokenCounts,
-    count_questions,
+    count_requests,
 )
 from llm4teach.teacher_labeling.teacher import Advice, States, TeacherError, TeacherInfo
 
@@ -85,7 +85,7 @@ class OpenAITeacher:
             self._client,
             self._engine,
             self._elicitation,
-            prices_of(self._config),
+            self._config.price,
             self._memos,
             self._open,
         )
@@ -105,16 +105,16 @@ class OpenAITeacher:
         """
         all_counted = True
 
-        async def count(questions: Sequence[Question]) -> tuple[list[int], bool]:
+        async def count(questions: Sequence[ChatRequest]) -> tuple[list[int], bool]:
             async with self._client.session() as session:
                 return await prompt_tokens(self._client, session, self.info.model, questions)
 
-        def lengths(questions: Sequence[Question]) -> list[int]:
+        def lengths(questions: Sequence[ChatRequest]) -> list[int]:
             nonlocal all_counted
             counts, all_counted = _in_thread(count(questions))
             return counts
 
-        counts = count_questions(self._elicitation, states, lengths)
+        counts = count_requests(self._elicitation, states, lengths)
         guessed = f"{CHARACTERS_PER_TOKEN} characters a token, as the server has no /tokenize"
         how = "the server's tokenizer" if all_counted else guessed
         return replace(counts, is_guess=not all_counted, how=how)
