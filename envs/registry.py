@@ -19,14 +19,14 @@ def get_task(name: str) -> Task:
     Raises:
         TaskError: there is none, or its environment cannot be made.
     """
-    own = door_key_task_names()
-    if name in own:
+    paper_tasks = door_key_task_names()
+    if name in paper_tasks:
         return door_key_task(name)
     if name in habitat_task_names():
         return habitat_task(name)
     if name in minigrid_ids():
         return minigrid_task(name)
-    similar = close_matches(name, [*own, *habitat_task_names(), *minigrid_ids()])
+    similar = close_matches(name, [*paper_tasks, *habitat_task_names(), *minigrid_ids()])
     hint = f"did you mean {' or '.join(similar)}? The tasks" if similar else "the tasks"
     raise TaskError(
         f"unknown task {name!r}; {hint} are {', '.join([*task_names(), *habitat_task_names()])}, "

@@ -60,7 +60,7 @@ class Task(Protocol):
         Episodes start by ``reset(seed=int (N,), options={"reset_mask": bool (N,)})``; the seeds
         lead through the same episodes as in `make_env`. One whose episode has ended, or never
         started, stays as it is: reward 0, both flags False, the last observation again. Arrays
-        that are returned are not written to again. `serial_vector.serial_vector_env` is one.
+        that are returned are not written to again. `vector.serial.serial_vector_env` is one.
         """
         ...
 

@@ -12,7 +12,7 @@ from llm4teach.teacher_labeling.teacher import TeacherError
 
 _NAMINGS = {
     "SimpleDoorKey": Naming.PLAIN,
-    "ColoredDoorKey": Naming.COLOURS,
+    "ColoredDoorKey": Naming.COLORS,
     "DivergedDoorKey": Naming.COUNTED,
 }
 _ROOMS = (pack(0, 0, 0), pack(1, 1, 0), pack(0, 1, 1))  # nothing; key and door; door, key in hand

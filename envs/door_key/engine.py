@@ -1,4 +1,4 @@
-"""The rooms of door_key.py by the thousand: a vector environment without Python for each."""
+"""The rooms of rooms.py by the thousand: a vector environment without Python for each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from llm4teach.envs.door_key.engine_kernel import N_ACTIONS, Rooms, reset_rooms, step_rooms
-from llm4teach.envs.door_key.level_kernel import EMPTY, room_numbers
+from llm4teach.envs.door_key.engine_kernel import (
+    EMPTY,
+    N_ACTIONS,
+    Rooms,
+    reset_rooms,
+    room_numbers,
+    step_rooms,
+)
 from llm4teach.envs.door_key.rooms import Room
 from llm4teach.envs.vector.serial import AUTORESET_METADATA, seeds_and_mask
 
@@ -54,7 +60,7 @@ class DoorKeyVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         seed: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Start episodes; see `serial_vector.seeds_and_mask` for the arguments.
+        """Start episodes; see `vector.serial.seeds_and_mask` for the arguments.
 
         Returns:
             All observations, uint8 (N, width, height, 4), and no info.

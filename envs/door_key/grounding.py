@@ -11,9 +11,9 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from numpy.typing import NDArray
 
-from llm4teach.envs.door_key.advice_kernel import Book, ground_all, identify_all
+from llm4teach.envs.door_key.advice_kernel import PlanArrays, ground_all, identify_all
 from llm4teach.envs.door_key.observation_kernel import MAX_HEIGHT
-from llm4teach.envs.door_key.option_kernel import ANY_COLOUR, GO_TO, PALETTE, VERBS
+from llm4teach.envs.door_key.option_kernel import ANY_COLOR, GO_TO, PALETTE, VERBS
 from llm4teach.envs.grid.options import NAME
 from llm4teach.envs.plan import Option
 from llm4teach.envs.task import Mixture, Observations
@@ -22,30 +22,30 @@ _MOST = 10_000  # mixtures kept; whoever makes new ones all the time does not fi
 _NO_KIND = -1
 
 
-class MixtureBook:
+class PlanGrounder:
     """Grounds mixtures in maps of MiniGrid codes, as options.decide_plan does one by one.
 
     Args:
         n_actions: of the environment; the first six are MiniGrid's.
         lava_blind: paths lead through lava as if it were floor.
-        neutral_colours: ``color1 key`` is a key of the first colour met.
+        neutral_colors: ``color1 key`` is a key of the first color met.
     """
 
     def __init__(
-        self, n_actions: int, *, lava_blind: bool = False, neutral_colours: bool = False
+        self, n_actions: int, *, lava_blind: bool = False, neutral_colors: bool = False
     ) -> None:
         self._n_actions = n_actions
-        self._lava_blind, self._neutral_colours = lava_blind, neutral_colours
+        self._lava_blind, self._neutral_colors = lava_blind, neutral_colors
         self._lock = Lock()  # a task is shared by all threads
         self._forget()
 
     def _forget(self) -> None:
-        self._by_object: dict[int, int] = {}  # place in the book by id(mixture)
+        self._by_object: dict[int, int] = {}  # row among the plans by id(mixture)
         self._by_value: dict[Mixture, int] = {}
         self._kept: list[Mixture] = []  # all whose id is known, so that no id is used again
-        self._book: Book | None = None
+        self._plans: PlanArrays | None = None
         self._latest: tuple[Mixture, ...] | None = None
-        self._latest_places = np.empty(0, np.int64)
+        self._latest_indices = np.empty(0, np.int64)
 
     def ground(
         self,
@@ -63,48 +63,50 @@ class MixtureBook:
         if not len(maps):
             return probs
         with self._lock:
-            book, places = self._look_up(mixtures)
-        lost = ground_all(maps, places[which], book, self._lava_blind, self._neutral_colours, probs)
-        _refuse_without_agent(lost)
+            plans, indices = self._look_up(mixtures)
+        row = ground_all(maps, indices[which], plans, self._lava_blind, self._neutral_colors, probs)
+        _refuse_without_agent(row)
         return probs
 
     def identify(self, observations: Observations, *, counted: bool = False) -> NDArray[np.int64]:
-        """Return what was seen of keys and doors, int64 (N,), packed as by `door_key_state.pack`.
+        """Return what was seen of keys and doors, int64 (N,), packed as by `state.pack`.
 
         Args:
             observations: uint8 (N, width, height, 4).
-            counted: doors are counted, not told by their colour.
+            counted: doors are counted, not distinguished by their color.
 
         Raises:
             ValueError: an observation has no agent, or is too high.
         """
         maps = _as_compiled_for(observations)
         ids = np.empty(len(maps), np.int64)
-        _refuse_without_agent(identify_all(maps, counted, self._neutral_colours, ids))
+        _refuse_without_agent(identify_all(maps, counted, self._neutral_colors, ids))
         return ids
 
-    def _look_up(self, mixtures: Sequence[Mixture]) -> tuple[Book, NDArray[np.int64]]:
-        """The book, and where in it these mixtures are."""
+    def _look_up(self, mixtures: Sequence[Mixture]) -> tuple[PlanArrays, NDArray[np.int64]]:
+        """The plans as arrays, and which mixtures among them these are."""
         if mixtures is not self._latest:
             if len(self._kept) > _MOST:
                 self._forget()
             # Only a tuple is known to hold the same mixtures the next time.
             self._latest = mixtures if isinstance(mixtures, tuple) else None
-            self._latest_places = np.array([self._place(mixture) for mixture in mixtures], np.int64)
-        if self._book is None:
-            self._book = _compile(list(self._by_value))
-        return self._book, self._latest_places
+            self._latest_indices = np.array(
+                [self._index(mixture) for mixture in mixtures], np.int64
+            )
+        if self._plans is None:
+            self._plans = _compile(list(self._by_value))
+        return self._plans, self._latest_indices
 
-    def _place(self, mixture: Mixture) -> int:
-        place = self._by_object.get(id(mixture))
-        if place is None:
-            place = self._by_value.get(mixture)
-            if place is None:
-                place = self._by_value[mixture] = len(self._by_value)
-                self._book = None
-            self._by_object[id(mixture)] = place
+    def _index(self, mixture: Mixture) -> int:
+        index = self._by_object.get(id(mixture))
+        if index is None:
+            index = self._by_value.get(mixture)
+            if index is None:
+                index = self._by_value[mixture] = len(self._by_value)
+                self._plans = None
+            self._by_object[id(mixture)] = index
             self._kept.append(mixture)
-        return place
+        return index
 
 
 def _as_compiled_for(observations: Observations) -> Observations:
@@ -130,11 +132,11 @@ def _refuse_without_agent(row: int) -> None:
         )
 
 
-def _compile(mixtures: Sequence[Mixture]) -> Book:
+def _compile(mixtures: Sequence[Mixture]) -> PlanArrays:
     plans = [plan for mixture in mixtures for plan, _ in mixture]
     options = [option for plan in plans for option in plan.options]
     vocabulary = {option: i for i, option in enumerate(dict.fromkeys(options))}
-    return Book(
+    return PlanArrays(
         np.array([0, *accumulate(len(mixture) for mixture in mixtures)], np.int64),
         np.array([share for mixture in mixtures for _, share in mixture], np.float64),
         np.array([0, *accumulate(len(plan.options) for plan in plans)], np.int64),
@@ -144,16 +146,16 @@ def _compile(mixtures: Sequence[Mixture]) -> Book:
 
 
 def _numbers(option: Option) -> tuple[int, int, int, int]:
-    """Verb, kind, colour and place of an option, for `option_kernel.decide`."""
+    """Verb, kind, color and number of an option, for `option_kernel.decide`."""
     name = NAME.fullmatch(option.target)
-    kind, colour, nth = _NO_KIND, ANY_COLOUR, 0
+    kind, color, nth = _NO_KIND, ANY_COLOR, 0
     if name is not None:
         kind = OBJECT_TO_IDX.get(name["kind"], 255)
         if name["neutral"]:
-            colour = PALETTE - int(name["neutral"])
-        elif name["colour"]:
-            colour = COLOR_TO_IDX.get(name["colour"], 255)
+            color = PALETTE - int(name["neutral"])
+        elif name["color"]:
+            color = COLOR_TO_IDX.get(name["color"], 255)
         nth = int(name["nth"] or 0)
     if option.verb not in VERBS:
-        return GO_TO, _NO_KIND, ANY_COLOUR, 0
-    return VERBS.index(option.verb), kind, colour, nth
+        return GO_TO, _NO_KIND, ANY_COLOR, 0
+    return VERBS.index(option.verb), kind, color, nth

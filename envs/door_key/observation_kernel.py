@@ -1,4 +1,4 @@
-"""One observation taken apart for the option policies: bitboards, things, colours met."""
+"""One observation taken apart for the option policies: bitboards, things, colors met."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Scratch(NamedTuple):
     targets: NDArray[np.uint64]  # (width,): cells to face
     reached: NDArray[np.uint64]  # (2, 4, width): poses, by heading; this layer and the next
     things: NDArray[np.int64]  # (width * height, 2): cells with an object, columns first
-    agent: NDArray[np.int64]  # (5,): column, row, heading, code and colour in hand
-    palette: NDArray[np.int64]  # (n,): colours met; see `meet_colours`
+    agent: NDArray[np.int64]  # (5,): column, row, heading, code and color in hand
+    palette: NDArray[np.int64]  # (n,): colors met; see `meet_colors`
 
 
 @compiled
@@ -91,19 +91,19 @@ def take_apart(observation: NDArray[np.uint8], lava_blind: bool, scratch: Scratc
 
 
 @compiled
-def _slot(palette: NDArray[np.int64], n: int, colour: np.int64) -> int:
+def _slot(palette: NDArray[np.int64], n: int, color: np.int64) -> int:
     for i in range(n):
-        if palette[i] == colour:
+        if palette[i] == color:
             return i
     return n
 
 
 @compiled
-def meet_colours(observation: NDArray[np.uint8], n_things: int, scratch: Scratch) -> int:
-    """Fill the palette: colours of the keys seen, by their codes, then of doors, then in the hand.
+def meet_colors(observation: NDArray[np.uint8], n_things: int, scratch: Scratch) -> int:
+    """Fill the palette: colors of the keys seen, by their codes, then of doors, then in the hand.
 
     Returns:
-        The number of colours.
+        The number of colors.
     """
     palette, agent, n = scratch.palette, scratch.agent, 0
     for kind in (KEY, DOOR):
@@ -112,13 +112,13 @@ def meet_colours(observation: NDArray[np.uint8], n_things: int, scratch: Scratch
             x, y = scratch.things[i]
             if observation[x, y, 0] != kind or (x == agent[0] and y == agent[1]):
                 continue
-            colour = np.int64(observation[x, y, 1])
-            if _slot(palette, n, colour) == n:
+            color = np.int64(observation[x, y, 1])
+            if _slot(palette, n, color) == n:
                 place = n
-                while place > start and palette[place - 1] > colour:
+                while place > start and palette[place - 1] > color:
                     palette[place] = palette[place - 1]
                     place -= 1
-                palette[place] = colour
+                palette[place] = color
                 n += 1
     if (agent[3] == KEY or agent[3] == DOOR) and _slot(palette, n, agent[4]) == n:
         palette[n] = agent[4]
@@ -127,6 +127,6 @@ def meet_colours(observation: NDArray[np.uint8], n_things: int, scratch: Scratch
 
 
 @compiled
-def neutral_name(scratch: Scratch, n_colours: int, colour: np.int64) -> int:
-    """Place of a colour in the palette, from 1; 1 without a palette."""
-    return _slot(scratch.palette, n_colours, colour) + 1 if n_colours else 1
+def neutral_name(scratch: Scratch, n_colors: int, color: np.int64) -> int:
+    """Place of a color in the palette, from 1; 1 without a palette."""
+    return _slot(scratch.palette, n_colors, color) + 1 if n_colors else 1

@@ -1,4 +1,9 @@
-"""Option policies on arrays: what options.py decides, compiled."""
+"""Option policies on arrays: what options.py decides and the paths of paths.py, compiled.
+
+Paths lead over known free cells, turns counted. The search runs from the goals to the agent, with
+one 64-bit word per column (bit y is row y), so that a layer of it is a dozen operations per column,
+however many poses are in it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.door_key.observation_kernel import FIRST_THING, Scratch
-from llm4teach.envs.door_key.search_kernel import CANNOT, DONE, first_actions
 from llm4teach.envs.grid.options import (
     BOX,
     DOOR,
@@ -19,27 +23,86 @@ from llm4teach.envs.grid.options import (
     PICK_UP,
     TOGGLE,
 )
-from llm4teach.envs.grid.paths import FORWARD
+from llm4teach.envs.grid.paths import FORWARD, LEFT, RIGHT
 from llm4teach.envs.kernels.jit import compiled
 
-VERBS = ("explore", "go to", "pick up", "drop", "open")  # others cannot be done in a room
-EXPLORE, GO_TO, TAKE, PUT_DOWN, USE = range(5)
-ANY_COLOUR, NO_COLOUR, PALETTE = -1, -2, -10  # PALETTE - n is the n-th colour met
+# What an option decides: DONE, CANNOT, or else a set of primitive actions, bit a for action a.
+DONE, CANNOT = 0, 1 << 7
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
 @compiled
-def _colour_of(reference: int, scratch: Scratch, n_colours: int) -> int:
-    """The colour code that an option's target refers to, ANY_COLOUR or NO_COLOUR."""
-    if reference > PALETTE:
-        return reference
-    slot = PALETTE - reference - 1
-    return scratch.palette[slot] if slot < n_colours else NO_COLOUR
+def first_actions(scratch: Scratch) -> int:
+    """All actions that start a shortest path to where one of ``targets`` is ahead.
+
+    Returns:
+        A set of actions, DONE if a target is ahead already, CANNOT if no path leads to one.
+    """
+    free, targets, agent = scratch.free, scratch.targets, scratch.agent
+    layer, other = scratch.reached[0], scratch.reached[1]
+    x, heading, bit = agent[0], agent[2], _ONE << np.uint64(agent[1])
+    width = len(free)
+    low, high = width, 0  # known columns: all else is never reached
+    starts = _NONE
+    for c in range(1, width - 1):
+        f = free[c]
+        if f:
+            low, high = min(low, c), c
+        layer[0, c] = targets[c + 1] & f
+        layer[1, c] = targets[c] >> _ONE & f
+        layer[2, c] = targets[c - 1] & f
+        layer[3, c] = targets[c] << _ONE & f
+        starts |= layer[0, c] | layer[1, c] | layer[2, c] | layer[3, c]
+    if not starts or not free[x] & bit:
+        return CANNOT
+    if layer[heading, x] & bit:
+        return DONE
+    for h in range(4):  # a shorter search before may have left poses beyond the known columns
+        other[h, low - 1] = other[h, high + 1] = _NONE
+    while True:
+        changed = _NONE
+        for c in range(low, high + 1):
+            f, e, s, w, n = free[c], layer[0, c], layer[1, c], layer[2, c], layer[3, c]
+            sides, ends = s | n, e | w  # one turn away from each other
+            other[0, c] = e | sides | (layer[0, c + 1] & f)
+            other[1, c] = s | ends | (s >> _ONE & f)
+            other[2, c] = w | sides | (layer[2, c - 1] & f)
+            other[3, c] = n | ends | (n << _ONE & f)
+            changed |= (other[0, c] ^ e) | (other[1, c] ^ s) | (other[2, c] ^ w) | (other[3, c] ^ n)
+        if other[heading, x] & bit:
+            break
+        if not changed:
+            return CANNOT
+        layer, other = other, layer
+    actions = 0
+    if layer[(heading - 1) % 4, x] & bit:
+        actions |= 1 << LEFT
+    if layer[(heading + 1) % 4, x] & bit:
+        actions |= 1 << RIGHT
+    ahead = bit << _ONE if heading == 1 else (bit >> _ONE if heading == 3 else bit)
+    if layer[heading, x + (1, 0, -1, 0)[heading]] & ahead:
+        actions |= 1 << FORWARD
+    return actions
+
+
+VERBS = ("explore", "go to", "pick up", "drop", "open")  # others cannot be done in a room
+EXPLORE, GO_TO, TAKE, PUT_DOWN, USE = range(5)
+ANY_COLOR, NO_COLOR, PALETTE = -1, -2, -10  # PALETTE - n is the n-th color met
+_NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
 @compiled
-def _matches(cell: NDArray[np.uint8], kind: int, colour: int) -> bool:
-    return cell[0] == kind and (colour == ANY_COLOUR or cell[1] == colour)
+def _color_of(reference: int, scratch: Scratch, n_colors: int) -> int:
+    """The color code that an option's target refers to, ANY_COLOR or NO_COLOR."""
+    if reference > PALETTE:
+        return reference
+    slot = PALETTE - reference - 1
+    return scratch.palette[slot] if slot < n_colors else NO_COLOR
+
+
+@compiled
+def _matches(cell: NDArray[np.uint8], kind: int, color: int) -> bool:
+    return cell[0] == kind and (color == ANY_COLOR or cell[1] == color)
 
 
 @compiled
@@ -48,7 +111,7 @@ def _aim(
     n_things: int,
     scratch: Scratch,
     kind: int,
-    colour: int,
+    color: int,
     nth: int,
     openable: bool,
 ) -> tuple[int, int]:
@@ -64,7 +127,7 @@ def _aim(
     for i in range(n_things if listed else observation.shape[0] * height):
         x, y = (scratch.things[i, 0], scratch.things[i, 1]) if listed else (i // height, i % height)
         cell = observation[x, y]
-        if (x == agent[0] and y == agent[1]) or not _matches(cell, kind, colour):
+        if (x == agent[0] and y == agent[1]) or not _matches(cell, kind, color):
             continue
         met += 1
         if nth and met != nth:
@@ -102,7 +165,7 @@ def _aim_away_from_doors(observation: NDArray[np.uint8], n_things: int, scratch:
 def decide(
     observation: NDArray[np.uint8],
     n_things: int,
-    n_colours: int,
+    n_colors: int,
     scratch: Scratch,
     option: NDArray[np.int64],
 ) -> int:
@@ -111,9 +174,9 @@ def decide(
     Args:
         observation: uint8 (width, height, 4).
         n_things: from `take_apart`.
-        n_colours: of the palette.
+        n_colors: of the palette.
         scratch: the observation taken apart.
-        option: verb, kind, colour and place of its target, int64 (4,); see mixture_book.py.
+        option: verb, kind, color and place of its target, int64 (4,); see grounding.py.
 
     Returns:
         DONE, CANNOT, or a set of primitive actions.
@@ -123,9 +186,9 @@ def decide(
         scratch.targets[:] = scratch.unseen
         decision = first_actions(scratch)
         return DONE if decision == CANNOT else decision
-    colour = _colour_of(option[2], scratch, n_colours)
+    color = _color_of(option[2], scratch, n_colors)
     in_hand, empty_hand = scratch.agent[3], scratch.agent[3] == EMPTY
-    holds = not empty_hand and in_hand == kind and colour in (ANY_COLOUR, scratch.agent[4])
+    holds = not empty_hand and in_hand == kind and color in (ANY_COLOR, scratch.agent[4])
     then = DONE
     if verb == PUT_DOWN:
         if not holds:
@@ -137,7 +200,7 @@ def decide(
             if holds or not empty_hand:
                 return DONE if holds else CANNOT
             then = 1 << PICK_UP
-        doors, shut = _aim(observation, n_things, scratch, kind, colour, nth, verb == USE)
+        doors, shut = _aim(observation, n_things, scratch, kind, color, nth, verb == USE)
         if verb == USE:
             if doors and not shut:
                 return DONE

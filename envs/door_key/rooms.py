@@ -1,7 +1,7 @@
 """The paper's four rooms: find the key, find the door, open it (arXiv 2311.13373, section 4.1).
 
 One environment serves them all; a `Room` says how they differ. Shifted rooms are for tests of
-generalisation and are never trained on.
+generalization and are never trained on.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from minigrid.core.world_object import Ball, Box, Door, Key, Lava
 
 from llm4teach.envs.grid.fog_of_war import FogOfWarEnv
 
-TRAINING_COLOURS = ("blue", "green", "grey", "red")
-UNSEEN_COLOURS = ("purple", "yellow")
+TRAINING_COLORS = ("blue", "green", "grey", "red")
+UNSEEN_COLORS = ("purple", "yellow")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Room:
     max_size: int = 10
     grid_size: int = 10  # of the square map, in whose corner the room stands
     anywhere: bool = False  # the room stands anywhere on the map instead
-    colours: tuple[str, ...] = TRAINING_COLOURS
-    keys: int = 1  # the first fits; the others have another colour
+    colors: tuple[str, ...] = TRAINING_COLORS
+    keys: int = 1  # the first fits; the others have another color
     doors: int = 1  # two stand in opposite walls, and either ends the episode
     central_key: bool = False  # the key lies in the middle 2 x 2 cells
     lava: int = 0
@@ -51,7 +51,7 @@ def shifted_rooms(name: str) -> dict[str, Room]:
     room = ROOMS[name]
     larger = room.max_size + 4
     shifts = {
-        "colours": replace(room, colours=UNSEEN_COLOURS),
+        "colours": replace(room, colors=UNSEEN_COLORS),
         "sizes": replace(room, min_size=room.max_size + 1, max_size=larger, grid_size=larger),
         "positions": replace(room, central_key=False)
         if room.central_key
@@ -93,11 +93,11 @@ class DoorKeyEnv(FogOfWarEnv):
             )
         self.grid.wall_rect(*corner, *size)
 
-        colours = self._rand_subset(room.colours, room.keys)
-        self.doors = self._place_doors(corner, size, colours[0])  # by their cells
+        colors = self._rand_subset(room.colors, room.keys)
+        self.doors = self._place_doors(corner, size, colors[0])  # by their cells
         if room.central_key:
             middle = (side // 2 - 1 + self._rand_int(0, 2) for side in size)
-            self.put_obj(Key(colours[0]), *middle)
+            self.put_obj(Key(colors[0]), *middle)
         self.place_agent(corner, size)  # type: ignore[no-untyped-call]
 
         before_doors = self._cells_before_doors(corner, size) if room.clear_doors else []
@@ -109,17 +109,17 @@ class DoorKeyEnv(FogOfWarEnv):
             inner = all(c + 1 < x < c + s - 2 for x, c, s in zip(cell, corner, size, strict=True))
             return not inner or blocks(env, cell)
 
-        for colour in colours[room.central_key :]:
-            self.place_obj(Key(colour), corner, size, reject_fn=blocks)
+        for color in colors[room.central_key :]:
+            self.place_obj(Key(color), corner, size, reject_fn=blocks)
         lava = Lava()  # type: ignore[no-untyped-call]
         for i in range(room.lava):  # a second obstacle at a wall could close off a corner
             self.place_obj(lava, corner, size, reject_fn=blocks_or_at_wall if i else blocks)
         for i in range(room.distractors):
-            thing = (Ball, Box)[i % 2](self._rand_elem(room.colours))
+            thing = (Ball, Box)[i % 2](self._rand_elem(room.colors))
             self.place_obj(thing, corner, size, reject_fn=blocks_or_at_wall)
 
     def _place_doors(
-        self, corner: tuple[int, ...], size: tuple[int, int], colour: str
+        self, corner: tuple[int, ...], size: tuple[int, int], color: str
     ) -> dict[tuple[int, int], Door]:
         """Put the doors into the walls: any wall for one, opposite walls for two."""
         far = [c + s - 1 for c, s in zip(corner, size, strict=True)]
@@ -134,7 +134,7 @@ class DoorKeyEnv(FogOfWarEnv):
                 (corner[0], along_y),
                 (along_x, corner[1]),
             )
-            doors[cells[wall]] = Door(colour, is_locked=True)
+            doors[cells[wall]] = Door(color, is_locked=True)
             self.put_obj(doors[cells[wall]], *cells[wall])
         return doors
 

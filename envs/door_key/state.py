@@ -11,14 +11,14 @@ from functools import lru_cache
 from llm4teach.envs.plan import Option, Plan
 from llm4teach.envs.task import State, state_key
 
-NOTHING = 0  # in place of a neutral colour: 1 is the first colour that is met, 2 the second
+NOTHING = 0  # in place of a neutral color: 1 is the first color that is met, 2 the second
 
 
 class Naming(Enum):
     """How things are called."""
 
     PLAIN = "plain"  # key, door
-    COLOURS = "colours"  # color1 key: neutral names of colours, so that red/blue is green/grey
+    COLORS = "colors"  # color1 key: neutral names of colors, so that red/blue is green/grey
     COUNTED = "counted"  # door1, door2 in the order of their places; the key is just a key
 
 
@@ -26,9 +26,9 @@ def pack(keys: int, doors: int, holds: int) -> int:
     """Pack what was seen into one number below 64.
 
     Args:
-        keys: set of the neutral colours of the keys seen, colour c as bit c - 1.
-        doors: neutral colour of the door seen (their number, if they are counted), or NOTHING.
-        holds: neutral colour of the key in hand, or NOTHING.
+        keys: set of the neutral colors of the keys seen, color c as bit c - 1.
+        doors: neutral color of the door seen (their number, if they are counted), or NOTHING.
+        holds: neutral color of the key in hand, or NOTHING.
     """
     return keys | doors << 2 | holds << 4
 
@@ -41,12 +41,12 @@ def door_key_state(family: str, naming: Naming, packed: int) -> State:
     again in each state and told nothing of distances, would otherwise never get past "go to".
     """
     seen, doors, held = packed & 3, packed >> 2 & 3, packed >> 4 & 3
-    coloured = naming is Naming.COLOURS
-    keys = [f"color{c} key" if coloured else "key" for c in (1, 2) if seen >> c - 1 & 1]
-    door_names = [f"color{doors} door" if coloured else "door"] if doors else []
+    colored = naming is Naming.COLORS
+    keys = [f"color{c} key" if colored else "key" for c in (1, 2) if seen >> c - 1 & 1]
+    door_names = [f"color{doors} door" if colored else "door"] if doors else []
     if naming is Naming.COUNTED:
         door_names = [f"door{i + 1}" for i in range(doors)]
-    holds = (f"color{held} key" if coloured else "key") if held else ""
+    holds = (f"color{held} key" if colored else "key") if held else ""
 
     sees = ", ".join(f"<{name}>" for name in keys + door_names) or "<nothing>"
     text = f"Agent sees {sees}, holds <{holds or 'nothing'}>."

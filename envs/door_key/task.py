@@ -20,10 +20,10 @@ from llm4teach.envs.task import Mixture, Observations, State
 from llm4teach.envs.vector.serial import serial_vector_env
 
 if TYPE_CHECKING:
-    from llm4teach.envs.door_key.grounding import MixtureBook
+    from llm4teach.envs.door_key.grounding import PlanGrounder
 
 MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
-_NAMINGS = {"ColoredDoorKey": Naming.COLOURS, "DivergedDoorKey": Naming.COUNTED}
+_NAMINGS = {"ColoredDoorKey": Naming.COLORS, "DivergedDoorKey": Naming.COUNTED}
 # The paper's teacher is not told of lava: it says in LavaDoorKey what it says in SimpleDoorKey.
 _FAMILIES = {"LavaDoorKey": "SimpleDoorKey"}
 
@@ -58,12 +58,12 @@ class DoorKeyTask:
         return DoorKeyVectorEnv(self._room, n_envs)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
-        """Return the packed state of each observation, int64 (N,); see `door_key_state.pack`.
+        """Return the packed state of each observation, int64 (N,); see `state.pack`.
 
         Raises:
             ValueError: an observation has no agent.
         """
-        return self._book.identify(observations, counted=self.naming is Naming.COUNTED)
+        return self._grounder.identify(observations, counted=self.naming is Naming.COUNTED)
 
     def state(self, state_id: int) -> State:
         return door_key_state(self.family, self.naming, state_id)
@@ -79,16 +79,16 @@ class DoorKeyTask:
         Raises:
             ValueError: an observation has no agent.
         """
-        return self._book.ground(observations, mixtures, which)
+        return self._grounder.ground(observations, mixtures, which)
 
     @cached_property
-    def _book(self) -> MixtureBook:
-        from llm4teach.envs.door_key.grounding import MixtureBook
+    def _grounder(self) -> PlanGrounder:
+        from llm4teach.envs.door_key.grounding import PlanGrounder
 
-        return MixtureBook(
+        return PlanGrounder(
             len(self.action_names),
             lava_blind=True,
-            neutral_colours=self.naming is Naming.COLOURS,
+            neutral_colors=self.naming is Naming.COLORS,
         )
 
 

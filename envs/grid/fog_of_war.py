@@ -20,7 +20,7 @@ _EMPTY_AND_CLEAR = (*EMPTY, True)
 class FogOfWarEnv(MiniGridEnv):
     """Base class: the observation is uint8 (width, height, 4), indexed [x, y].
 
-    Channels: object, colour and state codes of MiniGrid as last seen (0 where never seen), and the
+    Channels: object, color and state codes of MiniGrid as last seen (0 where never seen), and the
     agent's heading (0 east, 1 south, 2 west, 3 north; 4 elsewhere). What the agent carries stands
     at its own cell. What is visible is MiniGrid's own decision.
     """

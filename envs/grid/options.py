@@ -26,9 +26,7 @@ UNSEEN, EMPTY, WALL, DOOR, KEY, BOX, GOAL = (
 OPEN, LOCKED = STATE_TO_IDX["open"], STATE_TO_IDX["locked"]
 _WALKABLE = np.isin(np.arange(256), [EMPTY, OBJECT_TO_IDX["floor"], OBJECT_TO_IDX["goal"]])
 _WALKABLE_BLIND = _WALKABLE | (np.arange(256) == OBJECT_TO_IDX["lava"])
-NAME = re.compile(
-    r"(?:(?P<colour>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z]+)(?P<nth>[1-9])?"
-)
+NAME = re.compile(r"(?:(?P<color>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z]+)(?P<nth>[1-9])?")
 
 
 class Outcome(Enum):
@@ -44,13 +42,13 @@ Decision = Outcome | tuple[int, ...]  # or the actions that are equally good, at
 class GridView:
     """One observation, uint8 (width, height, 4), as the option policies look at it.
 
-    Objects are called by kind (``key``), by colour (``red key``), by the n-th colour of the palette
+    Objects are called by kind (``key``), by color (``red key``), by the n-th color of the palette
     (``color1 key``) or by the n-th place, columns first (``door1``).
 
     Args:
         observation: the map.
         lava_blind: paths lead through lava as if it were floor.
-        palette: colour codes that ``color1``, ``color2``, … stand for.
+        palette: color codes that ``color1``, ``color2``, … stand for.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class GridView:
         palette: tuple[int, ...] = (),
     ) -> None:
         self.palette, self._lava_blind = palette, lava_blind
-        self.objects, self.colours, self.states = (observation[..., i] for i in range(3))
+        self.objects, self.colors, self.states = (observation[..., i] for i in range(3))
         flat = int(np.argmin(observation[..., 3]))  # headings 0..3 stand below NO_HEADING
         self.agent = divmod(flat, observation.shape[1])
         self.heading = int(observation[(*self.agent, 3)])
@@ -104,12 +102,12 @@ class GridView:
         mask: NDArray[np.bool_] = self.objects == OBJECT_TO_IDX.get(name["kind"], 255)
         if name["neutral"]:
             chosen = self.palette[int(name["neutral"]) - 1 : int(name["neutral"])]
-            mask &= np.isin(self.colours, chosen)
-        elif name["colour"]:
-            mask &= self.colours == COLOR_TO_IDX.get(name["colour"], 255)
+            mask &= np.isin(self.colors, chosen)
+        elif name["color"]:
+            mask &= self.colors == COLOR_TO_IDX.get(name["color"], 255)
         return mask
 
-    def neighbour(self, turns: int) -> tuple[int, int]:
+    def neighbor(self, turns: int) -> tuple[int, int]:
         """The cell ahead after so many quarter turns to the right."""
         dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[(self.heading + turns) % 4]
         return self.agent[0] + dx, self.agent[1] + dy
@@ -147,7 +145,7 @@ def go_through(view: GridView, name: str) -> Decision:
     and there is a wall on either side, it is taken to stand on one.
     """
     doors = view.cells(name) & (view.objects == DOOR) & (view.states == OPEN)
-    right, behind, left = (view.neighbour(turns) for turns in (1, 2, 3))
+    right, behind, left = (view.neighbor(turns) for turns in (1, 2, 3))
     if doors[behind]:
         return Outcome.DONE
     if not doors.any() and view.objects[left] == view.objects[right] == WALL:
@@ -206,8 +204,8 @@ def open_(view: GridView, name: str) -> Decision:
     closed = doors & (view.states != OPEN)
     if doors.any() and not closed.any():
         return Outcome.DONE
-    key_colour = int(view.colours[view.agent]) if view.carrying == KEY else -1
-    fits = closed & ((view.states != LOCKED) | (view.colours == key_colour))
+    key_color = int(view.colors[view.agent]) if view.carrying == KEY else -1
+    fits = closed & ((view.states != LOCKED) | (view.colors == key_color))
     return view.approach(fits | boxes, then=(TOGGLE,))
 
 

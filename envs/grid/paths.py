@@ -74,7 +74,7 @@ def unpack(cells: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def beside(cells: int, height: int) -> int:
-    """The cells with a neighbour among ``cells``, which must not lie in the outermost ring."""
+    """The cells with a neighbor among ``cells``, which must not lie in the outermost ring."""
     return cells << height | cells >> height | cells << 1 | cells >> 1
 
 

@@ -1,7 +1,8 @@
-"""One habitat worker: a process in habitat-lab's own interpreter, asked over pipes."""
+"""Habitat workers: processes in habitat-lab's own interpreter, asked over pipes, and used again."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from llm4teach.envs.habitat.worker import protocol
@@ -65,13 +67,13 @@ class HabitatWorker:
         self._unread = bytearray()  # came with what was read before
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
         # Nothing of this environment belongs into the other: neither its packages nor its threads.
-        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         self._process = subprocess.Popen(
             [str(habitat_python()), str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            env={**environment, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
             bufsize=0,
         )
         try:
@@ -92,10 +94,10 @@ class HabitatWorker:
             content = {**self.settings, "n_envs": n_envs}
             try:
                 self.send(Message(protocol.MAKE, content))
-                made = self.receive(START_S)
+                answer = self.receive(START_S)
             except WorkerGoneError as error:
                 raise TaskError(f"the habitat worker makes no environments: {error}") from None
-            self.observation_shape = tuple(made.json["observation_shape"])
+            self.observation_shape = tuple(answer.json["observation_shape"])
             self.n_envs = n_envs
 
     def send(self, message: Message) -> None:
@@ -149,9 +151,9 @@ class HabitatWorker:
             if not part:
                 break
             self._unread += part
-        found = bytes(self._unread[:size])
+        content = bytes(self._unread[:size])
         del self._unread[:size]
-        return found
+        return content
 
     def _why(self, what: str) -> str:
         """What happened, with the exit code and the last that the worker printed."""
@@ -186,3 +188,46 @@ class HabitatWorker:
             self._process.kill()
             self._process.wait()
         self._log.close()
+
+
+MOST_IDLE = 4
+_idle: list[HabitatWorker] = []
+_owner = os.getpid()
+_lock = Lock()
+
+
+def borrow(settings: Mapping[str, Any]) -> HabitatWorker:
+    """Return a worker with these settings that nobody else uses.
+
+    Raises:
+        TaskError: there is none, and none can be started.
+    """
+    global _owner
+    with _lock:
+        if _owner != os.getpid():  # after a fork: these are the parent's
+            _idle.clear()
+            _owner = os.getpid()
+        for worker in _idle:
+            if worker.alive and worker.settings == dict(settings):
+                _idle.remove(worker)
+                return worker
+    return HabitatWorker(settings)
+
+
+def give_back(worker: HabitatWorker) -> None:
+    """Let others have it; end it if there are enough."""
+    with _lock:
+        if worker.alive and not worker.waiting and len(_idle) < MOST_IDLE:
+            _idle.append(worker)
+            return
+    worker.close()
+
+
+@atexit.register
+def close_idle() -> None:
+    """End the workers that nobody uses."""
+    with _lock:
+        workers = list(_idle) if _owner == os.getpid() else []
+        _idle.clear()
+    for worker in workers:
+        worker.close()

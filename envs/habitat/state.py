@@ -67,9 +67,9 @@ def identify(observations: Observations) -> NDArray[np.int64]:
     side = np.where(away <= _AHEAD, 0, np.where(away >= _BEHIND, 3, np.where(bearing > 0, 1, 2)))
     far = (distance > _NEAR_M).astype(np.int64) + (distance > _FAR_M)
     facts = (side * 3 + far) * 2 + in_reach(states)
-    told = np.where(seen, 1 + facts, 0)
+    view = np.where(seen, 1 + facts, 0)
     holds = flag(states, "holds_other") + 2 * flag(states, "holds_target")
-    packed: NDArray[np.int64] = (told * 3 + holds) * 2 + flag(states, "blocked")
+    packed: NDArray[np.int64] = (view * 3 + holds) * 2 + flag(states, "blocked")
     return packed
 
 
@@ -77,10 +77,10 @@ def identify(observations: Observations) -> NDArray[np.int64]:
 def nav_pick_state(packed: int) -> State:
     """Return the text and the admissible plans of packed facts."""
     rest, blocked = divmod(packed, 2)
-    told, holds = divmod(rest, 3)
+    view, holds = divmod(rest, 3)
     reach, where, plans = "not seen yet", "<nothing>", [EXPLORE]
-    if told:
-        place, near = divmod(told - 1, 2)
+    if view:
+        place, near = divmod(view - 1, 2)
         side, far = divmod(place, 3)
         reach = "within the arm's reach" if near else "out of the arm's reach"
         where = f"<table> {SIDES[side]} {DISTANCES[far]}"

@@ -11,10 +11,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.habitat.env import HabitatEnv
 from llm4teach.envs.habitat.skills import plan_actions
 from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
-from llm4teach.envs.habitat.vector import HabitatVectorEnv
+from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
     DEPTH_COLUMNS,
@@ -89,10 +88,10 @@ class NavPickTask:
 
 
 def _workers() -> int:
-    wanted = os.environ.get(WORKERS, "1")
-    if not wanted.isdigit() or not 1 <= int(wanted) <= 256:
-        raise TaskError(f"{WORKERS} is a number of processes, 1 to 256; got {wanted!r}")
-    return int(wanted)
+    count = os.environ.get(WORKERS, "1")
+    if not count.isdigit() or not 1 <= int(count) <= 256:
+        raise TaskError(f"{WORKERS} is a number of processes, 1 to 256; got {count!r}")
+    return int(count)
 
 
 def habitat_task_names() -> list[str]:

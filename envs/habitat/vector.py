@@ -1,4 +1,4 @@
-"""Many habitat environments over one or several workers, which may die."""
+"""Habitat environments, many or one, over one or several workers, which may die."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from llm4teach.envs.habitat import pool as habitat_pool
-from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError
+from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError, borrow, give_back
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
 from llm4teach.envs.habitat.worker.protocol import Message, Outcome
@@ -25,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDArray[Any]]):
-    """N environments behind the interface of `serial_vector.SerialVectorEnv`.
+    """N environments behind the interface of `vector.serial.SerialVectorEnv`.
 
     A worker that dies, does not answer or answers nonsense is replaced. The episodes that it ran
     are truncated in that step, with reward 0 and their last observations.
@@ -47,7 +46,7 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         self._rows = [part for part in np.array_split(np.arange(n_envs), workers) if len(part)]
         self._workers: list[HabitatWorker] = []
         for rows in self._rows:
-            self._workers.append(habitat_pool.borrow(self._settings))
+            self._workers.append(borrow(self._settings))
             self._workers[-1].prepare(len(rows))
         shape = self._workers[0].observation_shape
         self.single_observation_space = spaces.Box(0, 255, shape, np.uint8)
@@ -106,17 +105,17 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
             Each worker's answer, after the environments that it is about. A worker that gives none
             is replaced; what it ran is lost.
         """
-        asked = []
-        for number, mine in enumerate(self._rows):
-            rows = mine[mask[mine]]
+        pending = []
+        for number, own_rows in enumerate(self._rows):
+            rows = own_rows[mask[own_rows]]
             if len(rows):
-                request = protocol.pack_request(rows - mine[0], values[rows])
+                request = protocol.pack_request(rows - own_rows[0], values[rows])
                 try:
                     self._workers[number].send(Message(kind, payload=request))
-                    asked.append((number, rows))
+                    pending.append((number, rows))
                 except WorkerGoneError as error:
                     self._replace(number, error)
-        for number, rows in asked:
+        for number, rows in pending:
             worker = self._workers[number]
             try:
                 payload, shape = worker.receive().payload, worker.observation_shape
@@ -129,9 +128,9 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
 
     def _replace(self, number: int, error: Exception) -> None:
         self._workers[number].close(patience_s=0.0)
-        mine = self._rows[number]
-        self._lost[mine] = self._running[mine]
-        self._running[mine] = False
+        own_rows = self._rows[number]
+        self._lost[own_rows] = self._running[own_rows]
+        self._running[own_rows] = False
         self._restarts[number] += 1
         self.restarts += 1
         if self._restarts[number] > _MOST_RESTARTS:
@@ -139,7 +138,7 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
                 f"the habitat worker {number + 1} of {len(self._workers)} failed "
                 f"{self._restarts[number]} times in a row: {error}"
             )
-        _logger.warning("a habitat worker is replaced, its episodes are cut short: %s", error)
+        _logger.warning("a habitat worker is replaced, its episodes are truncated: %s", error)
         self._workers[number] = HabitatWorker(self._settings)
         self._workers[number].prepare(len(self._rows[number]))
 
@@ -156,4 +155,49 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         """Leave the workers to others."""
         workers, self._workers = self._workers, []
         for worker in workers:
-            habitat_pool.give_back(worker)
+            give_back(worker)
+
+
+class HabitatEnv(gym.Env[NDArray[np.uint8], int]):
+    """A vector environment of one; ``env.reset(seed=s)`` determines its whole episode.
+
+    Args:
+        settings: see `client.HabitatWorker`.
+        render_mode: ``rgb_array``, or None.
+
+    Raises:
+        TaskError: there is no interpreter with habitat-lab, or it cannot make the environment.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012  gymnasium's way
+
+    def __init__(self, settings: Mapping[str, Any], render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self._envs = HabitatVectorEnv(settings, 1)
+        self.observation_space = self._envs.single_observation_space
+        self.action_space = self._envs.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Start an episode; without a seed one is drawn."""
+        super().reset(seed=seed)
+        drawn = int(self.np_random.integers(1 << 30)) if seed is None else seed
+        observations, info = self._envs.reset(seed=[drawn])
+        return observations[0], info
+
+    def step(self, action: int) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """Act; when the episode ends, the info has habitat's measures by name."""
+        observations, rewards, terminated, truncated, infos = self._envs.step(np.array([action]))
+        info: dict[str, Any] = {}
+        if terminated[0] or truncated[0]:
+            info = {name: float(values[0]) for name, values in infos["measures"].items()}
+        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The world from above, uint8 (height, width, 3)."""
+        return self._envs.render_one() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Leave the worker to others."""
+        self._envs.close()

@@ -51,7 +51,7 @@ def look(
 
     Args:
         window: part of the grid with all in view that is on the grid, uint8 (w, h, 4): object,
-            colour and state codes, and whether one can see behind the cell.
+            color and state codes, and whether one can see behind the cell.
         left: column of the window's first column.
         top: row of its first row.
         x: the agent's column.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import gymnasium as gym
@@ -15,13 +17,11 @@ from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
 
 from llm4teach.envs.grid.fog_of_war import EMPTY, NO_HEADING
-from llm4teach.envs.grid.visibility import visible
-from llm4teach.envs.minigrid.mission_progress import MissionProgress
-from llm4teach.envs.minigrid.missions import Mission, encode_mission
+from llm4teach.envs.minigrid.missions import Mission, MissionProgress, encode_mission
 from llm4teach.envs.task import TaskError
 
 CHANNELS = 6
-MARK, WORDS = 4, 5  # channels beside object, colour, state and heading
+MARK, WORDS = 4, 5  # channels beside object, color, state and heading
 NOW, LATER = 1, 2  # marks
 _EMPTY = bytes(EMPTY)
 _walls = {name: bytes((OBJECT_TO_IDX["wall"], code, 0)) for name, code in COLOR_TO_IDX.items()}
@@ -31,7 +31,7 @@ _AHEAD = ((1, 0), (0, 1), (-1, 0), (0, -1))  # by heading: east, south, west, no
 class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
     """Wraps an environment of `gym.make`; the observation is uint8 (width, height, 6), [x, y].
 
-    Channels 0 to 2: object, colour and state codes as last seen, 0 where never seen. 3: the
+    Channels 0 to 2: object, color and state codes as last seen, 0 where never seen. 3: the
     heading, 4 elsewhere; what is carried stands at the agent's own cell. 4: 1 in seen cells that
     the mission's next step may be about, 2 for later steps. 5: what is left of the mission, one
     token a cell (`missions.encode_mission`), so that the array alone tells all that is known.
@@ -87,7 +87,7 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         assert self._progress is not None
         env = self._env
         x, y = map(int, env.agent_pos)
-        here, carried = (x * self._height + y) * CHANNELS, env.carrying  # here: in the map
+        at, carried = (x * self._height + y) * CHANNELS, env.carrying
         changed = self._look(x, y)
         advanced = self._progress.update(self._things.values(), carried)
         if advanced:
@@ -98,9 +98,9 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
                 self._map[place + MARK] = self._progress.mark(thing)
 
         cells = bytearray(self._map)
-        cells[here : here + 4] = (*_code(carried), env.agent_dir)
+        cells[at : at + 4] = (*_code(carried), env.agent_dir)
         if carried is not None:
-            cells[here + MARK] = self._progress.mark(carried)
+            cells[at + MARK] = self._progress.mark(carried)
         flat: NDArray[np.uint8] = np.frombuffer(cells, np.uint8)  # (width * height * 6,)
         return flat.reshape(self._width, self._height, CHANNELS)
 
@@ -168,9 +168,44 @@ def _code(cell: WorldObj | None) -> bytes | tuple[int, int, int]:
 
 
 def _view_offsets(heading: int, size: int) -> list[list[tuple[int, int]]]:
-    """Offsets (dx, dy) of the view's cells, a list a row, as `visibility.visible` counts them."""
+    """Offsets (dx, dy) of the view's cells, a list a row, as `visible` counts them."""
     dx, dy = _AHEAD[heading]
     return [
         [(dx * j - dy * (i - size // 2), dy * j + dx * (i - size // 2)) for i in range(size)]
         for j in range(size)
     ]
+
+
+# ---- what an agent sees, one row of cells at a time. The view is a square of ``size`` by ``size``
+# cells in the agent's own frame: row 0 is the agent's, which stands in its middle, and each further
+# row is one ahead. A row is an integer with bit i for the i-th cell from the left.
+
+
+@lru_cache(maxsize=1 << 16)
+def spread(lit: int, transparent: int, size: int) -> tuple[int, int]:
+    """Light of one row, first rightwards, then leftwards, through its transparent cells.
+
+    Returns the row's own visible cells and those that become visible in the row ahead. The order
+    of the two sweeps, and that each leaves out its last cell, is MiniGrid's (Grid.process_vis).
+    """
+    ahead = 0
+    for cells, towards in ((range(size - 1), 1), (range(size - 1, 0, -1), -1)):
+        for i in cells:
+            if lit & transparent & 1 << i:
+                lit |= 1 << i + towards
+                ahead |= 1 << i | 1 << i + towards
+    return lit, ahead
+
+
+def visible(transparent: Callable[[int], int], size: int) -> list[int]:
+    """The visible cells of each row, from the agent's own; ends before the first dark row.
+
+    ``transparent(j)`` is the row j's transparent cells; it is called for lit rows only.
+    """
+    rows, lit = [], 1 << size // 2
+    for j in range(size):
+        if not lit:
+            break
+        row, lit = spread(lit, transparent(j), size)
+        rows.append(row)
+    return rows

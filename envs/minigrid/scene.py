@@ -21,10 +21,10 @@ _PASSABLE = ~np.isin(np.arange(256), [KEY, BALL, BOX, WALL, LAVA])  # free, a do
 
 
 class Scene(GridView):
-    """Adds names that say what a thing is for, by which a teacher that is told no colours calls it.
+    """Adds names that say what a thing is for, by which a teacher that is told no colors calls it.
 
     ``target …``: what the mission's next clause is about, ``second …``: what it is to be put next
-    to, ``matching key``: of the colour of a locked door that was seen, ``locked door``, ``closed
+    to, ``matching key``: of the color of a locked door that was seen, ``locked door``, ``closed
     door`` (not locked), ``blocking …``: it stands in the only known way.
     """
 
@@ -67,8 +67,8 @@ class Scene(GridView):
             fits &= _THINGS[self.objects]
         else:
             fits &= self.objects == OBJECT_TO_IDX[thing.kind]
-        if thing.colour:
-            fits &= self.colours == COLOR_TO_IDX[thing.colour]
+        if thing.color:
+            fits &= self.colors == COLOR_TO_IDX[thing.color]
         return fits
 
     # What can be reached
@@ -108,10 +108,10 @@ class Scene(GridView):
 
     @cached_property
     def lockable(self) -> Mask:
-        """Locked doors that matter now: of the carried key's colour, if it has one's, else all."""
+        """Locked doors that matter now: of the carried key's color, if it has one's, else all."""
         if not self.matching[self.agent]:
             return self.locked
-        mask: Mask = self.locked & (self.colours == self.colours[self.agent])
+        mask: Mask = self.locked & (self.colors == self.colors[self.agent])
         return mask
 
     @cached_property
@@ -122,27 +122,27 @@ class Scene(GridView):
 
     @cached_property
     def matching(self) -> Mask:
-        """Keys of the colour of a locked door, if possible of one that can be reached.
+        """Keys of the color of a locked door, if possible of one that can be reached.
 
         The carried key is one of them if it opens any locked door.
         """
         keys, doors = self.objects == KEY, self.locked
         reached = doors & unpack(self._near & pack(doors), doors.shape)
-        matching = self._of_colours(keys, reached if reached.any() else doors)
-        matching[self.agent] = self._of_colours(keys, doors)[self.agent]
+        matching = self._of_colors(keys, reached if reached.any() else doors)
+        matching[self.agent] = self._of_colors(keys, doors)[self.agent]
         return matching
 
-    def _of_colours(self, cells: Mask, models: Mask) -> Mask:
+    def _of_colors(self, cells: Mask, models: Mask) -> Mask:
         fits = np.zeros(256, np.bool_)
-        fits[self.colours[models]] = True
-        mask: Mask = cells & fits[self.colours]
+        fits[self.colors[models]] = True
+        mask: Mask = cells & fits[self.colors]
         return mask
 
     @cached_property
     def blocking(self) -> Mask:
         """Things that stand in the only known way to what matters next: none if it is free."""
         board, movable = self.board, pack(_MOVABLE[self.objects] & self.elsewhere)
-        here = reach(board.free, board.agent, board.height)
+        reachable = reach(board.free, board.agent, board.height)
         cleared = board.free | movable
         beyond = beside(reach(cleared, board.agent, board.height), board.height)
         wants = (self.target, self.lockable, self.matching, self.closed, self.objects == UNSEEN)
@@ -152,8 +152,8 @@ class Scene(GridView):
                 if wanted is not self.lockable or self.matching[self.agent]:
                     break
             elif cells & beyond:
-                start = beside(cells & beyond, board.height) & cleared & ~here
-                way = reach(cleared & ~here, start, board.height) & movable & self._near
+                start = beside(cells & beyond, board.height) & cleared & ~reachable
+                way = reach(cleared & ~reachable, start, board.height) & movable & self._near
                 return unpack(self._enough(way, cells) or way, self.objects.shape)
         return np.zeros(self.objects.shape, np.bool_)
 
@@ -162,8 +162,8 @@ class Scene(GridView):
         enough, board = 0, self.board
         for i in range(things.bit_length()):
             if thing := things & 1 << i:
-                here = reach(board.free | thing, board.agent, board.height)
-                enough |= thing * bool(beside(here, board.height) & cells)
+                reachable = reach(board.free | thing, board.agent, board.height)
+                enough |= thing * bool(beside(reachable, board.height) & cells)
         return enough
 
     # Names

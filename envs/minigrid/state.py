@@ -1,4 +1,4 @@
-"""What the teacher is told of a generic MiniGrid task: few texts, no colours, plans to choose from.
+"""What the teacher is told of a generic MiniGrid task: few texts, no colors, plans to choose from.
 
 Every distinct text costs a question. So a thing is named by what it is for (`minigrid_scene.Scene`)
 and told only where it may matter: nothing else beside what the mission asks for, if that can be

@@ -154,7 +154,7 @@ def minigrid_task(env_id: str) -> MiniGridTask:
         raise TaskError(f"the environment {env_id} cannot be made: {error}") from error
 
 
-def close_matches(name: str, known: Sequence[str]) -> list[str]:
+def close_matches(name: str, names: Sequence[str]) -> list[str]:
     """The names most like this one, however it is capitalised."""
-    by_lower = {one.lower(): one for one in known}
+    by_lower = {one.lower(): one for one in names}
     return [by_lower[m] for m in difflib.get_close_matches(name.lower(), by_lower, n=4, cutoff=0.5)]

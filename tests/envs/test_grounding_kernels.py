@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from slow_door_key import slow_ground, slow_identify
 
-from llm4teach.envs.door_key.grounding import MixtureBook
+from llm4teach.envs.door_key.grounding import PlanGrounder
 from llm4teach.envs.door_key.state import Naming
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture
@@ -28,7 +28,7 @@ KINDS = [
     "agent",
     "dragon",
 ]
-COLOURS = [
+COLORS = [
     "red",
     "green",
     "blue",
@@ -49,9 +49,9 @@ def random_option(rng: np.random.Generator) -> str:
     if rng.random() < 0.3:
         return str(rng.choice(["explore", "open door"]))
     kind = str(rng.choice(KINDS if rng.random() < 0.3 else ["key", "door"]))
-    colour = f"{rng.choice(COLOURS)} " if rng.random() < 0.5 else ""
+    color = f"{rng.choice(COLORS)} " if rng.random() < 0.5 else ""
     place = str(rng.integers(1, 4)) if rng.random() < 0.3 else ""
-    words = "very old " if rng.random() < 0.03 else colour
+    words = "very old " if rng.random() < 0.03 else color
     return f"{rng.choice(VERBS)} {words}{kind}{place}"
 
 
@@ -90,15 +90,15 @@ def random_maps(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("lava_blind", [True, False])
 def test_grounding_equals_options_py(naming: Naming, lava_blind: bool) -> None:
     rng = np.random.default_rng([list(Naming).index(naming), lava_blind])
-    book = MixtureBook(7, lava_blind=lava_blind, neutral_colours=naming is Naming.COLOURS)
+    grounder = PlanGrounder(7, lava_blind=lava_blind, neutral_colors=naming is Naming.COLORS)
     acted = 0
     for _ in range(120):
         maps = random_maps(rng, 12)
         mixtures = [random_mixture(rng) for _ in range(6)]
         which = rng.integers(0, 6, len(maps))
         expected = slow_ground(maps, mixtures, which, naming, lava_blind)
-        np.testing.assert_array_equal(book.ground(maps, mixtures, which), expected)
-        ids = book.identify(maps, counted=naming is Naming.COUNTED)
+        np.testing.assert_array_equal(grounder.ground(maps, mixtures, which), expected)
+        ids = grounder.identify(maps, counted=naming is Naming.COUNTED)
         np.testing.assert_array_equal(ids, slow_identify(maps, naming))
         acted += int((expected > 0).any(1).sum())
     assert acted > 250
@@ -107,14 +107,14 @@ def test_grounding_equals_options_py(naming: Naming, lava_blind: bool) -> None:
 def test_single_options_equal_options_py() -> None:
     """Each plan by itself: a mixture's normalisation hides which of its plans cannot act."""
     rng = np.random.default_rng(5)
-    book = MixtureBook(7, neutral_colours=True)
+    grounder = PlanGrounder(7, neutral_colors=True)
     shapes = set()
     for _ in range(400):
         maps = random_maps(rng, 8)
         mixtures: list[Any] = [((random_plan(rng), 1.0),) for _ in maps]
         which = np.arange(len(maps))
-        expected = slow_ground(maps, mixtures, which, Naming.COLOURS, lava_blind=False)
-        np.testing.assert_array_equal(book.ground(maps, mixtures, which), expected)
+        expected = slow_ground(maps, mixtures, which, Naming.COLORS, lava_blind=False)
+        np.testing.assert_array_equal(grounder.ground(maps, mixtures, which), expected)
         shapes |= {tuple(np.flatnonzero(row)) for row in expected}
     assert shapes >= {(), (0,), (1,), (2,), (0, 1), (3,), (4,), (5,)}
 
@@ -123,31 +123,35 @@ def test_an_observation_without_an_agent_is_refused() -> None:
     maps = random_maps(np.random.default_rng(0), 3)
     maps[1, ..., 3] = 4
     with pytest.raises(ValueError, match="observation 1 has no agent"):
-        MixtureBook(7).ground(maps, [()], np.zeros(3, np.int64))
+        PlanGrounder(7).ground(maps, [()], np.zeros(3, np.int64))
 
 
 def test_any_array_of_codes_will_do() -> None:
     """Read-only (from a file), turned, or of wider integers: the same answers."""
     maps = random_maps(np.random.default_rng(2), 6)
-    book, which, mixtures = MixtureBook(7), np.zeros(6, np.int64), [((parse_plan("explore"), 1.0),)]
-    expected = book.ground(maps, mixtures, which)
+    grounder, which, mixtures = (
+        PlanGrounder(7),
+        np.zeros(6, np.int64),
+        [((parse_plan("explore"), 1.0),)],
+    )
+    expected = grounder.ground(maps, mixtures, which)
     read_only = maps.copy()
     read_only.flags.writeable = False
     for same in (read_only, np.asfortranarray(maps), maps.astype(np.int64)):
-        np.testing.assert_array_equal(book.ground(same, mixtures, which), expected)
-        np.testing.assert_array_equal(book.identify(same), book.identify(maps))
-    assert book.ground(maps[:0], mixtures, which[:0]).shape == (0, 7)
+        np.testing.assert_array_equal(grounder.ground(same, mixtures, which), expected)
+        np.testing.assert_array_equal(grounder.identify(same), grounder.identify(maps))
+    assert grounder.ground(maps[:0], mixtures, which[:0]).shape == (0, 7)
     with pytest.raises(ValueError, match="up to 64 rows"):
-        book.identify(np.zeros((1, 3, 65, 4), np.uint8))
+        grounder.identify(np.zeros((1, 3, 65, 4), np.uint8))
 
 
-def test_a_book_forgets_rather_than_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_forgets_rather_than_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm4teach.envs.door_key.grounding._MOST", 20)
     rng = np.random.default_rng(1)
-    maps, book = random_maps(rng, 4), MixtureBook(7)
+    maps, grounder = random_maps(rng, 4), PlanGrounder(7)
     for _ in range(30):
         mixtures = [random_mixture(rng) for _ in range(4)]
-        fast = book.ground(maps, mixtures, np.arange(4))
+        fast = grounder.ground(maps, mixtures, np.arange(4))
         np.testing.assert_array_equal(
             fast, slow_ground(maps, mixtures, np.arange(4), Naming.PLAIN, lava_blind=False)
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm4teach.envs.habitat import pool as habitat_pool
+from llm4teach.envs.habitat import client
 from llm4teach.envs.habitat.client import HabitatWorker, habitat_python
 from llm4teach.envs.habitat.task import habitat_task
 from llm4teach.envs.habitat.worker import layout
@@ -51,7 +51,7 @@ DIGESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def _end_the_workers() -> Any:
     yield
-    habitat_pool.close_idle()
+    client.close_idle()
 
 
 @pytest.fixture(scope="module")

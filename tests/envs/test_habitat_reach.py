@@ -6,7 +6,7 @@ from llm4teach.envs.habitat.worker.kinematic.boxes import Boxes
 
 
 def test_the_arm_reaches_over_the_table_and_through_no_wall() -> None:
-    """A thing on a table at (2, 2), half a metre from the robot; a wall between at x = 2.45."""
+    """A thing on a table at (2, 2), half a meter from the robot; a wall between at x = 2.45."""
     table, wall = (1.8, 1.8, 2.2, 2.2), (2.42, 0.0, 2.48, 4.0)
     open_room = Boxes(np.array([table]), np.array([0.8]))
     walled = Boxes(np.array([table, wall]), np.array([0.8, 2.5]))

@@ -119,7 +119,7 @@ def test_rays_and_distances_to_the_goal_are_the_plain_ones(seed: int) -> None:
             assert area.distance_to_goal(x, y) == expected
 
 
-def test_the_next_place_is_the_neighbour_with_the_fewest_steps() -> None:
+def test_the_next_place_is_the_neighbor_with_the_fewest_steps() -> None:
     routes = apartment(scene_name(5)).routes
     for ways in (routes.to_goal, *routes.to_middle):
         for n, steps in enumerate(ways.steps):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from toy_habitat import LENGTH, write_interpreter
 
+from llm4teach.envs.habitat import client
 from llm4teach.envs.habitat import client as habitat_client
-from llm4teach.envs.habitat import pool as habitat_pool
 from llm4teach.envs.habitat.client import PYTHON, HabitatWorker
-from llm4teach.envs.habitat.env import HabitatEnv
-from llm4teach.envs.habitat.vector import HabitatVectorEnv
+from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.task import TaskError
 
@@ -24,7 +23,7 @@ TOY = {"simulator": "toy"}
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(PYTHON, str(write_interpreter(tmp_path)))
     yield
-    habitat_pool.close_idle()
+    client.close_idle()
 
 
 def test_many_environments_over_workers_play_their_seeds_episodes() -> None:

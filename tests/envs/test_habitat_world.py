@@ -177,7 +177,7 @@ def test_random_walks_never_enter_anything_and_ranges_turn_with_the_robot() -> N
 
 
 def one_room() -> Apartment:
-    """Four by four metres; a table whose edge is at x = 2.5, the object at (2.6, 2)."""
+    """Four by four meters; a table whose edge is at x = 2.5, the object at (2.6, 2)."""
     walls = [[0, 0, 4, 0.1], [0, 3.9, 4, 4], [0, 0, 0.1, 4], [3.9, 0, 4, 4]]
     boxes = Boxes([*walls, [2.5, 1.5, 3.2, 2.5]], [2.5] * 4 + [0.75])
     things = (Thing(2.6, 2.0, 0.75, 4),)

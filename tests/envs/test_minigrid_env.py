@@ -8,8 +8,7 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Door, Key, Wall
 from numpy.typing import NDArray
 
-from llm4teach.envs.grid.visibility import visible
-from llm4teach.envs.minigrid.env import LATER, MARK, NOW, WORDS
+from llm4teach.envs.minigrid.env import LATER, MARK, NOW, WORDS, visible
 from llm4teach.envs.minigrid.missions import decode_mission
 from llm4teach.envs.registry import get_task
 
@@ -77,7 +76,7 @@ def test_the_map_is_what_minigrid_would_have_shown(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", LEVELS)
 def test_nothing_unseen_is_told(env_id: str) -> None:
-    """Other things in unseen cells, of any kind and colour, and the observation is the same."""
+    """Other things in unseen cells, of any kind and color, and the observation is the same."""
     rng = np.random.default_rng(2)
     for seed in range(3):
         env, observation = made(env_id, seed)
@@ -136,7 +135,7 @@ def test_marks_are_babyais_own_objects() -> None:
                 clause
                 for clause in clauses
                 if clause.thing.kind in ("object", cell.type)
-                and clause.thing.colour in ("", cell.color)
+                and clause.thing.color in ("", cell.color)
             ]
             mark = observation[x, y, MARK]
             assert (mark == NOW) == any(str(clause) in now for clause in fitting)
@@ -169,7 +168,7 @@ def test_places_are_those_of_the_start() -> None:
             observation, *_ = env.step(1)
             for x, y in np.argwhere(observation[..., 0] > 2):
                 cell = raw.grid.get(int(x), int(y))
-                fits = thing.kind in ("object", cell.type) and thing.colour in ("", cell.color)
+                fits = thing.kind in ("object", cell.type) and thing.color in ("", cell.color)
                 if fits and thing.place:
                     fits = np.dot(np.array([x, y]) - start, side[thing.place]) > 0
                 assert observation[x, y, MARK] == (NOW if fits else 0)

@@ -157,18 +157,18 @@ def test_texts_and_plans(view: Scene, text: str, options: list[str]) -> None:
     assert plans(view) == options
 
 
-def test_colours_do_not_change_what_is_told() -> None:
-    """The same map in other colours, consistently, is the same state with the same grounding."""
+def test_colors_do_not_change_what_is_told() -> None:
+    """The same map in other colors, consistently, is the same state with the same grounding."""
     rng = np.random.default_rng(0)
     rows = ("#######", "#>k.r.#", "#.B.X.#", "#######")
     first = scene("pick up the blue box", *rows, now="X")
     words = parse_mission("pick up the blue box")
     for _ in range(20):
         permutation = rng.permutation(6)
-        obs = np.stack([first.objects, permutation[first.colours], first.states], -1)
+        obs = np.stack([first.objects, permutation[first.colors], first.states], -1)
         names = ["red", "green", "blue", "purple", "yellow", "grey"]
-        colour = names[permutation[2]]
-        tokens = encode_mission(parse_mission(str(words).replace("blue", colour)))
+        color = names[permutation[2]]
+        tokens = encode_mission(parse_mission(str(words).replace("blue", color)))
         full = np.zeros((*obs.shape[:2], 6), np.uint8)
         full[..., :3], full[..., 3], full[..., MARK] = obs, 4, first.marks
         full[(*first.agent, 3)] = first.heading

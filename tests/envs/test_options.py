@@ -47,7 +47,7 @@ def slow_first_actions(
 ) -> tuple[int, ...] | None:
     """Plain breadth-first search from the start, pose by pose; goal is bool (W, H, 4)."""
 
-    def neighbours(pose: tuple[int, int, int]) -> list[tuple[int, tuple[int, int, int]]]:
+    def neighbors(pose: tuple[int, int, int]) -> list[tuple[int, tuple[int, int, int]]]:
         x, y, h = pose
         moves = [(LEFT, (x, y, (h - 1) % 4)), (RIGHT, (x, y, (h + 1) % 4))]
         ahead = (x + STEPS[h][0], y + STEPS[h][1])
@@ -61,7 +61,7 @@ def slow_first_actions(
             pose, d = queue.popleft()
             if goal[pose]:
                 return d
-            for _, following in neighbours(pose):
+            for _, following in neighbors(pose):
                 if following not in seen:
                     seen.add(following)
                     queue.append((following, d + 1))
@@ -70,7 +70,7 @@ def slow_first_actions(
     here = distance(start)
     if here == np.inf:
         return None
-    return () if here == 0 else tuple(a for a, n in neighbours(start) if distance(n) == here - 1)
+    return () if here == 0 else tuple(a for a, n in neighbors(start) if distance(n) == here - 1)
 
 
 def test_bitboards_equal_the_slow_search() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 
-from llm4teach.envs.door_key.rooms import ROOMS, TRAINING_COLOURS, DoorKeyEnv, shifted_rooms
+from llm4teach.envs.door_key.rooms import ROOMS, TRAINING_COLORS, DoorKeyEnv, shifted_rooms
 from llm4teach.envs.registry import get_task, task_names
 from llm4teach.envs.task import describe, ground_plan
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -30,7 +30,7 @@ def places(env: DoorKeyEnv, kind: str) -> list[tuple[int, int]]:
     return [tuple(c) for c in np.argwhere(env.grid.encode()[..., 0] == OBJECT_TO_IDX[kind])]
 
 
-def colours(env: DoorKeyEnv, kind: str) -> list[int]:
+def colors(env: DoorKeyEnv, kind: str) -> list[int]:
     return [int(env.grid.encode()[x, y, 1]) for x, y in places(env, kind)]
 
 
@@ -41,12 +41,12 @@ def before(env: DoorKeyEnv, door: tuple[int, int]) -> tuple[int, int]:
     return x, y
 
 
-def test_coloured_rooms_have_two_keys_and_one_fits() -> None:
+def test_colored_rooms_have_two_keys_and_one_fits() -> None:
     door_first = set()
     for env in rooms("ColoredDoorKey"):
-        (door,), keys = colours(env, "door"), colours(env, "key")
+        (door,), keys = colors(env, "door"), colors(env, "key")
         assert len(set(keys)) == 2 and door in keys
-        assert set(keys) <= {COLOR_TO_IDX[c] for c in TRAINING_COLOURS}
+        assert set(keys) <= {COLOR_TO_IDX[c] for c in TRAINING_COLORS}
         assert env.grid.get(*before(env, places(env, "door")[0])) is None
         door_first.add(keys[0] == door)
     assert door_first == {True, False}
@@ -83,12 +83,12 @@ def test_diverged_rooms() -> None:
         (key,), (one, other) = places(env, "key"), places(env, "door")
         assert set(key) <= {9, 10}
         assert {one[0], other[0]} == {0, 19} or {one[1], other[1]} == {0, 19}
-        assert len({*colours(env, "door"), *colours(env, "key")}) == 1
+        assert len({*colors(env, "door"), *colors(env, "key")}) == 1
         axes.add({one[0], other[0]} == {0, 19})
     assert axes == {True, False}
 
 
-def test_colours_are_told_by_neutral_names() -> None:
+def test_colors_are_told_by_neutral_names() -> None:
     """Red and blue, or green and grey: the same questions, and the plans find the right things."""
     task = get_task("ColoredDoorKey")
     texts = []
@@ -143,4 +143,4 @@ def test_shifted_rooms_differ_from_the_trained_ones() -> None:
         for shift, shifted in shifted_rooms(name).items():
             assert shifted != room
             assert get_task(f"{name}-{shift}").trained_as == name
-        assert not set(shifted_rooms(name)["colours"].colours) & set(room.colours)
+        assert not set(shifted_rooms(name)["colours"].colors) & set(room.colors)

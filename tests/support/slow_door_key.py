@@ -17,15 +17,15 @@ from llm4teach.envs.task import Mixture, Observations
 
 
 def view_of(observation: NDArray[np.uint8], naming: Naming, lava_blind: bool = True) -> GridView:
-    palette = colours_met(observation) if naming is Naming.COLOURS else ()
+    palette = colors_met(observation) if naming is Naming.COLORS else ()
     return GridView(observation, lava_blind=lava_blind, palette=palette)
 
 
-def colours_met(observation: NDArray[np.uint8]) -> tuple[int, ...]:
-    """Colour codes of keys and doors: of keys seen by their code, then doors, then the hand."""
+def colors_met(observation: NDArray[np.uint8]) -> tuple[int, ...]:
+    """Color codes of keys and doors: of keys seen by their code, then doors, then the hand."""
     view = GridView(observation)
-    met = [sorted(map(int, view.colours[view.cells(kind)])) for kind in ("key", "door")]
-    held = [int(view.colours[view.agent])] if view.carrying in (KEY, DOOR) else []
+    met = [sorted(map(int, view.colors[view.cells(kind)])) for kind in ("key", "door")]
+    held = [int(view.colors[view.agent])] if view.carrying in (KEY, DOOR) else []
     return tuple(dict.fromkeys(met[0] + met[1] + held))
 
 
@@ -34,15 +34,15 @@ def slow_identify(observations: Observations, naming: Naming) -> NDArray[np.int6
 
 
 def _identify(view: GridView, naming: Naming) -> int:
-    def neutral(colour: int) -> int:
-        return view.palette.index(colour) + 1 if view.palette else 1
+    def neutral(color: int) -> int:
+        return view.palette.index(color) + 1 if view.palette else 1
 
-    keys = sum({1 << neutral(int(c)) - 1 for c in view.colours[view.cells("key")]})
-    doors = view.colours[view.cells("door")]
+    keys = sum({1 << neutral(int(c)) - 1 for c in view.colors[view.cells("key")]})
+    doors = view.colors[view.cells("door")]
     seen = len(doors) if naming is Naming.COUNTED else NOTHING
     if naming is not Naming.COUNTED and len(doors):
         seen = neutral(int(doors[0]))
-    held = neutral(int(view.colours[view.agent])) if view.carrying == KEY else NOTHING
+    held = neutral(int(view.colors[view.agent])) if view.carrying == KEY else NOTHING
     return pack(keys, seen, held)
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 def stand_in() -> None:
     """Put empty packages in the place of the core's."""
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != here]
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != folder]
     for name, path in (
         ("llm4teach", []),
         ("llm4teach.envs", []),
-        ("llm4teach.envs.habitat", [str(here.parent)]),
+        ("llm4teach.envs.habitat", [str(folder.parent)]),
     ):
         module = types.ModuleType(name)
         module.__path__ = path

@@ -57,9 +57,9 @@ class _AbsentModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        found = _absent(f"{self.__name__}.{name}")
-        setattr(self, name, found)
-        return found
+        member = _absent(f"{self.__name__}.{name}")
+        setattr(self, name, member)
+        return member
 
 
 class _Finder(MetaPathFinder, Loader):

@@ -5,11 +5,11 @@ Shared by the worker, which writes observations, and the core, which reads them.
 An observation is uint8, so that it is stored, compared and sent as it is. The state vector has one
 byte a number:
 
-    ranges   distance to the nearest obstacle, all round, anticlockwise from straight ahead
+    ranges   distance to the nearest obstacle, all round, counterclockwise from straight ahead
     flags    0 or 255, see `FLAGS`
     targets  for each of `TARGETS`: present, sine and cosine of its bearing, its distance
 
-Bearings are relative to the heading, anticlockwise; what is not present is all zeros.
+Bearings are relative to the heading, counterclockwise; what is not present is all zeros.
 """
 
 from __future__ import annotations

@@ -77,13 +77,13 @@ class EnvBatch:
     def step(self, numbers: Array, actions: Array) -> Outcome:
         """Act in environments whose episodes are running."""
         outcome = self._outcome(len(numbers))
-        wanted = actions.tolist()
-        if wanted and not 0 <= min(wanted) <= max(wanted) < len(ACTIONS):
-            raise ProtocolError(f"actions {wanted}")
-        for i, (n, action) in enumerate(zip(numbers.tolist(), wanted)):
-            found = self.envs[n].step(action, outcome.observations[i])
-            outcome.rewards[i], outcome.terminated[i], outcome.truncated[i] = found
-            if found[1] or found[2]:  # nobody asks before
+        values = actions.tolist()
+        if values and not 0 <= min(values) <= max(values) < len(ACTIONS):
+            raise ProtocolError(f"actions {values}")
+        for i, (n, action) in enumerate(zip(numbers.tolist(), values)):
+            result = self.envs[n].step(action, outcome.observations[i])
+            outcome.rewards[i], outcome.terminated[i], outcome.truncated[i] = result
+            if result[1] or result[2]:  # nobody asks before
                 outcome.measures[i] = self.envs[n].measures()
         return outcome
 
@@ -125,8 +125,8 @@ def serve(reading: BinaryIO, writing: BinaryIO, make: Make, facts: dict[str, Any
             answer = _answer(batch, message)
         except Exception as error:
             last = traceback.format_exc(limit=-3)
-            told = {"error": f"{type(error).__name__}: {error}", "traceback": last[-8000:]}
-            answer = Message(protocol.FAILED, told)
+            content = {"error": f"{type(error).__name__}: {error}", "traceback": last[-8000:]}
+            answer = Message(protocol.FAILED, content)
         _send(writing, answer)
 
 

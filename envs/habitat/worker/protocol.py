@@ -147,9 +147,9 @@ def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures:
         at += array.nbytes
         return array
 
-    rewards, told = take("<f8", count), take("<f8", count, measures)
+    rewards, values = take("<f8", count), take("<f8", count, measures)
     strange = payload[at : at + 2 * count].translate(None, b"\0\1")  # flags that are none
     if strange or not all(map(math.isfinite, rewards.tolist())):
         raise ProtocolError("an answer with flags or rewards that make no sense")
     terminated, truncated = take("?", count), take("?", count)
-    return Outcome(take("u1", count, *shape), rewards, terminated, truncated, told)
+    return Outcome(take("u1", count, *shape), rewards, terminated, truncated, values)

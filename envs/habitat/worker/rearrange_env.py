@@ -204,14 +204,14 @@ class RearrangeEnv:
         action = self._env.task.actions["pddl_apply_action"]
         problem = self._env.task.pddl_problem
         ordered, entities = problem.get_ordered_actions(), problem.get_ordered_entities_list()
-        number = next(i for i, known in enumerate(ordered) if known.name == "pick")
-        wanted = self._env.sim.scene_obj_ids[self._target]
-        names = {"robot": _ROBOT, "obj": self._entity_of(wanted)}
-        chosen = np.zeros(sum(known.n_args for known in ordered), np.float32)
+        number = next(i for i, candidate in enumerate(ordered) if candidate.name == "pick")
+        object_id = self._env.sim.scene_obj_ids[self._target]
+        names = {"robot": _ROBOT, "obj": self._entity_of(object_id)}
+        arguments = np.zeros(sum(candidate.n_args for candidate in ordered), np.float32)
         start = action.get_pddl_action_start(number)
         places = {entity.name: i + 1 for i, entity in enumerate(entities)}
-        chosen[start : start + 2] = places[names["obj"]], places[names["robot"]]
-        self._do("pddl_apply_action", pddl_action=chosen)
+        arguments[start : start + 2] = places[names["obj"]], places[names["robot"]]
+        self._do("pddl_apply_action", pddl_action=arguments)
 
     def _entity_of(self, object_id: int) -> str:
         sim, info = self._env.sim, self._env.task.pddl_problem.sim_info
@@ -241,7 +241,7 @@ class RearrangeEnv:
         return int(snapped != self._env.sim.scene_obj_ids[self._target])
 
     def _way(self, place: Array) -> tuple[list[Any], float]:
-        """Points of the navmesh's shortest path to next to a place, and its length in metres."""
+        """Points of the navmesh's shortest path to next to a place, and its length in meters."""
         path = self._sim_module.ShortestPath()
         path.requested_start = self._base()
         path.requested_end = self._env.sim.safe_snap_point(place)
@@ -256,7 +256,7 @@ class RearrangeEnv:
         return 1.0, math.sin(bearing), math.cos(bearing), math.hypot(x, y)
 
     def _clear(self, angle: float, most: float) -> float:
-        """Distance to what a ray along the floor meets, ``angle`` from straight ahead; metres."""
+        """Distance to what a ray along the floor meets, ``angle`` from straight ahead; meters."""
         heading = float(self._env.sim.articulated_agent.base_rot) + angle
         aim = np.array([math.cos(heading), 0.0, -math.sin(heading)])
         start = np.array(self._base()) + _ROBOT_M * aim + np.array([0.0, _RAY_HEIGHT_M, 0.0])

@@ -29,7 +29,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Apartment:
-    """One scene; lengths in metres, the origin in a corner, y to the left of x."""
+    """One scene; lengths in meters, the origin in a corner, y to the left of x."""
 
     name: str
     width: float
@@ -59,10 +59,10 @@ def apartment(name: str) -> Apartment:
     """Return the apartment of this name; the name determines it."""
     number = int(name.rpartition("-")[2])
     for attempt in range(_ATTEMPTS):
-        made = _generate(name, np.random.default_rng((number, attempt)))
-        if made is not None:
-            return made
-    raise RuntimeError(f"no apartment can be made for {name!r}")
+        scene = _generate(name, np.random.default_rng((number, attempt)))
+        if scene is not None:
+            return scene
+    raise RuntimeError(f"no apartment can be scene for {name!r}")
 
 
 def _generate(name: str, rng: np.random.Generator) -> Apartment | None:
@@ -131,15 +131,15 @@ def _place(
     """A box in a room that leaves doorways free and stands apart from others, or None."""
     x0, y0, x1, y1 = inside
     away = [(door[0], door[1], door[0], door[1]) for door in doors]
-    kept = np.array([(*other,) for other in others] + away)  # (others + doors, 4)
+    obstacles = np.array([(*other,) for other in others] + away)  # (others + doors, 4)
     margins = np.array([0.45] * len(others) + [0.6] * len(doors))
     for _ in range(20):
         w, d = size if rng.random() < 0.5 else size[::-1]
         if x1 - x0 <= w or y1 - y0 <= d:
             continue
         x, y = rng.uniform(x0, x1 - w), rng.uniform(y0, y1 - d)
-        beside_x = (x - margins >= kept[:, 2]) | (x + w + margins <= kept[:, 0])
-        beside_y = (y - margins >= kept[:, 3]) | (y + d + margins <= kept[:, 1])
+        beside_x = (x - margins >= obstacles[:, 2]) | (x + w + margins <= obstacles[:, 0])
+        beside_y = (y - margins >= obstacles[:, 3]) | (y + d + margins <= obstacles[:, 1])
         if (beside_x | beside_y).all():
             return np.array([x, y, x + w, y + d])
     return None

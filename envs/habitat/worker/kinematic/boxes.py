@@ -21,8 +21,8 @@ class Boxes:
     some hundred of them numpy's calls cost more than what they do.
 
     Args:
-        bounds: float (B, 4): lowest x and y, highest x and y, in metres.
-        heights: float (B,), in metres.
+        bounds: float (B, 4): lowest x and y, highest x and y, in meters.
+        heights: float (B,), in meters.
     """
 
     def __init__(self, bounds: Array, heights: Array) -> None:
@@ -98,12 +98,12 @@ class Boxes:
         """How far rays go from a point until they enter each box; inf where they miss it.
 
         Args:
-            x: of the point, as ``y``, in metres; not inside a box.
+            x: of the point, as ``y``, in meters; not inside a box.
             y: see ``x``.
             rays: unit vectors, float (2, R), no component exactly 0; see `directions`.
 
         Returns:
-            float (B, R), in metres.
+            float (B, R), in meters.
         """
         edges = (self._edges - np.array([[[x]], [[y]]])) * (1.0 / rays)[:, None]  # (2, 2, B, R)
         first, last = np.minimum(*edges), np.maximum(*edges)  # each (2, B, R)
@@ -113,7 +113,7 @@ class Boxes:
         return enter
 
     def ranges(self, x: float, y: float, rays: Array, most: float) -> Array:
-        """How far each ray goes until it meets any box, at most ``most``; float (R,), metres."""
+        """How far each ray goes until it meets any box, at most ``most``; float (R,), meters."""
         return np.minimum.reduce(self.distances(x, y, rays), 0, initial=most)
 
     def at(self, x: float, y: float) -> int:

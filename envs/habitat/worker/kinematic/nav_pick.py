@@ -120,7 +120,7 @@ class PickHeld(NavPickSuccess):
 
 @registry.register_measure(name="NavPickDistanceToGoal")
 class NavPickDistanceToGoal(DistanceToGoal):
-    """Habitat's distance to the goal, in metres, asked for anew only after a move."""
+    """Habitat's distance to the goal, in meters, asked for anew only after a move."""
 
     _previous_position: Any
 
@@ -152,7 +152,7 @@ class NavPickSPL(SPL):
 
 @registry.register_measure(name="PathLength")
 class PathLength(_Measure):
-    """Metres travelled."""
+    """Meters traveled."""
 
     uuid = "path_length"
 

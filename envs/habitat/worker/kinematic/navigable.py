@@ -26,17 +26,17 @@ class NavigableArea:
     """
 
     def __init__(self, boxes: Boxes, width: float, depth: float, radius: float) -> None:
-        self._centres, self._shape = _grid(width, depth, FINE_M)
-        self.free = (boxes.clearance(*self._centres.T) >= radius).reshape(self._shape)
+        self._centers, self._shape = _grid(width, depth, FINE_M)
+        self.free = (boxes.clearance(*self._centers.T) >= radius).reshape(self._shape)
         self._boxes, self._radius = boxes, radius
 
     def connect(self, x: float, y: float) -> bool:
         """Measure all distances to where (x, y) can be reached; whether most of it is connected."""
         start = np.full(self.free.size, np.inf)
-        start[_in_reach(self._boxes, self._centres, self.free.ravel(), x, y)] = 0.0
+        start[_in_reach(self._boxes, self._centers, self.free.ravel(), x, y)] = 0.0
         start = start.reshape(self._shape)
         self._costs = _step_costs(self.free)
-        self.to_goal = _relax(start, self._costs)  # (nx, ny), metres; inf where there is no way
+        self.to_goal = _relax(start, self._costs)  # (nx, ny), meters; inf where there is no way
         self._to_goal = self.to_goal.tolist()
         reached = np.isfinite(self.to_goal)
         return bool(reached.sum() > 0.9 * self.free.sum())
@@ -46,20 +46,20 @@ class NavigableArea:
         return self._boxes.is_free(x, y, self._radius)
 
     def distance_to_goal(self, x: float, y: float) -> float:
-        """Length of the shortest way to the goal in metres, from cell to cell."""
+        """Length of the shortest way to the goal in meters, from cell to cell."""
         nx, ny = self._shape
         i, j = int(x / FINE_M), int(y / FINE_M)
-        known = self._to_goal  # the same as lists: single numbers are read from them quicker
-        if 0 <= i < nx and 0 <= j < ny and known[i][j] == 0:
+        costs = self._to_goal  # the same as lists: single numbers are read from them quicker
+        if 0 <= i < nx and 0 <= j < ny and costs[i][j] == 0:
             return 0.0
         best = math.inf
         for a in range(max(i - 1, 0), min(i + 2, nx)):
-            row, away_x = known[a], (a + 0.5) * FINE_M - x
+            row, away_x = costs[a], (a + 0.5) * FINE_M - x
             for b in range(max(j - 1, 0), min(j + 2, ny)):
                 if row[b] < best:
                     best = min(best, row[b] + math.hypot(away_x, (b + 0.5) * FINE_M - y))
         if best == math.inf:  # a corner that no cell's middle lies in
-            away = np.hypot(*(self._centres - (x, y)).T).reshape(self._shape)
+            away = np.hypot(*(self._centers - (x, y)).T).reshape(self._shape)
             best = float((self.to_goal + away).min())
         return best
 
@@ -72,18 +72,18 @@ class NavigableArea:
             if self.to_goal[i, j] == 0:
                 return path
             steps = [(i + a, j + b) for a, b in _STEPS if self._costs[a, b][i, j] < np.inf]
-            here = i, j
+            cell = i, j
             i, j = min(
                 steps,
-                key=lambda c: self.to_goal[c] + FINE_M * math.dist(c, here),
+                key=lambda c: self.to_goal[c] + FINE_M * math.dist(c, cell),
             )
         return []
 
     def starts(self, least: float) -> Array:
-        """Free places at least ``least`` metres of way from the goal, float (N, 2)."""
+        """Free places at least ``least`` meters of way from the goal, float (N, 2)."""
         far = np.isfinite(self.to_goal) & (self.to_goal >= least)
-        found: Array = self._centres[far.ravel()]
-        return found
+        places: Array = self._centers[far.ravel()]
+        return places
 
 
 class Ways(NamedTuple):
@@ -94,15 +94,15 @@ class Ways(NamedTuple):
 
 
 class RouteMap:
-    """The planners' map: half-metre cells, judged by their middles, and ways in four directions.
+    """The planners' map: half-meter cells, judged by their middles, and ways in four directions.
 
     That is cheap and a little wrong, as such maps are: ways have corners where none are needed, and
     half-way between two middles there only has to be a gap of `_GAP_M`, too narrow for the robot.
     """
 
     def __init__(self, boxes: Boxes, width: float, depth: float, radius: float) -> None:
-        self._centres, self._shape = _grid(width, depth, COARSE_M)
-        x, y = self._centres.T
+        self._centers, self._shape = _grid(width, depth, COARSE_M)
+        x, y = self._centers.T
         self._free = (boxes.clearance(x, y) >= radius).reshape(self._shape)
         self._boxes = boxes
         half = COARSE_M / 2
@@ -118,10 +118,10 @@ class RouteMap:
 
     def nearest_free(self, x: float, y: float) -> tuple[float, float]:
         """Middle of the nearest free cell."""
-        away = np.hypot(*(self._centres - (x, y)).T)
+        away = np.hypot(*(self._centers - (x, y)).T)
         away[~self._free.ravel()] = np.inf
-        found = self._centres[int(away.argmin())]
-        return float(found[0]), float(found[1])
+        nearest = self._centers[int(away.argmin())]
+        return float(nearest[0]), float(nearest[1])
 
     def connect(self, x: float, y: float, middles: Array) -> bool:
         """Measure the ways to where (x, y) can be reached, and to each of ``middles``, (M, 2).
@@ -129,7 +129,7 @@ class RouteMap:
         Returns:
             Whether all of them lead to each other.
         """
-        goals = _in_reach(self._boxes, self._centres, self._free.ravel(), x, y)
+        goals = _in_reach(self._boxes, self._centers, self._free.ravel(), x, y)
         ends = [self.flat_cell(*middle) for middle in middles]
         self.to_goal = self._ways(goals)
         self.to_middle = [self._ways([end]) for end in ends]
@@ -144,7 +144,7 @@ class RouteMap:
     def next_place(self, ways: Ways, x: float, y: float) -> tuple[float, float] | None:
         """Middle of the next cell on the way from a place, None where it ends.
 
-        From a cell that is not free, or has no way, it leads to a neighbour that has one.
+        From a cell that is not free, or has no way, it leads to a neighbor that has one.
         """
         return ways.places[self.flat_cell(x, y)]
 
@@ -153,10 +153,10 @@ class RouteMap:
         return Ways(steps, [self._next_place(steps, cell) for cell in range(len(steps))])
 
     def _next_place(self, steps: list[int], cell: int) -> tuple[float, float] | None:
-        here = steps[cell]
-        if here == 0:
+        distance = steps[cell]
+        if distance == 0:
             return None
-        best, place = (here if here > 0 else 1 << 30), -1
+        best, place = (distance if distance > 0 else 1 << 30), -1
         for near in self._near[cell]:
             if 0 <= steps[near] < best:
                 best, place = steps[near], near
@@ -181,13 +181,13 @@ class RouteMap:
         return steps
 
 
-def _in_reach(boxes: Boxes, centres: Array, free: Array, x: float, y: float) -> list[int]:
+def _in_reach(boxes: Boxes, centers: Array, free: Array, x: float, y: float) -> list[int]:
     """Flat free cells from whose middles the arm reaches (x, y)."""
-    near = free & (np.hypot(*(centres - (x, y)).T) <= _ARM_M)
+    near = free & (np.hypot(*(centers - (x, y)).T) <= _ARM_M)
     return [
         int(n)
         for n in np.flatnonzero(near)
-        if boxes.reaches(float(centres[n, 0]), float(centres[n, 1]), x, y)
+        if boxes.reaches(float(centers[n, 0]), float(centers[n, 1]), x, y)
     ]
 
 
@@ -199,7 +199,7 @@ def _grid(width: float, depth: float, side: float) -> tuple[Array, tuple[int, in
 
 
 def _step_costs(free: Array) -> dict[tuple[int, int], Array]:
-    """Metres of a step in each of `_STEPS` from each cell, (nx, ny); inf where it is not free.
+    """Meters of a step in each of `_STEPS` from each cell, (nx, ny); inf where it is not free.
 
     The two cells that a slanting step passes have to be free as well, so that no corner is cut:
     (1, 0) and (0, 1) on the way to (1, 1), and (1, 0) and (1, 1) on the way to (2, 1).
@@ -218,7 +218,7 @@ def _step_costs(free: Array) -> dict[tuple[int, int], Array]:
 
 
 def _relax(distances: Array, costs: dict[tuple[int, int], Array]) -> Array:
-    """Shortest ways from where ``distances`` is 0, float (nx, ny), in metres."""
+    """Shortest ways from where ``distances`` is 0, float (nx, ny), in meters."""
     padded = np.pad(distances, 2, constant_values=np.inf)
     middle = padded[2:-2, 2:-2]
     while True:
@@ -230,6 +230,6 @@ def _relax(distances: Array, costs: dict[tuple[int, int], Array]) -> Array:
 
 
 def _shifted(padded: Array, i: int, j: int) -> Array:
-    """The neighbours' values in an array with two more cells on each side."""
+    """The neighbors' values in an array with two more cells on each side."""
     nx, ny = padded.shape[0] - 4, padded.shape[1] - 4
     return padded[2 + i : 2 + i + nx, 2 + j : 2 + j + ny]

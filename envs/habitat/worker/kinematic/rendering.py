@@ -17,7 +17,7 @@ from llm4teach.envs.habitat.worker.layout import (
     Array,
 )
 
-PIXELS_A_METRE = 32
+PIXELS_PER_METER = 32
 _FLOOR, _WALL, _FURNITURE = (236, 233, 226), (72, 72, 80), (171, 164, 152)
 _TABLE, _ROBOT, _NOSE, _ARM = (150, 104, 62), (44, 110, 187), (255, 255, 255), (220, 140, 30)
 _THING, _OTHER, _TOUCH = (205, 44, 44), (120, 160, 90), (214, 60, 160)
@@ -30,18 +30,18 @@ PITCH = math.radians(-15)  # it looks down a little, where the furniture is
 _side = math.tan(HORIZONTAL_VIEW / 2) * (1 - 2 * (np.arange(DEPTH_COLUMNS) + 0.5) / DEPTH_COLUMNS)
 _AZIMUTHS = np.arctan(_side)  # of the columns, from left to right
 _up = (1 - 2 * (np.arange(DEPTH_ROWS - 1) + 0.5) / (DEPTH_ROWS - 1)) * DEPTH_ROWS / DEPTH_COLUMNS
-_SLOPES = np.tan(np.arctan(_up) + PITCH)[:, None] * np.cos(_AZIMUTHS)  # rise a metre of floor
+_SLOPES = np.tan(np.arctan(_up) + PITCH)[:, None] * np.cos(_AZIMUTHS)  # rise a meter of floor
 
 
 def depth_image(boxes: Boxes, x: float, y: float, heading: float) -> Array:
     """Horizontal distance to what each pixel shows, float (DEPTH_ROWS - 1, DEPTH_COLUMNS).
 
-    In metres, at most `MAX_DEPTH_M`; the top row first. Things end at the boxes' heights, and the
+    In meters, at most `MAX_DEPTH_M`; the top row first. Things end at the boxes' heights, and the
     floor is seen below them; tops are not drawn.
     """
-    found = boxes.distances(x, y, directions(heading + _AZIMUTHS)).T  # (columns, B)
-    order = np.argsort(found, 1)[:, :6]  # hardly a ray meets more boxes within sight
-    near = np.take_along_axis(found, order, 1)  # (columns, 6)
+    distances = boxes.distances(x, y, directions(heading + _AZIMUTHS)).T  # (columns, B)
+    order = np.argsort(distances, 1)[:, :6]  # hardly a ray meets more boxes within sight
+    near = np.take_along_axis(distances, order, 1)  # (columns, 6)
     heights = boxes.heights[order]
     hit = CAMERA_HEIGHT_M + _SLOPES[:, :, None] * np.minimum(near, 1e3)  # (rows, columns, 6)
     seen = np.where((hit >= 0) & (hit <= heights), near, np.inf).min(2)
@@ -53,18 +53,18 @@ def depth_image(boxes: Boxes, x: float, y: float, heading: float) -> Array:
 def draw(world: World) -> Array:
     """Return a picture, uint8 (height, width, 3) RGB, north up."""
     scene = world.scene
-    columns = round(scene.width * PIXELS_A_METRE)
-    rows = round(scene.depth * PIXELS_A_METRE)
-    x = (np.arange(columns) + 0.5) / PIXELS_A_METRE  # (columns,)
-    y = scene.depth - (np.arange(rows)[:, None] + 0.5) / PIXELS_A_METRE  # (rows, 1)
+    columns = round(scene.width * PIXELS_PER_METER)
+    rows = round(scene.depth * PIXELS_PER_METER)
+    x = (np.arange(columns) + 0.5) / PIXELS_PER_METER  # (columns,)
+    y = scene.depth - (np.arange(rows)[:, None] + 0.5) / PIXELS_PER_METER  # (rows, 1)
     image = np.full((rows, columns, 3), _FLOOR, np.uint8)
     for n, (x0, y0, x1, y1) in enumerate(scene.boxes.bounds):
         furniture = _TABLE if n == scene.table else _FURNITURE
-        colour = _WALL if scene.boxes.heights[n] > _WALL_HEIGHT_M else furniture
-        image[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)] = colour
+        color = _WALL if scene.boxes.heights[n] > _WALL_HEIGHT_M else furniture
+        image[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)] = color
 
-    def dot(at_x: float, at_y: float, radius: float, colour: tuple[int, int, int]) -> None:
-        image[(x - at_x) ** 2 + (y - at_y) ** 2 <= radius * radius] = colour
+    def dot(at_x: float, at_y: float, radius: float, color: tuple[int, int, int]) -> None:
+        image[(x - at_x) ** 2 + (y - at_y) ** 2 <= radius * radius] = color
 
     ahead, aside = math.cos(world.heading), math.sin(world.heading)
     for step in np.linspace(0, REACH_M, 24) if world.arm_out else ():

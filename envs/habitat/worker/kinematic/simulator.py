@@ -41,7 +41,7 @@ SIMULATOR = "kinematic"
 
 @registry.register_sensor(name="KinematicRangeSensor")
 class RangeSensor(Sensor):
-    """Distances to the nearest obstacle all round, float64 (RANGES,), in metres."""
+    """Distances to the nearest obstacle all round, float64 (RANGES,), in meters."""
 
     def _get_uuid(self, *args: Any, **kwargs: Any) -> str:
         return "ranges"
@@ -58,7 +58,7 @@ class RangeSensor(Sensor):
 
 @registry.register_sensor(name="KinematicDepthSensor")
 class KinematicDepthSensor(DepthSensor):
-    """A depth image, float64 (DEPTH_ROWS - 1, DEPTH_COLUMNS), in metres."""
+    """A depth image, float64 (DEPTH_ROWS - 1, DEPTH_COLUMNS), in meters."""
 
     def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
         return spaces.Box(0.0, MAX_DEPTH_M, (DEPTH_ROWS - 1, DEPTH_COLUMNS), np.float64)
@@ -141,7 +141,7 @@ class KinematicSim(Simulator):
     def geodesic_distance(
         self, position_a: Any, position_b: Any = None, episode: Any = None
     ) -> float:
-        """Length of the shortest way to where the arm reaches the object, in metres.
+        """Length of the shortest way to where the arm reaches the object, in meters.
 
         It is known for this goal only, whatever ``position_b`` says.
         """

@@ -40,7 +40,7 @@ def _rays(heading: float) -> Array:
 
 
 class World:
-    """One robot in one apartment; lengths in metres, angles in radians, anticlockwise from x."""
+    """One robot in one apartment; lengths in meters, angles in radians, counterclockwise from x."""
 
     def __init__(self, scene: Apartment, x: float, y: float, heading: float) -> None:
         self.scene, self.x, self.y, self.heading = scene, x, y, heading
@@ -194,11 +194,11 @@ class World:
 
 
 # ---- the floor in habitat's coordinates, where y is up and a robot looks along -z: the floor's
-# (x, y) is habitat's (x, ·, -y); a heading is an angle in radians, anticlockwise from x
+# (x, y) is habitat's (x, ·, -y); a heading is an angle in radians, counterclockwise from x
 
 
 def position_of(x: float, y: float, height: float = 0.0) -> list[float]:
-    """Habitat's position of a place on the floor, in metres."""
+    """Habitat's position of a place on the floor, in meters."""
     return [float(x), float(height), -float(y)]
 
 
