@@ -39,7 +39,7 @@ QUESTIONS = {
     "actions": "SELECT action, count(*), avg(reward) FROM trajectories GROUP BY action",
     "success by run": "SELECT run_id, count(*) FILTER (terminated AND reward > 0) "
     "/ count(*) FILTER (terminated OR truncated) FROM trajectories GROUP BY run_id",
-    "behaviour": "SELECT behaviour, count(*), avg(action_logprob) FROM trajectories GROUP BY 1",
+    "behavior": "SELECT behavior, count(*), avg(action_logprob) FROM trajectories GROUP BY 1",
     "steps by state": "SELECT state_key, count(*) FROM trajectories GROUP BY state_key",
     "one episode": "SELECT t, action, observation FROM trajectories WHERE episode_id = 12345",
     "one state": "SELECT count(*), avg(reward) FROM trajectories WHERE state_key = "
@@ -110,7 +110,7 @@ def steps_table(steps: dict[str, np.ndarray[Any, Any]], part: int, rows: int) ->
         "reward": steps["reward"][index],
         "terminated": steps["terminated"][index],
         "truncated": steps["truncated"][index],
-        "behaviour": plans.take(pa.array(rng.integers(0, 4, rows))),
+        "behavior": plans.take(pa.array(rng.integers(0, 4, rows))),
         "action_logprob": np.log(rng.choice([0.014, 0.914, 0.3, 0.16], rows)),
     }
     arrays = [

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from llm4teach.datasets.workspace import DatasetError
 
 REQUIRED = ("episode_id", "action", "reward", "terminated", "truncated")
-OPTIONAL = ("t", "seed", "observation", "behaviour", "action_logprob")
+OPTIONAL = ("t", "seed", "observation", "behavior", "action_logprob")
+_EARLIER = {"behaviour": "behavior"}  # earlier names of columns
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Episode:
     truncated: NDArray[np.bool_]  # (T,)
     seed: int | None = None
     observations: NDArray[Any] | None = None  # (T, ...): before each action
-    behaviours: list[str] | None = None
+    behaviors: list[str] | None = None
     logprobs: NDArray[np.float32] | None = None
 
 
@@ -65,11 +66,13 @@ def _read_table(path: Path) -> pa.Table:
 
 
 def _from_table(table: pa.Table, path: Path, columns: Mapping[str, str]) -> Iterator[Episode]:
+    columns = {_EARLIER.get(ours, ours): theirs for ours, theirs in columns.items()}
     unknown = sorted(set(columns) - {*REQUIRED, *OPTIONAL})
     if unknown:
         known = ", ".join((*REQUIRED, *OPTIONAL))
         raise DatasetError(f"{', '.join(unknown)} cannot be mapped; known are {known}")
-    names = {ours: columns.get(ours, ours) for ours in (*REQUIRED, *OPTIONAL)}
+    earlier = {new: old for old, new in _EARLIER.items() if old in table.column_names}
+    names = {n: columns.get(n, earlier.get(n, n)) for n in (*REQUIRED, *OPTIONAL)}
     wanted = [*REQUIRED, *columns]
     missing = [ours for ours in dict.fromkeys(wanted) if names[ours] not in table.column_names]
     if missing:
@@ -102,7 +105,7 @@ def _episode(rows: pa.Table, name: str) -> Episode:
         _flags(column("truncated")),
         int(seed) if seed is not None else None,
         _observations(rows.column("observation")) if "observation" in held else None,
-        [str(b) for b in rows.column("behaviour").to_pylist()] if "behaviour" in held else None,
+        [str(b) for b in rows.column("behavior").to_pylist()] if "behavior" in held else None,
         column("action_logprob").astype(np.float32) if "action_logprob" in held else None,
     )
 

@@ -26,7 +26,8 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
-OUTCOMES, AGREEMENT = "outcomes.parquet", "agreement.parquet"
+REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
+EARLIER_REWEIGHTING = "outcomes.parquet"  # name of REWEIGHTING until version 0.1
 ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
@@ -140,6 +141,14 @@ class Run:
                 "files": sorted(name for name in names_in(self.folder) if name[0] != "."),
             },
         )
+
+
+def reweighting_path(folder: StoragePath) -> StoragePath | None:
+    """Return the file of a run's reweighted advice under its present or earlier name, if any."""
+    for name in (REWEIGHTING, EARLIER_REWEIGHTING):
+        if (folder / name).exists():
+            return folder / name
+    return None
 
 
 def read_config(folder: StoragePath) -> dict[str, Any]:

@@ -7,15 +7,22 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from llm4teach.datasets.storage.parquet import EARLIER_NAME
+
 VERSION = 1
+_EARLIER = {"behavior": "behaviour", "reweighted": "weighed"}  # names in files of version 0.1
 
 
-def _table(name: str, columns: Sequence[tuple[str, pa.DataType, str, str]]) -> pa.Schema:
-    fields = [
-        pa.field(column, kind, metadata={"unit": unit, "description": text})
-        for column, kind, unit, text in columns
-    ]
-    return pa.schema(fields, metadata={"table": name, "schema_version": str(VERSION)})
+def _table(
+    name: str, columns: Sequence[tuple[str, pa.DataType, str, str]], version: int = VERSION
+) -> pa.Schema:
+    fields = []
+    for column, kind, unit, text in columns:
+        metadata: dict[str | bytes, str | bytes] = {"unit": unit, "description": text}
+        if column in _EARLIER:
+            metadata[EARLIER_NAME] = _EARLIER[column]
+        fields.append(pa.field(column, kind, metadata=metadata))
+    return pa.schema(fields, metadata={"table": name, "schema_version": str(version)})
 
 
 def trajectories(observation_shape: Sequence[int]) -> pa.Schema:
@@ -32,11 +39,17 @@ def trajectories(observation_shape: Sequence[int]) -> pa.Schema:
             ("state_text", pa.string(), "", "what the teacher is told"),
             ("action", pa.int8(), "", "index into the task's actions"),
             ("reward", pa.float32(), "", "for this step"),
-            ("terminated", pa.bool_(), "", "the episode ended by itself"),
-            ("truncated", pa.bool_(), "", "the time limit ended it"),
-            ("behaviour", pa.string(), "", "who chose: student, noise, or 'option: ' and the plan"),
-            ("action_logprob", pa.float32(), "nats", "of the behaviour mixture"),
+            ("terminated", pa.bool_(), "", "the episode ended at this step"),
+            ("truncated", pa.bool_(), "", "the time limit ended it at this step"),
+            (
+                "behavior",
+                pa.string(),
+                "",
+                "behavior policy: student, noise, or 'option: ' and the plan that was followed",
+            ),
+            ("action_logprob", pa.float32(), "nats", "under the behavior policy, with its noise"),
         ],
+        version=2,
     )
     shape = ",".join(map(str, observation_shape))
     return schema.with_metadata({**schema.metadata, b"observation_shape": shape.encode()})
@@ -73,18 +86,19 @@ ADVICE = _table(
     ],
 )
 
-OUTCOMES = _table(
-    "outcomes",
+REWEIGHTING = _table(
+    "reweighting",
     [
-        ("run_id", pa.string(), "", "run whose trajectories these outcomes come from"),
+        ("run_id", pa.string(), "", "run whose trajectories these returns come from"),
         ("state_key", pa.string(), "", "content hash of task family and state_text"),
         ("state_text", pa.string(), "", "what the teacher was told"),
         ("plan", pa.string(), "", "advised or admissible in this state"),
         ("advised", pa.float64(), "", "the teacher's probability"),
-        ("weighed", pa.float64(), "", "the probability after its outcomes"),
+        ("reweighted", pa.float64(), "", "the probability after reweighting by returns"),
         ("value", pa.float64(), "reward", "expected discounted return of following it"),
         ("segments", pa.int64(), "segments", "how often it was followed"),
     ],
+    version=2,
 )
 
 METRICS = _table(
@@ -109,7 +123,7 @@ EVALUATIONS = _table(
     [
         ("run_id", pa.string(), "", ""),
         ("task", pa.string(), "", ""),
-        ("policy", pa.string(), "", "student, pretrained, weighed (advice), teacher or random"),
+        ("policy", pa.string(), "", "student, pretrained, reweighted (advice), teacher or random"),
         ("mode", pa.string(), "", "sampled or greedy"),
         ("seed", pa.int64(), "", "held-out seed of the episode"),
         ("success", pa.bool_(), "", "terminated with a positive return"),

@@ -1,10 +1,10 @@
-"""Settings of the student's stages; every field says what it does and in which unit."""
+"""Settings of the student's stages, each with its meaning and unit."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles
 
@@ -15,35 +15,63 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _renamed(name: str, earlier: str) -> AliasChoices:
+    """A setting's names; the earlier one stays valid for one release."""
+    return AliasChoices(name, earlier)
+
+
 class CollectConfig(_Settings):
     """How trajectories are collected before the student ever learns online."""
 
-    steps: int = Field(4_000, ge=1, description="env steps in all, over all rounds")
+    steps: int = Field(4_000, ge=1, description="env steps in all rounds together")
     rounds: int = Field(4, ge=1, description="rounds of collect, label and pretrain (DAgger)")
     n_envs: int = Field(16, ge=1, description="episodes that run side by side")
-    workers: int = Field(0, ge=0, description="processes that step MiniGrid tasks; 0: this one")
-    teacher_share: float = Field(
-        0.5, ge=0, le=1, description="share of later rounds' episodes led by the teacher"
+    workers: int = Field(
+        0, ge=0, description="processes that step MiniGrid tasks; 0: only this one"
     )
-    doubt: float = Field(
-        0.3, ge=0, le=1, description="probability of any admissible plan instead of the advised one"
+    teacher_fraction: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="fraction of the later rounds' episodes that the teacher controls",
+        validation_alias=_renamed("teacher_fraction", "teacher_share"),
     )
-    noise: float = Field(0.1, ge=0, le=1, description="probability of a uniformly random action")
+    plan_epsilon: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="probability of a random admissible plan instead of the advised one",
+        validation_alias=_renamed("plan_epsilon", "doubt"),
+    )
+    action_epsilon: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="probability of a uniformly random action",
+        validation_alias=_renamed("action_epsilon", "noise"),
+    )
 
 
 class PretrainConfig(_Settings):
     """Distillation from stored advice."""
 
     epochs: int = Field(20, ge=1, description="passes over the collected steps")
-    batch_size: int = Field(128, ge=1, description="steps a gradient step")
+    batch_size: int = Field(128, ge=1, description="minibatch size")
     learning_rate: float = Field(2e-3, gt=0, description="peak of Adam's one-cycle schedule")
     value_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the returns")
-    outcome_temperature: float = Field(
-        0.003, ge=0, description="return that outweighs advice e-fold; 0 takes advice as it is"
+    reweight_temperature: float = Field(
+        0.003,
+        ge=0,
+        description="temperature of reweighting by return; 0 disables it",
+        validation_alias=_renamed("reweight_temperature", "outcome_temperature"),
     )
-    outcome_doubt: float = Field(
-        0.2, ge=0, lt=1, description="prior probability that the advice is wrong in a state"
+    advice_error_prior: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="prior probability that the advice is wrong in a state",
+        validation_alias=_renamed("advice_error_prior", "outcome_doubt"),
     )
 
 
@@ -52,10 +80,12 @@ class FinetuneConfig(_Settings):
 
     steps: int = Field(61_440, ge=0, description="env steps in all")
     n_envs: int = Field(32, ge=1, description="environments that run side by side")
-    workers: int = Field(0, ge=0, description="processes that step MiniGrid tasks; 0: this one")
-    rollout_length: int = Field(64, ge=1, description="env steps an environment between updates")
+    workers: int = Field(
+        0, ge=0, description="processes that step MiniGrid tasks; 0: only this one"
+    )
+    rollout_length: int = Field(64, ge=1, description="env steps per environment between updates")
     epochs: int = Field(4, ge=1, description="passes over each rollout")
-    minibatches: int = Field(8, ge=1, description="gradient steps a pass")
+    minibatches: int = Field(8, ge=1, description="gradient steps per pass")
     learning_rate: float = Field(5e-4, gt=0, description="of Adam, annealed to 0")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalized advantage estimation")
@@ -69,12 +99,14 @@ class FinetuneConfig(_Settings):
     )
     kl_plateau: float = Field(0.1, ge=0, description="plateau: weight it falls to, linearly")
     kl_decay: float = Field(
-        0.3, ge=0, le=1, description="plateau: share of the steps spent falling"
+        0.3, ge=0, le=1, description="plateau: fraction of the steps in which it falls"
     )
     kl_target_return: float = Field(
         0.8, gt=0, description="return-ratio: recent return at which the weight is 0"
     )
-    kl_off: float = Field(0.4, ge=0, le=1, description="share of the steps after which it is 0")
+    kl_off: float = Field(
+        0.4, ge=0, le=1, description="fraction of the steps after which the weight is 0"
+    )
     checkpoint_every: int = Field(5, ge=1, description="updates between checkpoints")
 
     @model_validator(mode="after")
@@ -110,7 +142,7 @@ class RetrainConfig(_Settings):
         0.01, ge=0, description="loss of mean return that a cheaper student may bring"
     )
     gate: bool = Field(
-        True, description="refuse students that look bad offline; needs the extra offline-rl"
+        True, description="reject students that look bad offline; needs the extra offline-rl"
     )
     gate_lead: float = Field(
         0.5,

@@ -57,7 +57,7 @@ def test_the_environment_overrules_the_papers_teacher(tmp_path: Path) -> None:
     flags = ("--task", "ColoredDoorKey", "--teacher", "recorded/vicuna-33b", "--seed", "7")
     result = teach(tmp_path, *flags, *SHORT, "--collect.steps", "8000", "--finetune.steps", "24576")
     assert result["teacher"] <= 0.6 * 500
-    assert result["weighed"] >= 0.9 * 500
+    assert result["reweighted"] >= 0.9 * 500
     assert result["student"] >= 0.9 * 500
 
 

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
+from llm4teach.datasets.storage.parquet import earlier_names
 from llm4teach.datasets.storage.paths import StoragePath, below
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def create_part_view(
 ) -> None:
     """Create the view of a dataset's parts, typed also where there are none.
 
-    Columns that a part lacks, because it is of an earlier schema version, are null.
+    Columns that a part lacks, because it is of an earlier schema version, are null. A renamed
+    column has its values under both names, whichever name a part stores.
 
     Args:
         connection: in which a `PartFiles` with these paths is registered.
@@ -196,11 +198,14 @@ def create_part_view(
         )
         stored = {row[0]: row[1] for row in connection.sql(f"DESCRIBE FROM {source}").fetchall()}
     keys = {column: key for key, column in folders.items()}
+    twins = earlier_names(table)
+    twins |= {old: new for new, old in twins.items()}
     columns = []
     for column, kind in kinds.items():
-        key = keys.get(column, column)
-        value = _name(key) if stored.get(key) == kind else f"CAST({_name(key)} AS {kind})"
-        columns.append(f"{value if key in stored else f'NULL::{kind}'} AS {_name(column)}")
+        names = [n for n in (keys.get(column, column), twins.get(column, "")) if n in stored]
+        values = [_name(n) if stored[n] == kind else f"CAST({_name(n)} AS {kind})" for n in names]
+        value = f"coalesce({', '.join(values)})" if values else f"NULL::{kind}"
+        columns.append(f"{values[0] if len(values) == 1 else value} AS {_name(column)}")
     connection.execute(
         f"CREATE TEMP VIEW {_name(name)} AS SELECT {', '.join(columns)} FROM {source}"
     )

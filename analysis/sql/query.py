@@ -26,6 +26,7 @@ VIEWS = (
     "advice",
     "runs",
     "metrics",
+    "reweighting",
     "outcomes",
     "evaluations",
     "agreement",
@@ -111,6 +112,7 @@ def connect(
         except duckdb.Error:  # a part is damaged: only who asks for this table shall be told
             connection.register(name, dataset(workspace, table, paths))
     connection.execute(_STATES)
+    connection.execute("CREATE TEMP VIEW outcomes AS FROM reweighting")  # its name until 0.1
     connection.register("_runs", runs_table(workspace))
     connection.execute(_RUNS)
     connection.unregister("_runs")

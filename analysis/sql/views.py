@@ -9,12 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, OUTCOMES
-from llm4teach.datasets.storage.parquet import part_paths, read_json, read_parquet
+from llm4teach.datasets.runs import (
+    AGREEMENT,
+    CONFIG,
+    EARLIER_REWEIGHTING,
+    EVALUATION,
+    MANIFEST,
+    METRICS,
+    REWEIGHTING,
+)
+from llm4teach.datasets.storage.parquet import (
+    earlier_names,
+    part_paths,
+    read_json,
+    read_parquet,
+)
 from llm4teach.datasets.storage.paths import StoragePath, below, files_in_each
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
@@ -44,7 +58,7 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Stora
     runs = workspace.root / "runs"
     return {
         "trajectories": (
-            _before(steps, *FOLDERS["trajectories"].values()),
+            _both_names(_before(steps, *FOLDERS["trajectories"].values())),
             part_paths(workspace.root / "trajectories"),
         ),
         "advice": (
@@ -52,10 +66,23 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Stora
             part_paths(workspace.root / "advice"),
         ),
         "metrics": (schema.METRICS, files_in_each(runs, METRICS)),
-        "outcomes": (schema.OUTCOMES, files_in_each(runs, OUTCOMES)),
+        "reweighting": (_both_names(schema.REWEIGHTING), _reweighting_files(runs)),
         "evaluations": (schema.EVALUATIONS, files_in_each(runs, EVALUATION)),
         "agreement": (schema.AGREEMENT, files_in_each(runs, AGREEMENT)),
     }
+
+
+def _reweighting_files(runs: StoragePath) -> list[StoragePath]:
+    present = files_in_each(runs, REWEIGHTING)
+    folders = {path.parent for path in present}
+    earlier = files_in_each(runs, EARLIER_REWEIGHTING)
+    return [*present, *(path for path in earlier if path.parent not in folders)]
+
+
+def _both_names(table: pa.Schema) -> pa.Schema:
+    """The schema with a column under the earlier name, too, of each column that was renamed."""
+    old = [pa.field(name, table.field(new).type) for new, name in earlier_names(table).items()]
+    return pa.schema([*table, *old], table.metadata)
 
 
 def _before(table: pa.Schema, *columns: str) -> pa.Schema:
@@ -90,10 +117,21 @@ class ReadAnew:
                 if path.exists():
                     raise
                 continue  # the run was given up in this moment
+            for new, old in earlier_names(table).items():
+                if new in found.column_names:
+                    found = found.append_column(old, found.column(new))
+            if self._name == "evaluations":  # the policy's name until version 0.1
+                found = _with_policy_renamed(found, "weighed", "reweighted")
             missing = [f.name for f in table if f.name not in found.column_names]
             for column in missing:  # an earlier schema version
                 found = found.append_column(column, pa.nulls(len(found), table.field(column).type))
             yield from found.select(table.names).cast(table).to_batches()
+
+
+def _with_policy_renamed(episodes: pa.Table, old: str, new: str) -> pa.Table:
+    policy = episodes.column("policy")
+    renamed = pc.if_else(pc.equal(policy, old), new, policy)
+    return episodes.set_column(episodes.schema.get_field_index("policy"), "policy", renamed)
 
 
 def dataset(workspace: Workspace, table: pa.Schema, paths: list[StoragePath]) -> ds.Dataset:

@@ -22,6 +22,7 @@ from llm4teach.datasets.storage.part_index import current_parts, with_compaction
 from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
 
 PART_GLOB = "part-*.parquet"
+EARLIER_NAME = b"earlier_name"  # in a renamed column's metadata: its name in older files
 COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
 
 
@@ -147,7 +148,8 @@ def read_parquet(
 ) -> pa.Table:
     """Read one file written under ``schema`` or an earlier version with fewer columns.
 
-    Columns that are asked for and that the file is too old to have are null. Columns named in
+    Renamed columns have their present names. Columns that are asked for and that the file is too
+    old to have are null. Columns named in
     ``dictionaries`` come dictionary-encoded: small where few values repeat.
 
     Raises:
@@ -156,8 +158,14 @@ def read_parquet(
     try:
         source = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
         file = pq.ParquetFile(source, read_dictionary=list(dictionaries))
-        held = [name for name in columns or () if name in file.schema_arrow.names]
-        table = file.read(columns=held if columns else None)
+        stored = file.schema_arrow.names
+        earlier = {new: old for new, old in earlier_names(schema).items() if new not in stored}
+        wanted = [earlier.get(name, name) for name in columns or ()]
+        table = file.read(columns=[n for n in wanted if n in stored] if columns else None)
+        for new, old in earlier.items():
+            if old in table.column_names:
+                i = table.column_names.index(old)
+                table = table.set_column(i, schema.field(new), table.column(i))
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -175,6 +183,12 @@ def read_parquet(
             schema.field(name), pa.nulls(len(table), schema.field(name).type)
         )
     return table.select(list(columns)) if columns else table
+
+
+def earlier_names(schema: pa.Schema) -> dict[str, str]:
+    """Return the earlier names of renamed columns, by their present names."""
+    names = {field.name: (field.metadata or {}).get(EARLIER_NAME) for field in schema}
+    return {name: earlier.decode() for name, earlier in names.items() if earlier}
 
 
 def part_paths(folder: StoragePath) -> list[StoragePath]:

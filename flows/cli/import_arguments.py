@@ -17,7 +17,7 @@ def add_import_arguments(parser: Parser) -> None:
         default=[],
         metavar="OURS=THEIRS",
         help="the file's names for episode_id, t, seed, action, reward, terminated, truncated, "
-        "observation, behaviour, action_logprob",
+        "observation, behavior, action_logprob",
     )
     parser.add_argument(
         "--skip", action="store_true", help="leave out episodes that do not fit; else none is taken"

@@ -12,7 +12,7 @@ from llm4teach.datasets.runs import CONFIG, MANIFEST, PROGRESS
 from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.runtime.settings import Settings
+from llm4teach.flows.runtime.settings import Settings, canonical
 from llm4teach.flows.runtime.teacher_access import open_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherInfo
@@ -132,7 +132,8 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
             started = read_json(folder / CONFIG)
             if started["kind"] not in (TRAINING, PLAYING) or "method" not in started["config"]:
                 continue
-            identity = {name: _outcome_of(value) for name, value in started["config"].items()}
+            config = canonical(started["config"])  # of an earlier version, too
+            identity = {name: _outcome_of(value) for name, value in config.items()}
             results = read_json(folder / PROGRESS)
         except (DatasetError, KeyError):
             continue

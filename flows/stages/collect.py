@@ -73,19 +73,19 @@ def collect_into(
         folder,
         ctx.run.run_id,
         n_envs=config.n_envs,
-        noise=config.noise,
+        action_epsilon=config.action_epsilon,
         seeds=seeds,
         rng=np.random.default_rng(entropy),
         first_episode=first_episode,
         workers=config.workers,
     )
     advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
-    doubt = 1.0 if student is None else config.doubt
-    options = OptionBehavior(ctx.task, advice, doubt, np.random.default_rng((*entropy, 1)))
+    plan_epsilon = 1.0 if student is None else config.plan_epsilon
+    options = OptionBehavior(ctx.task, advice, plan_epsilon, np.random.default_rng((*entropy, 1)))
     behaviors: list[tuple[BehaviorPolicy, float]] = [(options, 1.0)]
     if student is not None:
         pupil = PolicyBehavior("student", student_policy(student))
-        behaviors = [(options, config.teacher_share), (pupil, 1 - config.teacher_share)]
+        behaviors = [(options, config.teacher_fraction), (pupil, 1 - config.teacher_fraction)]
     with closing(collector):
         return collector.collect(steps, behaviors, on_steps)
 

@@ -20,7 +20,7 @@ from llm4teach.flows.runtime.flow_runs import begun_by, own_flow_run, runs_again
 from llm4teach.flows.runtime.progress import say
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.warm_up import warm_up
-from llm4teach.student.collection.reweighting import read_weighed
+from llm4teach.student.collection.reweighting import read_reweighted
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.labeling.budget import Spending, priced
@@ -60,7 +60,7 @@ class Context:
         ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice; ``policy`` says
         which states to ask about, by default all.
         """
-        weighed = read_weighed(self.workspace.run(weighed_by)) if weighed_by else {}
+        weighed = read_reweighted(self.workspace.run(weighed_by)) if weighed_by else {}
         store = self.store
         asked = (self.teacher, store, self.limits, self.spending)
         asking: LiveLabeler | None = None

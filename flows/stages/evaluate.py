@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llm4teach.datasets.runs import CHECKPOINT, OUTCOMES
+from llm4teach.datasets.runs import CHECKPOINT, reweighting_path
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
 from llm4teach.flows.stages.context import Context
@@ -40,10 +40,10 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         ("teacher", teacher_policy(teacher), "greedy"),
         ("random", random, "sampled"),
     ]
-    if (ctx.workspace.run(from_run) / OUTCOMES).exists():
+    if reweighting_path(ctx.workspace.run(from_run)):
         weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
         asked.append(weighed)
-        others.insert(0, ("weighed", teacher_policy(weighed), "sampled"))
+        others.insert(0, ("reweighted", teacher_policy(weighed), "sampled"))
     episodes = play(ctx, config, _students(ctx, from_run) + others)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     _compare_choices(ctx, from_run, teacher, episodes)

@@ -10,7 +10,7 @@ from llm4teach.envs.task import describe
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.context import Context
-from llm4teach.student.collection.reweighting import weigh_trajectories, write_outcomes
+from llm4teach.student.collection.reweighting import reweight_trajectories, write_reweighting
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.training.distill import Steps, distill
@@ -28,12 +28,12 @@ def pretrain(
     """
     t = trajectories.column("t")
     episode_ends = np.append(t[1:] != t[:-1] + 1, True)
-    if config.outcome_temperature:
+    if config.reweight_temperature:
         states = describe(ctx.task, distinct_states(trajectories))
-        outcomes = weigh_trajectories(
+        outcomes = reweight_trajectories(
             trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
         )
-        write_outcomes(ctx.run.folder, ctx.run.run_id, outcomes)
+        write_reweighting(ctx.run.folder, ctx.run.run_id, outcomes)
     teacher = ctx.live_teacher(ask=False, weighed_by=ctx.run.run_id)
     steps = Steps(
         observations=trajectories.observations,

@@ -36,7 +36,7 @@ class Collector:
         folder: where the parts go (one run's trajectories).
         run_id: stored with every step.
         n_envs: episodes side by side.
-        noise: probability of a uniformly random action instead of the behavior policy's.
+        action_epsilon: probability of a uniformly random action instead of the behavior policy's.
         seeds: of the episodes.
         rng: draws behavior policies, actions and noise.
         first_episode: id of the first episode.
@@ -50,14 +50,14 @@ class Collector:
         run_id: str,
         *,
         n_envs: int,
-        noise: float,
+        action_epsilon: float,
         seeds: Iterator[int],
         rng: np.random.Generator,
         first_episode: int = 0,
         workers: int = 0,
     ) -> None:
         self._task, self._folder, self._run_id = task, folder, run_id
-        self._noise, self._rng = noise, rng
+        self._action_epsilon, self._rng = action_epsilon, rng
         self._envs = EpisodeVector(task, n_envs, seeds, workers)
         self._episodes = first_episode + np.arange(n_envs)  # ids of the running episodes
         self._next_episode = first_episode + n_envs
@@ -107,9 +107,10 @@ class Collector:
             if len(envs):
                 probs[envs], labels[envs] = behavior.act(observations[envs], envs, started[envs])
         uniform = np.full_like(probs, 1 / probs.shape[1])
-        noisy = self._rng.random(len(probs)) < self._noise
+        noisy = self._rng.random(len(probs)) < self._action_epsilon
         actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
-        mixture = (1 - self._noise) * probs + self._noise * uniform
+        epsilon = self._action_epsilon
+        mixture = (1 - epsilon) * probs + epsilon * uniform  # (n_envs, n_actions)
         states = describe(self._task, observations)
         before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
         step = self._envs.step(actions)
@@ -125,7 +126,7 @@ class Collector:
                 "reward": step.rewards,
                 "terminated": step.terminated,
                 "truncated": step.truncated,
-                "behaviour": np.where(noisy, NOISE, labels),
+                "behavior": np.where(noisy, NOISE, labels),
                 "action_logprob": np.log(mixture[np.arange(len(actions)), actions]),
             }
         )

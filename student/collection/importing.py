@@ -12,7 +12,7 @@ from llm4teach.datasets.importers import Episode
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.envs.task import Observations, Task, describe
 
-IMPORTED = "imported"  # behaviour of steps whose source names none
+IMPORTED = "imported"  # behavior of steps whose source names none
 _REWARD_TOLERANCE = 1e-4  # float32 logs, rounded CSV
 Steps = tuple[dict[str, Any], Observations]  # as `datasets.trajectories.write_steps` takes them
 
@@ -124,7 +124,7 @@ class Importer:
             "reward": episode.rewards.astype(np.float32),
             "terminated": episode.terminated,
             "truncated": episode.truncated,
-            "behaviour": episode.behaviours or [IMPORTED] * n,
+            "behavior": episode.behaviors or [IMPORTED] * n,
             "action_logprob": unknown if episode.logprobs is None else episode.logprobs,
         }
         return columns, observations

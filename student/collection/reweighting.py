@@ -1,7 +1,7 @@
-"""Advice weighed by its outcomes: what following each option has led to overrules the teacher.
+"""Advice reweighting: the returns of following each plan correct the teacher's advice.
 
-Collected episodes that options led are a small semi-Markov decision process over the states that
-the teacher can tell apart. Its values are found by soft policy iteration, with the teacher's advice
+Collected episodes in which plans were followed form a small semi-Markov decision process over the
+states that the teacher can tell apart. Soft policy iteration solves it, with the teacher's advice
 as the prior: ``P'(k | c) ~ P(k | c) exp((Q(c, k) - V(c)) / temperature)``, the policy that trades
 return against KL to the prior (Todorov 2006; Levine, arXiv 1805.00909, section 2).
 """
@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.runs import OUTCOMES
+from llm4teach.datasets.runs import EARLIER_REWEIGHTING, REWEIGHTING, reweighting_path
 from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories
@@ -31,24 +31,24 @@ _SMALL = 1e-9
 
 @dataclass(frozen=True)
 class Segments:
-    """Stretches of steps in which one plan led through one state; arrays of length S."""
+    """Runs of steps that follow one plan in one state; arrays of length S."""
 
     states: NDArray[np.str_]  # state keys
     plans: NDArray[np.str_]
     rewards: NDArray[np.float64]  # discounted to the segment's first step
     discounts: NDArray[np.float64]  # gamma ** steps; 0 where the episode terminated
-    next_states: NDArray[np.str_]  # key after the segment; the own one where the episode was cut
+    next_states: NDArray[np.str_]  # key after the segment; its own if the episode was truncated
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What is known of one plan in one state."""
+class ReweightedPlan:
+    """One plan in one state, with its probabilities and its value."""
 
     plan: Plan
     advised: float  # the teacher's probability
-    weighed: float  # the probability after its outcomes
+    reweighted: float  # the probability after reweighting by returns
     value: float  # expected discounted return of following it, Q(c, k)
-    n: int  # segments seen
+    n: int  # segments in which it was followed
 
 
 def cut_segments(
@@ -63,7 +63,7 @@ def cut_segments(
 
     Args:
         states: state key of each step, (N,).
-        plans: the plan that led it, "" where none did, (N,).
+        plans: the plan that each step follows, "" for none, (N,).
         rewards: (N,).
         terminated: (N,).
         episode_ends: the last stored step of each episode, (N,).
@@ -79,39 +79,38 @@ def cut_segments(
     discounted = np.add.reduceat(rewards * gamma**position, starts)
     follows = np.where(episode_ends[ends], ends, np.minimum(ends + 1, len(states) - 1))
     discounts = np.where(terminated[ends], 0.0, gamma ** (ends - starts + 1.0))
-    led = plans[starts] != ""
+    planned = plans[starts] != ""  # (S,)
     return Segments(
-        states[starts][led],
-        plans[starts][led],
-        discounted[led],
-        discounts[led],
-        states[follows][led],
+        states[starts][planned],
+        plans[starts][planned],
+        discounted[planned],
+        discounts[planned],
+        states[follows][planned],
     )
 
 
-def weigh_advice(
+def reweight_advice(
     segments: Segments,
     advice: Mapping[str, Mixture],
     states: Sequence[State],
     *,
     temperature: float,
-    doubt: float,
+    error_prior: float,
     evidence: float = 3.0,
-) -> dict[State, list[Outcome]]:
-    """Weigh each state's advice by the outcomes of its options.
+) -> dict[State, list[ReweightedPlan]]:
+    """Reweight each state's advice by the returns of following its plans.
 
     Args:
         segments: what was collected under plans.
         advice: the teacher's distribution by state key.
-        states: the states to weigh, with their admissible plans.
+        states: to reweight the advice of, with their admissible plans.
         temperature: return, in units of reward, that makes a plan e times likelier.
-        doubt: prior probability that the teacher is wrong in a state: it is spread over the plans
-            that have turned out better than the state is worth. Without evidence the advice stands.
-        evidence: as many segments count as much as the assumption that a plan is worth what its
-            state is worth.
+        error_prior: prior probability that the teacher is wrong in a state. It is spread over the
+            plans whose value exceeds the state's. Without evidence the advice is unchanged.
+        evidence: weight, in segments, of the prior assumption that a plan's value is its state's.
 
     Returns:
-        For each state every advised or admissible plan with its weight.
+        For each state every advised or admissible plan, with its reweighted probability.
     """
     keys = {state.key: i for i, state in enumerate(states)}
     plans = [
@@ -122,7 +121,7 @@ def weigh_advice(
     advised = np.array([dict(advice.get(s.key, ())).get(p, 0.0) for s, p in _pairs(states, plans)])
     allowed = np.array([p in s.options for s, p in _pairs(states, plans)], float)
     advised_share = _normalized(advised + _SMALL * allowed, owner)
-    open_share = doubt / (1 - doubt) * _normalized(allowed, owner)
+    open_share = error_prior / (1 - error_prior) * _normalized(allowed, owner)
 
     pair = np.array(
         [pairs.get(sp, -1) for sp in zip(segments.states, segments.plans, strict=True)], int
@@ -147,43 +146,43 @@ def weigh_advice(
         improved = _normalized(np.exp(scores - best[owner]), owner)
         policy = 0.8 * policy + 0.2 * improved  # damped: values follow the policy slowly
 
-    outcomes: dict[State, list[Outcome]] = {state: [] for state in states}
+    result: dict[State, list[ReweightedPlan]] = {state: [] for state in states}
     for j, (state, plan) in enumerate(_pairs(states, plans)):
-        outcomes[state].append(
-            Outcome(plan, float(advised[j]), float(policy[j]), float(q[j]), int(count[j]))
+        result[state].append(
+            ReweightedPlan(plan, float(advised[j]), float(policy[j]), float(q[j]), int(count[j]))
         )
-    return outcomes
+    return result
 
 
-def weigh_trajectories(
+def reweight_trajectories(
     trajectories: Trajectories,
     episode_ends: NDArray[np.bool_],
     states: Sequence[State],
     advice: Callable[[Sequence[State]], Sequence[Mixture]],
     config: PretrainConfig,
-) -> dict[State, list[Outcome]]:
-    """Weigh the advice on what was collected; see `weigh_advice`."""
+) -> dict[State, list[ReweightedPlan]]:
+    """Reweight the advice by the returns of collected steps; see `reweight_advice`."""
     keys = trajectories.column("state_key").astype(str)
-    behaviours = trajectories.column("behaviour").astype(str)
+    behaviors = trajectories.column("behavior").astype(str)
     segments = cut_segments(
         keys,
-        plans_followed(behaviours, keys, episode_ends),
+        plans_followed(behaviors, keys, episode_ends),
         trajectories.column("reward"),
         trajectories.column("terminated"),
         episode_ends,
         config.gamma,
     )
-    return weigh_advice(
+    return reweight_advice(
         segments,
         {s.key: mixture for s, mixture in zip(states, advice(states), strict=True)},
         states,
-        temperature=config.outcome_temperature,
-        doubt=config.outcome_doubt,
+        temperature=config.reweight_temperature,
+        error_prior=config.advice_error_prior,
     )
 
 
 def _pairs(states: Sequence[State], plans: list[list[Plan]]) -> list[tuple[State, Plan]]:
-    return [(state, plan) for state, mine in zip(states, plans, strict=True) for plan in mine]
+    return [(state, plan) for i, state in enumerate(states) for plan in plans[i]]
 
 
 def _normalized(weights: NDArray[np.float64], owner: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -193,36 +192,38 @@ def _normalized(weights: NDArray[np.float64], owner: NDArray[np.intp]) -> NDArra
     return shares
 
 
-def write_outcomes(
-    folder: StoragePath, run_id: str, outcomes: Mapping[State, Sequence[Outcome]]
+def write_reweighting(
+    folder: StoragePath, run_id: str, reweighted: Mapping[State, Sequence[ReweightedPlan]]
 ) -> None:
-    """Store what following each plan has led to, rows of schema.OUTCOMES."""
+    """Store reweighted advice in a run's folder, rows of schema.REWEIGHTING."""
     rows = [
         {
             "run_id": run_id,
             "state_key": state.key,
             "state_text": state.text,
-            "plan": str(o.plan),
-            "advised": o.advised,
-            "weighed": o.weighed,
-            "value": o.value,
-            "segments": o.n,
+            "plan": str(p.plan),
+            "advised": p.advised,
+            "reweighted": p.reweighted,
+            "value": p.value,
+            "segments": p.n,
         }
-        for state, known in outcomes.items()
-        for o in known
+        for state, plans in reweighted.items()
+        for p in plans
     ]
-    write_parquet(folder / OUTCOMES, pa.Table.from_pylist(rows, schema=schema.OUTCOMES))
+    write_parquet(folder / REWEIGHTING, pa.Table.from_pylist(rows, schema=schema.REWEIGHTING))
+    (folder / EARLIER_REWEIGHTING).unlink(missing_ok=True)  # of a run that an earlier version began
 
 
-def read_weighed(folder: StoragePath) -> dict[str, Mixture]:
-    """Read a run's weighed advice by state key; empty where the run has weighed none.
+def read_reweighted(folder: StoragePath) -> dict[str, Mixture]:
+    """Read a run's reweighted advice by state key; empty if the run has none.
 
     Raises:
         DatasetError: the file is damaged.
     """
-    if not (folder / OUTCOMES).exists():
+    path = reweighting_path(folder)
+    if path is None:
         return {}
     plans: dict[str, list[tuple[Plan, float]]] = {}
-    for row in read_parquet(folder / OUTCOMES, schema.OUTCOMES).to_pylist():
-        plans.setdefault(row["state_key"], []).append((parse_plan(row["plan"]), row["weighed"]))
+    for row in read_parquet(path, schema.REWEIGHTING).to_pylist():
+        plans.setdefault(row["state_key"], []).append((parse_plan(row["plan"]), row["reweighted"]))
     return {key: tuple(mixture) for key, mixture in plans.items()}

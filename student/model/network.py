@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from llm4teach.student.model.encoders import WIDTH, encoder_of
 
-OBJECTS, COLOURS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
+OBJECTS, COLORS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
 MARK, MARKS = 4, 3  # channel that says what the mission is about: nothing, this now, or later
 LARGE, NEAR, BLOCK = 14, 11, 3  # sides in cells: of a large map, of the window, of a block
 DOOR = FIRST_THING = 4
 NO_HEADING = 4  # heading code of cells without the agent
-LAST_THING = 7  # door, key, ball, box: their colours matter
+LAST_THING = 7  # door, key, ball, box: their colors matter
 
 
 class Output(NamedTuple):
@@ -34,8 +34,8 @@ class Student(nn.Module):
     follows: embedding of the cells, residual 3x3 convolutions, a read-out at the agent's cell.
 
     The map is first rotated so that the agent faces one way always: what it learns facing east
-    holds for all headings. Colours are renumbered, a door's first: what it learns of red and blue
-    holds for green and grey, and a key that fits looks like one. Codes are embedded, not scaled:
+    holds for all headings. Colors are renumbered, a door's first: what it learns of red and blue
+    holds for green and gray, and a key that fits looks like one. Codes are embedded, not scaled:
     they are names, not amounts. A large map is looked at twice: cell by cell near the agent, and as
     a whole by blocks of cells; where the agent stands on it is told in numbers, since most of what
     would show that has not been seen yet.
@@ -75,7 +75,7 @@ class Student(nn.Module):
 
     def _build_map(self, shape: tuple[int, ...], channels: int, blocks: int) -> None:
         self.large = max(shape[:2]) > LARGE
-        self.embedding = nn.Embedding(OBJECTS + COLOURS + STATES + 1, channels)
+        self.embedding = nn.Embedding(OBJECTS + COLORS + STATES + 1, channels)
         self.marks = nn.Embedding(MARKS, channels) if shape[2] > MARK else None
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
         self.far = nn.ModuleList(_Block(channels) for _ in range(2 if self.large else 0))
@@ -118,11 +118,11 @@ class Student(nn.Module):
         return x.transpose(1, 2).reshape(x.shape[0], -1, side, side)
 
     def _cell_table(self) -> Tensor:
-        """Embedding of every kind of cell, (OBJECTS * COLOURS * STATES, C): one lookup of three."""
+        """Embedding of every kind of cell, (OBJECTS * COLORS * STATES, C): one lookup of three."""
         weight = self.embedding.weight
-        objects, colours = weight[:OBJECTS], weight[OBJECTS : OBJECTS + COLOURS]
-        states = weight[OBJECTS + COLOURS : -1]
-        table: Tensor = objects[:, None, None] + colours[:, None] + states
+        objects, colors = weight[:OBJECTS], weight[OBJECTS : OBJECTS + COLORS]
+        states = weight[OBJECTS + COLORS : -1]
+        table: Tensor = objects[:, None, None] + colors[:, None] + states
         return table.flatten(0, 2)
 
 
@@ -183,22 +183,22 @@ def facing_east(observations: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def _cell_codes(cells: Tensor, agent: Tensor) -> Tensor:
-    """One code a cell, int64 (N, side^2), with the colours of things renumbered.
+    """One code a cell, int64 (N, side^2), with the colors of things renumbered.
 
-    First come the colours of doors seen, then what the agent holds, then other things, each by
+    First come the colors of doors seen, then what the agent holds, then other things, each by
     their codes.
     """
-    objects, colours, states = cells[..., :3].long().unbind(-1)  # each (N, side^2)
+    objects, colors, states = cells[..., :3].long().unbind(-1)  # each (N, side^2)
     things = (objects >= FIRST_THING) & (objects <= LAST_THING)
     held = _at(agent, cells.shape[1])
     rank = torch.where(objects == DOOR, 0, torch.where(held, 1, 2))  # (N, side^2)
-    place = torch.full((cells.shape[0], COLOURS + 1), 3, dtype=torch.long, device=cells.device)
-    place.scatter_reduce_(1, torch.where(things, colours, COLOURS), rank, "amin")
-    # A colour's number is how many come before it; where places tie, the lower code does.
-    keys = place[:, :COLOURS] * COLOURS + torch.arange(COLOURS, device=cells.device)
-    numbers = (keys[:, None, :] < keys[:, :, None]).sum(2)  # (N, COLOURS)
-    colours = torch.where(things, numbers.gather(1, colours), colours)
-    return (objects * COLOURS + colours) * STATES + states
+    place = torch.full((cells.shape[0], COLORS + 1), 3, dtype=torch.long, device=cells.device)
+    place.scatter_reduce_(1, torch.where(things, colors, COLORS), rank, "amin")
+    # A color's number is how many come before it; where places tie, the lower code does.
+    keys = place[:, :COLORS] * COLORS + torch.arange(COLORS, device=cells.device)
+    numbers = (keys[:, None, :] < keys[:, :, None]).sum(2)  # (N, COLORS)
+    colors = torch.where(things, numbers.gather(1, colors), colors)
+    return (objects * COLORS + colors) * STATES + states
 
 
 def _at(agent: Tensor, cells: int) -> Tensor:

@@ -41,7 +41,7 @@ def distill(
 
     Args:
         student: to train; its device is used.
-        steps: what was collected and labelled; steps without advice teach the critic only.
+        steps: what was collected and labeled; steps without advice teach the critic only.
         config: epochs, batch size, learning rate (a one-cycle schedule peaks at it), discount.
         seed: of the order of the steps.
         on_epoch: told, after each epoch, the gradient steps so far, the mean ``loss`` (nats), the

@@ -16,7 +16,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe, ground_plan
-from llm4teach.student.collection.reweighting import Outcome, write_outcomes
+from llm4teach.student.collection.reweighting import ReweightedPlan, write_reweighting
 from llm4teach.student.evaluation.replay import agreement_rows, filmed
 from llm4teach.student.policies import uniform_policy
 
@@ -75,7 +75,7 @@ def write_episode(workspace: Workspace, run_id: str, episode_id: int, episode: E
         "reward": episode.rewards,
         "terminated": [*last, episode.terminated],
         "truncated": [*last, not episode.terminated],
-        "behaviour": ["option"] * n,
+        "behavior": ["option"] * n,
         "action_logprob": [-1.0] * n,
     }
     folder = workspace.trajectories(TASK, run_id)
@@ -229,8 +229,8 @@ def write_teach_run(workspace: Workspace, run_id: str = RUN, finish: bool = True
     log_metrics(run)
     run.flush()
     run.write_evaluation(evaluation_rows(run_id))
-    outcomes = {s: [Outcome(p, 0.5, 0.5, 0.1, 2) for p in s.options] for s in states.values()}
-    write_outcomes(run.folder, run_id, outcomes)
+    plans = {s: [ReweightedPlan(p, 0.5, 0.5, 0.1, 2) for p in s.options] for s in states.values()}
+    write_reweighting(run.folder, run_id, plans)
     run.write_agreement(
         [
             {"run_id": run_id, "policy": policy, "mode": "sampled", **row}

@@ -13,7 +13,7 @@ import pytest
 from llm4teach.analysis.sql.named_queries import QueryError, named_queries, parse_query
 from llm4teach.analysis.sql.query import run_query, run_sql
 from llm4teach.datasets import schema
-from llm4teach.datasets.runs import OUTCOMES, Run
+from llm4teach.datasets.runs import REWEIGHTING, Run
 from llm4teach.datasets.storage.parquet import write_parquet, write_part
 from llm4teach.datasets.workspace import Workspace
 
@@ -165,7 +165,7 @@ def test_stale_prompts(workspace: Workspace) -> None:
 def outcome(key: str, plan: str, advised: float, weighed: float, value: float, n: int) -> Any:
     text = f"state {key}"
     row = {"run_id": RUN, "state_key": key, "state_text": text, "plan": plan}
-    return row | {"advised": advised, "weighed": weighed, "value": value, "segments": n}
+    return row | {"advised": advised, "reweighted": weighed, "value": value, "segments": n}
 
 
 def test_advice_against_outcome(workspace: Workspace) -> None:
@@ -175,12 +175,12 @@ def test_advice_against_outcome(workspace: Workspace) -> None:
         outcome("s", "z", 0.0, 0.0, 0.9, 0),  # never tried: a guess, not the best
         outcome("t", "x", 0.0, 1.0, 0.5, 3),  # no advice
     ]
-    table = pa.Table.from_pylist(rows, schema=schema.OUTCOMES)
-    write_parquet(workspace.run(RUN) / OUTCOMES, table)
+    table = pa.Table.from_pylist(rows, schema=schema.REWEIGHTING)
+    write_parquet(workspace.run(RUN) / REWEIGHTING, table)
     s, t = ask(workspace, "advice-against-outcome")
     assert (s["advised_plan"], s["best_plan"], s["segments"]) == ("x", "y", 9)
     assert s["advised_value"] == pytest.approx(0.8 * 0.2 + 0.2 * 0.7)
-    assert s["weighed_value"] == pytest.approx(0.1 * 0.2 + 0.9 * 0.7)
+    assert s["reweighted_value"] == pytest.approx(0.1 * 0.2 + 0.9 * 0.7)
     assert s["regret"] == pytest.approx(0.7 - 0.3)
     assert (t["advised_plan"], t["advised_value"], t["regret"]) == (None, None, None)
     assert ask(workspace, "advice-against-outcome", least="5")[0]["best_plan"] == "x"

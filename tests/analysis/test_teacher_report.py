@@ -52,7 +52,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     run, rng = "collect-20261121-120000-ab12", np.random.default_rng(0)
     folder = workspace.trajectories(TASK.name, run)
     collector = Collector(
-        TASK, folder, run, n_envs=16, noise=0.1, seeds=training_seeds(0, "t"), rng=rng
+        TASK, folder, run, n_envs=16, action_epsilon=0.1, seeds=training_seeds(0, "t"), rng=rng
     )
     leader = OptionBehavior(TASK, lambda states: [uniform_mixture(s) for s in states], 0.0, rng)
     collector.collect(4000, [(leader, 1.0)])

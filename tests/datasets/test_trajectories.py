@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llm4teach.datasets import schema
+from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import distinct_states, read_steps, write_steps
 from llm4teach.datasets.workspace import DatasetError
@@ -24,7 +26,7 @@ def steps(n: int, run: str, episode: int) -> dict[str, Any]:
         "reward": np.linspace(0, 1, n),
         "terminated": [False] * n,
         "truncated": [False] * (n - 1) + [True],
-        "behaviour": ["noise"] * n,
+        "behavior": ["noise"] * n,
         "action_logprob": np.zeros(n),
     }
 
@@ -48,3 +50,13 @@ def test_none_or_of_another_shape(folder: StoragePath) -> None:
     write_steps(folder, steps(2, "a", 0), np.zeros((2, 5, 5, 4), np.uint8))
     with pytest.raises(DatasetError, match="another shape"):
         read_steps(folder, SHAPE)
+
+
+def test_the_earlier_name_of_a_column_is_read(folder: StoragePath) -> None:
+    path = write_steps(folder, steps(4, "a", 0), np.zeros((4, *SHAPE), np.uint8))
+    kind = schema.trajectories(SHAPE)
+    table = read_parquet(path, kind)
+    old = [name if name != "behavior" else "behaviour" for name in table.column_names]
+    write_parquet(path, table.rename_columns(old))
+    assert set(read_steps(folder, SHAPE).column("behavior")) == {"noise"}
+    assert read_parquet(path, kind, ["behavior"]).column_names == ["behavior"]

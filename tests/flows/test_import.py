@@ -77,7 +77,7 @@ def test_a_csv_log_with_seeds_is_played_again(tmp_path: Path) -> None:
     expected = np.concatenate([recorded(seed)[1] for seed in range(3)])
     np.testing.assert_array_equal(steps.observations, expected)
     np.testing.assert_array_equal(steps.column("action"), table.column("act").to_numpy())
-    assert set(steps.column("behaviour")) == {"imported"}
+    assert set(steps.column("behavior")) == {"imported"}
     assert (workspace.run(taken["run_id"]) / "manifest.json").exists()
 
 

@@ -86,8 +86,8 @@ def test_every_view_answers(taught: tuple[Workspace, str]) -> None:
     (steps,) = ask("SELECT count(*) AS n FROM trajectories")
     led_by = {row["behaviour"] for row in ask("SELECT DISTINCT behaviour FROM trajectories")}
     assert steps["n"] == 640 and led_by >= {"student", "noise", "option: explore"}
-    (weighed,) = ask("SELECT count(*) AS n, min(weighed) AS low FROM outcomes")
-    assert weighed["n"] >= 6 and weighed["low"] >= 0
+    (reweighted,) = ask("SELECT count(*) AS n, min(reweighted) AS low FROM reweighting")
+    assert reweighted["n"] >= 6 and reweighted["low"] >= 0
     assert ask("SELECT count(*) AS n FROM states") == [{"n": 6}]
     twice = "SELECT state_key FROM advice GROUP BY ALL HAVING count(*) > 1"
     assert ask(twice) == []

@@ -29,7 +29,7 @@ def collector(folder: Path, noise: float = 0.0, first: int = 0) -> Collector:
         folder,
         "run",
         n_envs=4,
-        noise=noise,
+        action_epsilon=noise,
         first_episode=first,
         seeds=training_seeds(0, "collect", start=first),
         rng=np.random.default_rng(first),
@@ -65,7 +65,7 @@ def test_steps_are_counted_exactly_and_stored_in_whole_episodes(tmp_path: Path) 
             assert stored.column("reward")[row] == np.float32(reward)
     states = describe(DOOR_KEY, stored.observations)
     assert [s.key for s in states] == stored.column("state_key").tolist()
-    noisy = (stored.column("behaviour") == "noise").mean()
+    noisy = (stored.column("behavior") == "noise").mean()
     assert 0.2 < noisy < 0.3
     logprobs = stored.column("action_logprob")
     assert (logprobs <= 0).all() and logprobs.min() >= np.log(0.25 / 7) - 1e-5

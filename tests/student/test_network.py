@@ -86,8 +86,8 @@ def test_on_large_maps_the_place_is_told_as_seen_facing_east() -> None:
     torch.testing.assert_close(right - 1, torch.tensor([-1.0, 1.0, 1.0]))
 
 
-def test_other_colours_change_nothing_in_the_answer() -> None:
-    """Red and green keys and doors are what blue and grey ones are; walls stay grey."""
+def test_other_colors_change_nothing_in_the_answer() -> None:
+    """Red and green keys and doors are what blue and gray ones are; walls stay gray."""
     student, seen = noisy_student(), observations()
     seen[:, 2, 2, :2] = torch.tensor([5, 0], dtype=torch.uint8)  # a red key
     seen[:, 3, 2, :2] = torch.tensor([5, 1], dtype=torch.uint8)  # a green key

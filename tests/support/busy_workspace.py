@@ -31,7 +31,7 @@ def write_one_episode(workspace: Workspace, episode: int, run_id: str = RUN) -> 
         "reward": np.where(t == STEPS - 1, 1.0, 0.0),
         "terminated": t == STEPS - 1,
         "truncated": t < 0,
-        "behaviour": ["option: explore"] * STEPS,
+        "behavior": ["option: explore"] * STEPS,
         "action_logprob": np.full(STEPS, -1.0),
     }
     observations = np.full((STEPS, *SHAPE), episode % 251, np.uint8)

@@ -40,7 +40,7 @@ def write_random_episodes(
                     "reward": float(reward),
                     "terminated": terminated,
                     "truncated": truncated,
-                    "behaviour": "noise",
+                    "behavior": "noise",
                     "action_logprob": -math.log(len(task.action_names)),
                 }
             )

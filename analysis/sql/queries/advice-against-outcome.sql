@@ -1,21 +1,21 @@
--- Does following the advice help? The advised plan against what each plan has led to.
+-- Does following the advice help? The advised plan beside the returns of following each plan.
 --
--- One row a run and state, from the outcomes that pretraining has found (`value`: expected
--- discounted return of following a plan). `advised_value` and `weighed_value` are what one gets on
--- average by the teacher's probabilities, and by those that the outcomes have corrected; `regret`
--- is what the advice loses against the best plan. Where it loses most comes first.
+-- One row per run and state, from the table `reweighting` (`value`: expected discounted return of
+-- following a plan). `advised_value` and `reweighted_value` are the mean value under the teacher's
+-- probabilities, and under those reweighted by returns; `regret` is what the advice loses against
+-- the best plan. The largest regret comes first.
 --
 -- $least = 1: segments in which a plan must have been followed, or it does not count as the best
 -- $run = '': only runs whose id contains this
 WITH known AS (
-    FROM outcomes WHERE contains(run_id, $run)
+    FROM reweighting WHERE contains(run_id, $run)
 )
 SELECT run_id, state_text,
        CASE WHEN max(advised) > 0 THEN arg_max(plan, advised) END AS advised_plan,
        max(advised) AS advised_share,
        arg_max(plan, value) FILTER (WHERE segments >= $least::BIGINT) AS best_plan,
        sum(advised * value) / nullif(sum(advised), 0) AS advised_value,
-       sum(weighed * value) / nullif(sum(weighed), 0) AS weighed_value,
+       sum(reweighted * value) / nullif(sum(reweighted), 0) AS reweighted_value,
        max(value) FILTER (WHERE segments >= $least::BIGINT) AS best_value,
        best_value - advised_value AS regret,
        sum(segments)::BIGINT AS segments, state_key
