@@ -23,7 +23,9 @@ class State:
     """What the teacher can tell of an observation; equal for observations it cannot tell apart.
 
     ``options`` are the plans that are admissible here. They follow from ``text`` alone, so that
-    advice stored under ``key`` fits every observation with that key.
+    advice stored under ``key`` fits every observation with that key. There may be none, for example
+    while another party acts: such a state has nothing to choose, so it is never asked about and its
+    advice is empty; the tasks here always offer at least one plan.
     """
 
     key: str

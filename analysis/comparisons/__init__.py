@@ -1,1 +1,1 @@
-"""analysis, comparisons."""
+"""What the trials of an experiment come to: results, table, figure and page."""

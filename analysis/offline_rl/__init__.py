@@ -1,1 +1,1 @@
-"""analysis, offline_rl."""
+"""Judging a student from stored trajectories alone: critics, off-policy evaluation, the gate."""

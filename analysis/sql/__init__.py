@@ -1,1 +1,1 @@
-"""analysis, sql."""
+"""SQL over a workspace: views, ready queries, the shell, and tables as text."""

@@ -1,1 +1,1 @@
-"""analysis, teachers."""
+"""How good a stored teacher is: calibration, option values, diagnostics and their report."""

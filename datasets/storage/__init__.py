@@ -1,1 +1,1 @@
-"""datasets, storage."""
+"""Files below the datasets: paths, Parquet parts, journals, locks and object stores."""

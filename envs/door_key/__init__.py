@@ -1,1 +1,1 @@
-"""envs, door_key."""
+"""The paper's four rooms with keys and doors: describer, grounding and a compiled engine."""

@@ -1,1 +1,1 @@
-"""envs, habitat."""
+"""Habitat's Nav & Pick: describer, skills, and environments in worker processes."""

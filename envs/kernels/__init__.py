@@ -1,1 +1,1 @@
-"""envs, kernels."""
+"""Compiled code that several tasks use: numba's cache, random numbers, lines of sight."""

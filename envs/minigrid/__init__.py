@@ -1,1 +1,1 @@
-"""envs, minigrid."""
+"""Any MiniGrid or BabyAI environment as a task: missions, describer and grounding."""

@@ -1,1 +1,1 @@
-"""envs, vector."""
+"""Many environments stepped together: in one process, in workers, episode after episode."""

@@ -1,1 +1,1 @@
-"""flows, experiments."""
+"""Experiments: their catalog, and trials that are scheduled, trained and compared."""

@@ -1,1 +1,1 @@
-"""flows, service."""
+"""Running as a service: deployments, automations and a local Prefect server."""

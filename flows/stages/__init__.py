@@ -1,1 +1,1 @@
-"""flows, stages."""
+"""The steps of the pipeline as plain functions: collect, label, pretrain, finetune, evaluate."""

@@ -1,1 +1,1 @@
-"""student, collection."""
+"""Trajectories: behavior policies, collection, import, and reweighting by returns."""

@@ -1,1 +1,1 @@
-"""student, evaluation."""
+"""Playing held-out episodes: success rates, agreement with the teacher, films."""

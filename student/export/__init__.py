@@ -1,1 +1,1 @@
-"""student, export."""
+"""The student without this project: ONNX, a web page, an HTTP server."""

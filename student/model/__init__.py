@@ -1,1 +1,1 @@
-"""student, model."""
+"""The network, its encoders and its checkpoints."""

@@ -1,1 +1,1 @@
-"""student, training."""
+"""Distillation, and PPO with a KL term to the teacher."""

@@ -1,1 +1,1 @@
-"""teacher_labeling, backends."""
+"""The teachers themselves: servers, embedded models, recordings, wrappers."""

@@ -1,1 +1,1 @@
-"""teacher_labeling, elicitation."""
+"""How an LLM is asked for a distribution over plans, and how its answers are read."""

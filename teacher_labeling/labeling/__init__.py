@@ -1,1 +1,1 @@
-"""teacher_labeling, labeling."""
+"""Labeling states once each: look up, ask, pay, store."""

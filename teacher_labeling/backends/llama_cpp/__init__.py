@@ -1,1 +1,1 @@
-"""teacher_labeling, backends, llama_cpp."""
+"""A small LLM in this process, on the CPU."""

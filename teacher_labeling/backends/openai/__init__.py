@@ -1,1 +1,1 @@
-"""teacher_labeling, backends, openai."""
+"""LLMs behind an OpenAI-compatible server."""
