@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from llm4teach.datasets import schema
+from llm4teach.datasets.metrics import append_metrics, merge_metrics
 from llm4teach.datasets.storage.parquet import (
     read_json,
-    read_parquet,
     remove_folder,
     write_json,
     write_parquet,
@@ -23,7 +23,7 @@ from llm4teach.datasets.storage.parquet import (
 from llm4teach.datasets.storage.paths import StoragePath, names_in
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
-MANIFEST, CONFIG, METRICS = "manifest.json", "config.json", "metrics.parquet"
+MANIFEST, CONFIG = "manifest.json", "config.json"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
@@ -86,22 +86,14 @@ class Run:
         return max(0.0, (now - self._began).total_seconds())
 
     def flush(self) -> None:
-        """Store the measurements."""
-        self._write_metrics(self._stored_metrics() + self._unflushed)
+        """Store the measurements, beside those that are stored already."""
+        if self._unflushed:
+            append_metrics(self.folder, self._unflushed)
         self._unflushed = []
 
     def forget_after(self, stage: str, step: int) -> None:
-        """Drop what a killed attempt measured beyond the checkpoint that is taken up again."""
-        kept = [m for m in self._stored_metrics() if m["stage"] != stage or m["step"] <= step]
-        self._write_metrics(kept)
-
-    def _stored_metrics(self) -> list[dict[str, Any]]:
-        path = self.folder / METRICS
-        return read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []
-
-    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        table = pa.Table.from_pylist(rows, schema=schema.METRICS)
-        write_parquet(self.folder / METRICS, table)
+        """Drop what a killed attempt measured after the checkpoint from which the run resumes."""
+        merge_metrics(self.folder, lambda row: row["stage"] != stage or row["step"] <= step)
 
     def write_evaluation(self, episodes: list[dict[str, Any]]) -> None:
         """Store evaluation episodes, rows of schema.EVALUATIONS."""
@@ -124,6 +116,7 @@ class Run:
     def finish(self) -> None:
         """Write the manifest, which makes the run complete."""
         self.flush()
+        merge_metrics(self.folder)
         started = read_json(self.folder / CONFIG)
         write_json(
             self.folder / MANIFEST,

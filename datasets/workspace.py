@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llm4teach.datasets.storage.paths import StoragePath, folder_names, storage_path
 from llm4teach.errors import DatasetError as DatasetError
+
+_TIME = re.compile(r"\d{8}-\d{6}-.*$")
 
 
 class Workspace:
@@ -69,9 +72,15 @@ class Workspace:
 
     def run_ids(self) -> list[str]:
         """Every run's id, oldest first."""
-        return sorted(folder_names(self.root / "runs"), key=lambda name: name[-20:])
+        return sorted(folder_names(self.root / "runs"), key=_start_time)
 
 
 def new_run_id(kind: str) -> str:
-    """Return ``<kind>-<UTC time>-<four random hex digits>``; sorts by time within a kind."""
-    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """Return ``<kind>-<UTC date>-<time>-<microseconds>-<four random hex digits>``."""
+    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(2)}"
+
+
+def _start_time(run_id: str) -> str:
+    """The part of a run's id that sorts by time; ids of earlier releases lack microseconds."""
+    time = _TIME.search(run_id)
+    return time[0] if time else run_id[-20:]

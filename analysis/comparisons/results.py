@@ -18,7 +18,8 @@ from llm4teach.analysis.statistics import (
     wilson_interval,
 )
 from llm4teach.datasets import schema
-from llm4teach.datasets.runs import ADVICE, EVALUATION, METRICS, read_manifest
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import ADVICE, EVALUATION, read_manifest
 from llm4teach.datasets.storage.parquet import read_parquet, read_parts
 from llm4teach.datasets.workspace import Workspace
 
@@ -174,7 +175,7 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         if e["mode"] == "sampled":
             for name, value in (("length", e["length"]), *(e.get("measures") or ())):
                 measured.setdefault(name, []).append(value)
-    metrics = read_parquet(folder / METRICS, schema.METRICS).to_pylist()
+    metrics = read_metrics(folder).to_pylist()
     advice = read_parts(folder / ADVICE, schema.ADVICE).to_pylist()
     curves: dict[str, Curve] = {"success_rate": {}, "tokens": {}}
     for m in metrics:

@@ -23,7 +23,8 @@ from llm4teach.analysis.reports.film_view import film_views
 from llm4teach.analysis.summary import success_difference, summary_table
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, METRICS, REPORT
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, REPORT
 from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacing
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
@@ -62,7 +63,7 @@ def write_report(
     kind = started.get("kind") or manifest.get("kind") or run_id.split("-")[0]
     task = results.get("task") or config.get("task") or ""
 
-    metrics = _table(folder / METRICS, schema.METRICS)
+    metrics = read_metrics(folder)
     episodes = _table(folder / EVALUATION, schema.EVALUATIONS)
     rows = summary_table(episodes)
     of_teacher = (row["success_rate"] for row in rows if row["policy"] == "teacher")

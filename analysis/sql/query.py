@@ -42,13 +42,13 @@ _NO_EXTERNAL_ACCESS = (
     f"SET allowed_directories = ['{PROTOCOL}://']",
     "SET enable_external_access = false",
 )
-# The last 20 characters of a run id are its time and four digits; its kind stands before them.
+# A run id ends with its start time, see `datasets.workspace.new_run_id`.
 # Grouped by run first: few rows are left for what is slow.
-_STATES = """
+_STATES = r"""
     CREATE TEMP VIEW states AS
     SELECT task, state_key, any_value(state_text) AS state_text, sum(steps)::BIGINT AS steps,
-           arg_min(run_id, right(run_id, 20)) AS first_run,
-           arg_max(run_id, right(run_id, 20)) AS last_run
+           arg_min(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS first_run,
+           arg_max(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS last_run
     FROM (
         SELECT task, run_id, state_key, any_value(state_text) AS state_text, count(*) AS steps
         FROM trajectories GROUP BY task, run_id, state_key

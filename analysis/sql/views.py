@@ -14,13 +14,13 @@ import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from llm4teach.datasets import schema
+from llm4teach.datasets.metrics import metrics_paths
 from llm4teach.datasets.runs import (
     AGREEMENT,
     CONFIG,
     EARLIER_REWEIGHTING,
     EVALUATION,
     MANIFEST,
-    METRICS,
     REWEIGHTING,
 )
 from llm4teach.datasets.storage.parquet import (
@@ -65,7 +65,7 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Stora
             _before(schema.ADVICE, *FOLDERS["advice"].values()),
             part_paths(workspace.root / "advice"),
         ),
-        "metrics": (schema.METRICS, files_in_each(runs, METRICS)),
+        "metrics": (schema.METRICS, list(metrics_paths(runs))),
         "reweighting": (_both_names(schema.REWEIGHTING), _reweighting_files(runs)),
         "evaluations": (schema.EVALUATIONS, files_in_each(runs, EVALUATION)),
         "agreement": (schema.AGREEMENT, files_in_each(runs, AGREEMENT)),

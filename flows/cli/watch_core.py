@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm4teach.datasets import schema
-from llm4teach.datasets.runs import MANIFEST, METRICS
-from llm4teach.datasets.storage.parquet import read_parquet
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import MANIFEST
 from llm4teach.datasets.storage.paths import StoragePath
 
 Series = tuple[list[float], list[float]]  # env steps and values, of one length
@@ -49,8 +48,7 @@ def snapshot(folder: StoragePath) -> Snapshot:
         DatasetError: its measurements are damaged.
     """
     complete = (folder / MANIFEST).exists()  # looked up first: what is read next is then all
-    path = folder / METRICS
-    rows = read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []
+    rows = read_metrics(folder).to_pylist()
     if not rows:
         return Snapshot(complete, "", 0, {})
     newest = max(rows, key=lambda row: (row["wall_s"], row["step"]))

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from llm4teach.datasets import schema
-from llm4teach.datasets.runs import ADVICE, MANIFEST, METRICS
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import ADVICE, MANIFEST
 from llm4teach.datasets.storage.locks import LockedError, locked
-from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.seeds import validation_seeds
 from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
@@ -63,8 +62,7 @@ class LearningCurve:
         self._ctx, self._config = ctx, config
         self._every = max(LEAST_SPACING, budget // config.points)  # env steps
         self._lengths: dict[int, float] = {}  # mean episode length by step
-        path = ctx.run.folder / METRICS
-        for row in read_parquet(path, schema.METRICS).to_pylist() if path.exists() else []:
+        for row in read_metrics(ctx.run.folder).to_pylist():
             if (row["stage"], row["name"]) == (STAGE, "episode_length"):
                 self._lengths[row["step"]] = row["value"]
 
@@ -245,5 +243,5 @@ def _online(
 
 def _logged_cpu_s(ctx: Context, stage: str) -> float:
     ctx.run.flush()
-    rows = read_parquet(ctx.run.folder / METRICS, schema.METRICS).to_pylist()
+    rows = read_metrics(ctx.run.folder).to_pylist()
     return float(sum(r["value"] for r in rows if (r["stage"], r["name"]) == (stage, "cpu_s")))

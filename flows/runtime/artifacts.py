@@ -19,9 +19,9 @@ from prefect import get_run_logger
 from llm4teach.analysis.reports.curves import learning_curves
 from llm4teach.analysis.reports.figures import standalone
 from llm4teach.analysis.summary import summary_table
-from llm4teach.datasets.runs import EVALUATION, METRICS, Run
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import EVALUATION, Run
 from llm4teach.datasets.schema import EVALUATIONS
-from llm4teach.datasets.schema import METRICS as METRICS_SCHEMA
 from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.flows.runtime.flow_runs import own_flow_run
@@ -93,14 +93,16 @@ def _per(count: float, results: Mapping[str, Any]) -> str:
 
 def show_curves(run: Run, task: str) -> None:
     """A page of learning curves and of the success rates, as far as the run has them."""
-    if not own_flow_run() or not (run.folder / METRICS).exists():
+    if not own_flow_run():
         return
     from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
-    episodes = run.folder / EVALUATION
+    episodes, metrics = run.folder / EVALUATION, read_metrics(run.folder)
+    if not len(metrics) and not episodes.exists():
+        return
     rows = summary_table(read_parquet(episodes, EVALUATIONS)) if episodes.exists() else []
     teacher = next((row["success_rate"] for row in rows if row["policy"] == "teacher"), None)
-    chapters = learning_curves(read_parquet(run.folder / METRICS, METRICS_SCHEMA), teacher)
+    chapters = learning_curves(metrics, teacher)
     page = [f"# {run.run_id}"]
     if rows:
         page += ["", "| policy | mode | success | 95% | episodes |", "|---|---|---|---|---|"]

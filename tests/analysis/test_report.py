@@ -17,8 +17,8 @@ from llm4teach.analysis.reports.report_content import command, settings
 from llm4teach.analysis.reports.run_report import write_report
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.runs import METRICS, Run
-from llm4teach.datasets.storage.parquet import read_parquet
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe
@@ -249,7 +249,7 @@ def test_curves_are_drawn_for_what_is_there(workspace: Workspace) -> None:
     run.log("finetune", 64, {"kl_coef": 1.0, "value_loss": float("nan"), "unknown": 1.0})
     run.log("label", 1, {"questions": 3.0})
     run.flush()
-    metrics = read_parquet(run.folder / METRICS, schema.METRICS)
+    metrics = read_metrics(run.folder)
     [chapter] = learning_curves(metrics)
     assert len(chapter.figures) == 1 and "kl_coef" in chapter.figures[0]
     assert learning_curves(schema.METRICS.empty_table()) == []

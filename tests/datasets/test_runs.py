@@ -1,12 +1,17 @@
 """Runs: several stages write one run in turn; the manifest makes it complete."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
 import pytest
 
-from llm4teach.datasets import schema
-from llm4teach.datasets.runs import METRICS, Run, read_config, read_manifest
-from llm4teach.datasets.storage.parquet import read_parquet
-from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets import metrics
+from llm4teach.datasets.metrics import METRICS, PARTS, metrics_paths, read_metrics
+from llm4teach.datasets.runs import Run, read_config, read_manifest
+from llm4teach.datasets.storage.parquet import remove_folder, write_parquet
+from llm4teach.datasets.storage.paths import StoragePath, names_in
+from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 
 
 def test_stages_share_a_run(folder: StoragePath) -> None:
@@ -26,7 +31,8 @@ def test_stages_share_a_run(folder: StoragePath) -> None:
     assert manifest["results"] == {"questions": 6, "task": "T"}
     assert manifest["config"] == read_config(owner.folder) == {"task": "T"}
     assert manifest["versions"]["torch"]
-    assert read_parquet(owner.folder / METRICS, schema.METRICS).num_rows == 4
+    assert read_metrics(owner.folder).num_rows == 4
+    assert not (owner.folder / PARTS).exists()
 
 
 def test_forgetting_what_came_after_a_checkpoint(folder: StoragePath) -> None:
@@ -37,7 +43,7 @@ def test_forgetting_what_came_after_a_checkpoint(folder: StoragePath) -> None:
         run.log("collect", step, {"kl": 0})
     run.flush()
     run.forget_after("finetune", 20)
-    table = read_parquet(run.folder / METRICS, schema.METRICS).to_pylist()
+    table = read_metrics(run.folder).to_pylist()
     steps = [(row["stage"], row["step"]) for row in table]
     assert ("finetune", 30) not in steps and ("finetune", 20) in steps and ("collect", 30) in steps
 
@@ -46,7 +52,105 @@ def test_a_run_that_failed_at_once_leaves_nothing(folder: StoragePath) -> None:
     workspace = Workspace(folder)
     for name in ("label-1", "finetune-1"):
         Run(workspace, name, "x").start({})
-    Run(workspace, "finetune-1", "x").flush()  # has measured something: kept
+    measured = Run(workspace, "finetune-1", "x")
+    measured.log("finetune", 1, {"kl": 0})
+    measured.flush()  # it has something to keep
     for name in ("label-1", "finetune-1"):
         Run(workspace, name, "x").discard_if_empty()
     assert workspace.run_ids() == ["finetune-1"]
+
+
+def logged(run: Run, *steps: int) -> None:
+    for step in steps:
+        run.log("finetune", step, {"kl": 0})
+        run.flush()
+
+
+def steps_of(run: Run) -> list[int]:
+    return [row["step"] for row in read_metrics(run.folder).to_pylist()]
+
+
+def test_a_flush_does_not_touch_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost of a flush is that of its own rows, however many there are before them."""
+    run = Run(Workspace(tmp_path), "r", "finetune")
+    run.start({})
+    run.flush()  # without measurements nothing is written
+    assert not (run.folder / PARTS).exists()
+    logged(run, *range(50))
+    before = {path: path.stat() for path in (run.folder / PARTS).iterdir()}
+    reads: list[object] = []
+    monkeypatch.setattr(pq, "ParquetFile", lambda *a, **k: reads.append(a))
+    monkeypatch.setattr(pq, "read_table", lambda *a, **k: reads.append(a))
+    logged(run, 50)
+    monkeypatch.undo()
+    assert not reads
+    after = {path: path.stat() for path in (run.folder / PARTS).iterdir()}
+    assert {path: after[path] for path in before} == before
+    [new] = after.keys() - before.keys()
+    assert pq.read_metadata(new).num_rows == 1
+    assert after[new].st_size <= max(stat.st_size for stat in before.values()) + 16
+    assert steps_of(run) == list(range(51))
+
+
+def test_metrics_of_an_earlier_release_are_continued(folder: StoragePath) -> None:
+    """Its runs have one file of all that was flushed, finished or not."""
+    run = Run(Workspace(folder), "r", "finetune")
+    run.start({})
+    logged(run, 10, 20, 30)
+    write_parquet(run.folder / METRICS, read_metrics(run.folder))  # without a list of parts
+    remove_folder(run.folder / PARTS)
+    assert steps_of(run) == [10, 20, 30]
+    resumed = Run(Workspace(folder), "r", "finetune")
+    resumed.forget_after("finetune", 20)
+    logged(resumed, 31, 41)
+    assert steps_of(resumed) == [10, 20, 31, 41]
+    assert len(list(metrics_paths(folder / "runs"))) == 3
+    resumed.finish()
+    assert steps_of(resumed) == [10, 20, 31, 41]
+    assert [p.name for p in metrics_paths(folder / "runs")] == [METRICS]
+
+
+def test_a_crash_while_metrics_are_merged_counts_nothing_twice(
+    folder: StoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Workspace(folder), "r", "finetune")
+    run.start({})
+    logged(run, 1, 2)
+
+    def crash(folder: StoragePath) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "remove_folder", crash)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+    assert len(names_in(run.folder / PARTS)) == 2
+    assert steps_of(run) == [1, 2]
+    monkeypatch.setattr("time.time_ns", lambda: 0)  # the clock of another machine is behind
+    logged(run, 3)
+    assert sorted(steps_of(run)) == [1, 2, 3]
+    run.finish()
+    assert sorted(steps_of(run)) == [1, 2, 3]
+
+
+def test_the_newest_run_is_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of runs that start in the same second, and beside ids of earlier releases."""
+    now = datetime(2026, 11, 29, 8, 0, 5, tzinfo=UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return now
+
+    monkeypatch.setattr("llm4teach.datasets.workspace.datetime", Clock)
+    workspace = Workspace(tmp_path)
+    names = ["teach-20261129-080004-ffff"]
+    for _ in range(20):
+        now += timedelta(milliseconds=7)
+        names.append(new_run_id("teach"))
+    names.append("collect-20261129-080006-0000")
+    for name in names:
+        workspace.run(name).mkdir(parents=True)
+    assert workspace.run_ids() == names

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llm4teach.datasets.runs import METRICS, Run
-from llm4teach.datasets.schema import METRICS as METRICS_TABLE
-from llm4teach.datasets.storage.parquet import read_parquet
+from llm4teach.datasets.metrics import read_metrics
+from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.cli.main import main
 from llm4teach.flows.cli.watch import page
@@ -68,7 +67,7 @@ def test_stages_that_open_the_run_anew(tmp_path: Path) -> None:
     assert snapshot(second.folder).line.startswith(
         "validate 1,000 env steps, success while training"
     )
-    rows = read_parquet(second.folder / METRICS, METRICS_TABLE).to_pylist()
+    rows = read_metrics(second.folder).to_pylist()
     assert [row["wall_s"] for row in rows] == sorted(row["wall_s"] for row in rows)
     assert rows[0]["wall_s"] >= 0.2
 
