@@ -60,6 +60,7 @@ ADVICE = _table(
     [
         ("state_key", pa.string(), "", "content hash of task family and state_text"),
         ("state_text", pa.string(), "", "what the teacher was told"),
+        ("question_key", pa.string(), "", "content hash of the question; by default state_key"),
         ("teacher_id", pa.string(), "", "backend, model, revision, method and settings"),
         ("prompt_version", pa.string(), "", "content hash of the prompt template"),
         ("status", pa.string(), "", "ok, no_advice or invalid"),

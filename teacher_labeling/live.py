@@ -18,7 +18,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import Mixture, Observations, State, Task
 from llm4teach.teacher_labeling.ask_policy import AskPolicy, AskUnseen
 from llm4teach.teacher_labeling.config import LabelConfig
-from llm4teach.teacher_labeling.labeling.budget import Spending
+from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
 from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError
@@ -39,11 +39,11 @@ class LiveLabeler:
         teacher: Teacher,
         store: AdviceStore,
         limits: LabelConfig = LabelConfig(),  # noqa: B008  (frozen)
-        spending: Spending | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.report = LabelReport()
         self._teacher, self._store, self._limits = teacher, store, limits
-        self._spending = spending or Spending(limits)
+        self._budget = budget or Budget(limits)
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
         """Ask, and return the answers that are there by now; none for what exceeds the budget.
@@ -71,7 +71,7 @@ class LiveLabeler:
                 self._store,
                 states,
                 limits=self._limits,
-                spending=self._spending,
+                budget=self._budget,
                 stop=stop,
                 report=done,
             )
@@ -97,10 +97,10 @@ class BackgroundLabeler(LiveLabeler):
         teacher: Teacher,
         store: AdviceStore,
         limits: LabelConfig = LabelConfig(),  # noqa: B008  (frozen)
-        spending: Spending | None = None,
+        budget: Budget | None = None,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        super().__init__(teacher, store, limits, spending)
+        super().__init__(teacher, store, limits, budget)
         self._warn = warn
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._waiting: dict[str, State] = {}  # all that is still without an answer

@@ -9,7 +9,7 @@ from llm4teach.flows.cli.terminal import print_table
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import open_teacher
 from llm4teach.teacher_labeling.config import Price
-from llm4teach.teacher_labeling.labeling.budget import charged, price_of
+from llm4teach.teacher_labeling.labeling.budget import price_of, with_cost
 from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
 
@@ -36,7 +36,7 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
             context = f"{server.context_tokens:,} tokens" if server.context_tokens else "not told"
             print(f"server:  {version}, context {context}, serves {', '.join(server.served[:5])}")
         price = price_of(settings.teacher, settings.label, teacher.info)
-        asked = (charged(advice, price) for advice in teacher.advise(states))
+        asked = (with_cost(advice, price) for advice in teacher.advise(states))
         answers = {advice.state.key: advice for advice in asked}
     finally:
         teacher.close()

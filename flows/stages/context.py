@@ -23,7 +23,7 @@ from llm4teach.flows.stages.warm_up import warm_up
 from llm4teach.student.collection.reweighting import read_reweighted
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
-from llm4teach.teacher_labeling.labeling.budget import Spending, priced
+from llm4teach.teacher_labeling.labeling.budget import Budget, priced
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -39,7 +39,7 @@ class Context:
     seed: int
     advice_folder: StoragePath | None = None  # where it is not the workspace's
     limits: LabelConfig = field(default_factory=LabelConfig)
-    spending: Spending = field(default_factory=lambda: Spending(LabelConfig()))
+    budget: Budget = field(default_factory=lambda: Budget(LabelConfig()))
     live: LiveConfig = field(default_factory=LiveConfig)
 
     @property
@@ -62,7 +62,7 @@ class Context:
         """
         weighed = read_reweighted(self.workspace.run(weighed_by)) if weighed_by else {}
         store = self.store
-        asked = (self.teacher, store, self.limits, self.spending)
+        asked = (self.teacher, store, self.limits, self.budget)
         asking: LiveLabeler | None = None
         if ask:
             asking = BackgroundLabeler(*asked, _warn) if in_background else LiveLabeler(*asked)
@@ -125,7 +125,7 @@ def opened(
             run,
             seed,
             limits=limits,
-            spending=_spent_so_far(run, limits),
+            budget=_spent_so_far(run, limits),
             live=LiveConfig(**started.get("live", {})),
         )
         run.flush()
@@ -143,10 +143,10 @@ def opened(
 _TOKENS = ("prompt", "completion", "evaluation")
 
 
-def _spent_so_far(run: Run, limits: LabelConfig) -> Spending:
+def _spent_so_far(run: Run, limits: LabelConfig) -> Budget:
     """The budget of the whole run, less what its earlier stages have spent."""
     before = run.results
-    return Spending(
+    return Budget(
         limits,
         requests=sum(before.get(name, 0) for name in ("questions", "evaluation_questions")),
         tokens=sum(before.get(f"{name}_tokens", 0) for name in _TOKENS),

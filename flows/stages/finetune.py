@@ -93,8 +93,8 @@ def finetune(
         shown.summary = shown.summary or "0 env steps"
         if teacher.waiting:
             shown.summary += f"; {teacher.waiting} states still without an answer"
-        if ctx.spending.reached:
-            shown.summary += f"; asked no more: {ctx.spending.reached}"
+        if ctx.budget.reached:
+            shown.summary += f"; asked no more: {ctx.budget.reached}"
     store_student(ctx.run, ctx.task, student, "finetune", ctx.seed)
     ctx.run.note(finetune_steps=tuner.n_updates * tuner.steps_per_update)
     state.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
                 states,
                 _Display(shown),
                 limits=ctx.limits,
-                spending=ctx.spending,
+                budget=ctx.budget,
                 report=report,
             )
         except BaseException:  # the budget is the run's, however often it is begun again

@@ -9,7 +9,7 @@ from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
 
 
-class Spending:
+class Budget:
     """Counts questions, tokens and US dollars against the limits.
 
     The number of questions is never exceeded. Tokens and dollars are known only when an answer
@@ -52,7 +52,7 @@ class Spending:
             )
         return ""
 
-    def begin(self) -> bool:
+    def reserve(self) -> bool:
         with self._mutex:
             limit = self._limits.max_requests
             out_of_requests = limit is not None and self._requests >= limit
@@ -69,11 +69,11 @@ class Spending:
                 self._reached = limit
             return not limit
 
-    def end(self, advice: Advice, *, is_billed: bool = False) -> None:
-        """Count the answer to a question that was taken before.
+    def charge_answer(self, advice: Advice, *, is_billed: bool = False) -> None:
+        """Charge the answer to a question that was reserved.
 
-        A server that bills, and says nothing of the tokens, makes it impossible to keep a limit of
-        tokens or dollars: then no further question is allowed.
+        If a server bills, and does not report the tokens, a limit of tokens or dollars cannot be
+        kept: then no further question is allowed.
         """
         with self._mutex:
             self._in_flight -= 1
@@ -84,14 +84,14 @@ class Spending:
             self._is_unmetered |= is_billed and answered and not tokens
             self._cost += advice.cost
 
-    def give_back(self, questions: int) -> None:
-        """Give back questions that were taken and will not be answered."""
+    def refund(self, questions: int) -> None:
+        """Refund questions that were reserved and will not be answered."""
         with self._mutex:
             self._in_flight -= questions
             self._requests -= questions
 
-    def waste(self, tokens: int, cost: float) -> None:
-        """Count what questions without an answer have cost."""
+    def charge(self, tokens: int, cost: float) -> None:
+        """Charge what questions without an answer have cost."""
         with self._mutex:
             self._tokens += tokens
             self._cost += cost
@@ -118,22 +118,17 @@ class Spending:
         return ""
 
 
-def is_local(info: TeacherInfo) -> bool:
-    """Whether the teacher answers in this process, so that nobody bills its tokens."""
-    return not info.remote
-
-
 def price_of(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Price | None:
-    """Return the price of the teacher's tokens, None if nobody has said it.
+    """Return the price of the teacher's tokens, None if it is not known.
 
-    What stands with the teacher (``usd_per_million_…``) goes before the table ``label.prices``,
-    unless it is 0. Where neither says anything, a teacher in this process is free.
+    The teacher's own settings (``usd_per_million_…``) take precedence over the table
+    ``label.prices``, unless they are 0. Without either, a teacher in this process is free.
     """
     if not config.price.is_free:
         return config.price
     if info.model in label.prices:
         return label.prices[info.model]
-    return config.price if config.has_price or is_local(info) else None
+    return config.price if config.has_price or not info.remote else None
 
 
 def priced(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> LabelConfig:
@@ -155,13 +150,13 @@ def priced(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Labe
             f'set it in the configuration ([label.prices."{info.model}"] prompt = …, completion '
             f"= …; US dollars a million tokens) or by {flags}-tokens, or leave max_cost out"
         )
-    if (is_local(info) and price.is_free) or label.prices.get(info.model) == price:
+    if (not info.remote and price.is_free) or label.prices.get(info.model) == price:
         return label
     return label.model_copy(update={"prices": {**label.prices, info.model: price}})
 
 
-def charged(advice: Advice, price: Price | None) -> Advice:
-    """Return the advice with its cost, unless its backend has told it."""
+def with_cost(advice: Advice, price: Price | None) -> Advice:
+    """Return the advice with its cost, unless its backend has reported one."""
     if price is None or advice.cost:
         return advice
     return replace(advice, cost=price.of(advice.prompt_tokens, advice.completion_tokens))

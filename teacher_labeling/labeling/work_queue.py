@@ -1,173 +1,232 @@
-"""The states that nobody has asked about yet, handed out one by one to who holds their lease."""
+"""The questions without an answer, handed out in batches to the process that locks them."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.storage.key_index import KeyCodes, key_codes
-from llm4teach.datasets.storage.leases import Leases
+from llm4teach.datasets.storage.journal import Journal, journal_folder
+from llm4teach.datasets.storage.locks import Lock, lock_at
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.teacher import Metered
+from llm4teach.teacher_labeling.config import Price
+from llm4teach.teacher_labeling.labeling.budget import Budget
+from llm4teach.teacher_labeling.labeling.report import LabelReport
 
-_BUCKET_BITS = 4  # 16 leases: enough for a dozen runs, and cheap for a thousand states
-_PIECE = 65_536  # states
-_Places = NDArray[np.int64]
-
-
-class Budget(Metered, Protocol):
-    """What the questions are paid from."""
-
-    def begin(self) -> bool:
-        """Take one question from it; False if there is none left."""
-        ...
+PARTITIONS = 16  # of the questions, by their keys: enough for a dozen processes side by side
+BATCH_QUESTIONS, BATCH_S = 1_024, 5.0  # of one partition, before other processes get their turn
+_HEX_KEY = re.compile(r"[0-9a-f]{16}")
 
 
-class Claims:
-    """Each state without advice once; a teacher pulls the next when it has room for it.
+def question_key(state: State) -> str:
+    """Key of the question whose answer is a state's advice: one per state, so the state's own."""
+    return state.key
 
-    States are claimed by buckets of similar keys, as late as possible: what is not yet claimed is
-    there for other runs. The order, by bucket, is the same in every run.
+
+def partition_of(key: str) -> int:
+    """Return the partition of a question key, a 64-bit hash in hex or any other string."""
+    digest = key if _HEX_KEY.fullmatch(key) else hashlib.blake2b(key.encode()).hexdigest()
+    return int(digest[0], PARTITIONS)
+
+
+@dataclass(eq=False)
+class Batch:
+    """What is asked of one partition while its lock is held."""
+
+    lock: Lock
+    journal: Journal
+    in_flight: int = 0
+    is_complete: bool = False  # nothing more of it will be handed out
+
+
+class WorkQueue:
+    """Each question without an answer once; a teacher takes the next when it has room for it.
+
+    A partition's questions are handed out while its lock is held. What its last holder journaled,
+    and had no time to commit, is committed first. A lock is taken as late as possible, so that
+    other processes can work beside this one, and is held for one batch: at most `BATCH_QUESTIONS`
+    and `BATCH_S` seconds, and until their answers are committed (`release`).
+
+    Questions are handed out in the teacher's thread and answered in another one.
 
     Args:
         states: in any number and order, equal ones too.
-        store: what it has advice for is left out.
-        leases: of this run.
-        budget: of the questions; after the first no, nothing is handed out.
-        inherit: has the answers committed that a run has left whose leases it has lost, which is
-            told by the leases' owner.
+        store: of the answers; what it has is left out.
+        work: name of this work below the store's folder: the same for all that do it.
+        budget: of the questions; when it is exhausted nothing more is handed out.
+        expiry_s: of locks in an object store.
+        price: of failed questions.
+        report: counts what failed questions cost, and what other processes have answered.
+        stop: when set, nothing more is handed out or retried.
     """
 
     def __init__(
         self,
         states: Sequence[State],
         store: AdviceStore,
-        leases: Leases,
+        work: str,
         budget: Budget,
-        inherit: Callable[[str], None],
+        expiry_s: float,
+        price: Price | None,
+        report: LabelReport,
+        stop: threading.Event,
     ) -> None:
-        self._states, self._store, self._leases, self._budget = states, store, leases, budget
-        self._inherit, self.charge = inherit, budget.charge
-        self._codes = _codes_of(states)  # (N,)
+        self._store, self._budget, self._price = store, budget, price
+        self._report, self._stop, self._expiry_s = report, stop, expiry_s
+        self._locks = store.folder / work
+        self._journals = journal_folder(self._locks)
+        self._old_journals = journal_folder(store.folder / work.replace(".labeling", ".labelling"))
+        self._waiting: dict[int, dict[str, State]] = {}  # by partition and question key
+        self._batches: dict[int, Batch] = {}  # of the partitions whose locks are held
+        self._current: int | None = None  # the partition that is handed out
+        self._tried: set[int] = set()  # partitions that had their turn since the last `end_round`
+        self._mutex = threading.Lock()
+        self._is_closed = self._is_over = False
+        self._handed_out = 0  # and not answered
+
+        self._recover()
         store.refresh()
-        _, first = np.unique(self._codes, return_index=True)
-        self.distinct = len(first)
-        missing = np.sort(first[~store.known(self._codes[first])])
-        buckets = self._codes[missing] >> np.uint64(64 - _BUCKET_BITS)
-        self._unclaimed: dict[int, _Places] = {
-            int(bucket): missing[buckets == bucket] for bucket in np.unique(buckets)
-        }
-        self._current: tuple[int, list[int]] | None = None  # a bucket; what is left of it, reversed
-        self._open: dict[int, int] = {}  # claimed states of a bucket that are not committed yet
-        self._mutex = threading.Lock()  # handed out and committed in different threads
-        self.closed = False  # nothing is handed out any more
-        self._is_over = False
-        self.handed_out = 0
-        self.answered_elsewhere = 0  # found committed by others when their turn came
+        distinct: dict[str, State] = {}
+        for state in states:
+            distinct.setdefault(question_key(state), state)
+        for key, state in distinct.items():
+            if key not in store:
+                self._waiting.setdefault(partition_of(key), {})[key] = state
+        report.distinct_states, report.left = len(distinct), len(self)
+        report.known = len(distinct) - len(self)
 
     def __len__(self) -> int:
         """How many are not handed out yet."""
-        current = self._current
-        ready = 0 if current is None else len(current[1])
-        return ready + sum(map(len, self._unclaimed.values()))
+        return sum(map(len, self._waiting.values()))
 
     def __iter__(self) -> Iterator[State]:
-        """Hand out states until there are none left that others have not claimed."""
-        while not self.closed and self.claim():
+        """Hand out one batch of each partition that no other process has locked."""
+        while not self._is_closed and self.lock_next():
             assert self._current is not None
-            bucket, places = self._current
-            if not self._leases.holds(_name(bucket)):
-                self._put_back()
-            elif not self._budget.begin():
-                self.closed = True
-                self._put_back()
-            else:
-                place = places.pop()
-                if not places:
-                    self._current = None
-                self.handed_out += 1
-                yield self._states[place]
+            number = self._current
+            batch, waiting = self._batches[number], self._waiting[number]
+            until = time.monotonic() + BATCH_S
+            for _ in range(min(len(waiting), BATCH_QUESTIONS)):
+                if time.monotonic() > until or not batch.lock.held:
+                    break
+                if self._is_closed or self._stop.is_set() or not self._budget.reserve():
+                    self._is_closed = True
+                    break
+                key = next(iter(waiting))
+                with self._mutex:
+                    batch.in_flight += 1
+                    self._handed_out += 1
+                yield waiting.pop(key)
+            if not waiting:
+                del self._waiting[number]
+            self._current, batch.is_complete = None, True
+
+    def lock_next(self) -> bool:
+        """Lock a partition that has questions; return False if there is none that is free."""
+        if self._current is not None:
+            return True
+        for number in sorted(self._waiting.keys() - self._tried):
+            self._tried.add(number)
+            if self._lock(number):
+                self._current = number
+                return True
+        return False
+
+    def answered(self, key: str) -> Batch:
+        """Count the answer to a question; return the batch that it belongs to."""
+        with self._mutex:
+            batch = self._batches[partition_of(key)]
+            batch.in_flight -= 1
+            self._handed_out -= 1
+        return batch
+
+    def release(self) -> None:
+        """Unlock the partitions whose batches are answered: the answers are committed."""
+        with self._mutex:
+            for number, batch in list(self._batches.items()):
+                if batch.is_complete and not batch.in_flight:
+                    del self._batches[number]
+                    batch.lock.release()
+
+    def end_round(self) -> None:
+        """Unlock everything and refund what was not answered: the teacher has finished."""
+        with self._mutex:
+            self._budget.refund(self._handed_out)
+            self._handed_out, self._current, self._tried = 0, None, set()
+            while self._batches:
+                self._batches.popitem()[1].lock.release()
+
+    def drop_answered(self) -> None:
+        """Leave out what other processes have answered in the meantime."""
+        self._store.refresh()
+        for number in list(self._waiting):
+            self._drop_answered(number)
 
     def close(self) -> None:
-        """Hand nothing out any more, and have nothing repeated of what was."""
-        self.closed = self._is_over = True
+        """Hand out nothing more, and have nothing retried."""
+        self._is_closed = self._is_over = True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is handed out: the budget is exhausted, or `close` was called."""
+        return self._is_closed
+
+    # What a teacher calls while it asks (`Metered`).
 
     def may_retry(self) -> bool:
         return not self.is_over() and self._budget.may_retry()
 
     def is_over(self) -> bool:
-        return self._is_over or self._budget.is_over()
+        return self._is_over or self._stop.is_set()
 
-    def claim(self) -> bool:
-        """Make sure that there is a state to hand out; False if others hold all that are left."""
-        if self._current is not None:
-            return True
-        by_name = {_name(bucket): bucket for bucket in self._unclaimed}
-        for name in self._leases.free_first(by_name):
-            if not self._leases.acquire(name, self._inherit):
-                continue
-            bucket = by_name[name]
-            self._store.refresh()  # before the lease was ours, its last holder may have committed
-            places = self._without_answered(self._unclaimed.pop(bucket))
-            with self._mutex:
-                self._open[bucket] = self._open.get(bucket, 0) + len(places)
-                self._release_if_done(bucket)
-            if len(places):
-                self._current = bucket, places[::-1].tolist()
-                break
-        return self._current is not None
+    def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+        if self._price is not None and not cost:
+            cost = self._price.of(prompt_tokens, completion_tokens)
+        self._budget.charge(prompt_tokens + completion_tokens, cost)
+        self._report.prompt_tokens += prompt_tokens
+        self._report.completion_tokens += completion_tokens
+        self._report.cost += cost
 
-    def look_again(self) -> None:
-        """Drop what others have answered in the meantime."""
-        self._store.refresh()
-        for bucket, places in list(self._unclaimed.items()):
-            left = self._without_answered(places)
-            if len(left):
-                self._unclaimed[bucket] = left
-            else:
-                del self._unclaimed[bucket]
+    def _lock(self, number: int) -> bool:
+        """Lock a partition, unless it is locked or has nothing left to ask."""
+        lock = lock_at(self._locks / f"{number:x}.lock", self._expiry_s)
+        if not lock.acquire():
+            return False
+        try:
+            journal = Journal(self._journals / f"{number:x}.jsonl")
+            journal.recover(self._store.commit)
+            self._store.refresh()  # its last holder may have committed
+            self._drop_answered(number)
+        except BaseException:
+            lock.release()
+            raise
+        if number not in self._waiting:
+            lock.release()
+            return False
+        self._batches[number] = Batch(lock, journal)
+        return True
 
-    def committed(self, state_keys: Sequence[str]) -> None:
-        """Give back the leases that are no longer needed once these states are stored."""
-        buckets = key_codes(state_keys) >> np.uint64(64 - _BUCKET_BITS)
-        with self._mutex:
-            for bucket, count in zip(*np.unique(buckets, return_counts=True), strict=True):
-                if bucket in self._open:
-                    self._open[int(bucket)] -= int(count)
-                    self._release_if_done(int(bucket))
+    def _drop_answered(self, number: int) -> None:
+        waiting = self._waiting[number]
+        for key in [key for key in waiting if key in self._store]:
+            del waiting[key]
+            self._report.answered_elsewhere += 1
+        if not waiting:
+            del self._waiting[number]
 
-    def _without_answered(self, places: _Places) -> _Places:
-        answered = self._store.known(self._codes[places])
-        self.answered_elsewhere += int(np.count_nonzero(answered))
-        return places[~answered]
-
-    def _put_back(self) -> None:
-        assert self._current is not None
-        bucket, places = self._current
-        self._current, self._unclaimed[bucket] = None, np.array(places[::-1], np.int64)
-        with self._mutex:
-            self._open[bucket] -= len(places)
-            self._release_if_done(bucket)
-
-    def _release_if_done(self, bucket: int) -> None:
-        if self._open[bucket] == 0:
-            del self._open[bucket]
-            self._leases.release(_name(bucket))
-
-
-def _codes_of(states: Sequence[State]) -> KeyCodes:
-    """The states' keys, uint64 (N,): piece by piece, as a million strings take 80 MB."""
-    keys, pieces = (state.key for state in states), [np.empty(0, np.uint64)]
-    while piece := list(islice(keys, _PIECE)):
-        pieces.append(key_codes(piece))
-    return np.concatenate(pieces)
-
-
-def _name(bucket: int) -> str:
-    return f"{bucket:02x}"
+    def _recover(self) -> None:
+        """Commit what processes that died have left in any partition."""
+        for path in sorted(self._journals.glob("*.jsonl")):
+            lock = lock_at(self._locks / f"{path.stem}.lock", self._expiry_s)
+            if lock.acquire():
+                try:
+                    Journal(path).recover(self._store.commit)
+                finally:
+                    lock.release()
+        # Earlier releases had a journal per process.
+        for path in sorted(self._old_journals.glob("*.jsonl")):
+            Journal(path).recover(self._store.commit)

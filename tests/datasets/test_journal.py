@@ -1,96 +1,39 @@
-"""The journal: nothing lost, whoever dies or is in the way, and one of its own for each store."""
+"""The journal: nothing lost when a process dies, and one of its own for each store."""
 
 import hashlib
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from s3_server import BUCKET, s3_server
 
-from llm4teach.datasets.storage.journal import (
-    EARLIER,
-    Journal,
-    Row,
-    copy_rows,
-    journal_folder,
-    recover,
-)
-from llm4teach.datasets.storage.paths import DatasetError, _reached, state_folder, storage_path
+from llm4teach.datasets.storage.journal import Journal, Row, journal_folder
+from llm4teach.datasets.storage.paths import _reached, state_folder, storage_path
+from llm4teach.errors import DatasetError
 
 
-def test_the_journal_of_the_living_is_left_alone(tmp_path: Path) -> None:
-    committed: list[object] = []
-    buried: list[str] = []
-    journal = Journal(tmp_path, "a")
+def recovered(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    Journal(path).recover(rows.extend)
+    return rows
+
+
+def test_rows_are_recovered_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.jsonl"
+    journal = Journal(path)
     journal.append({"state_key": "x", "reply": "ä\n"})
-    recover(tmp_path, committed.extend, buried.append)
-    assert not committed and not buried
     journal.clear()
-    journal.append({"state_key": "y"})
-    journal.close()  # not committed, as where the disk is full
-    recover(tmp_path, committed.extend, buried.append)
-    assert committed == [{"state_key": "y"}] and buried == ["a"]
-    assert not journals_in(tmp_path)
-
-
-def test_nobody_is_buried_before_both_journals_are_committed(tmp_path: Path) -> None:
-    for name in ("a", f"{EARLIER}a"):
-        (tmp_path / f"{name}.jsonl").write_text(f'{{"state_key": "{name}"}}\n')
-    done: list[object] = []
-    recover(tmp_path, done.extend, done.append)
-    rows = [{"state_key": f"{EARLIER}a"}, {"state_key": "a"}]
-    assert done == [rows[0], f"{EARLIER}a", rows[1], "a"] and not journals_in(tmp_path)
-
-
-def test_who_comes_while_rows_are_being_recovered_waits_for_their_commit(tmp_path: Path) -> None:
-    (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n')
-    committing, go_on = threading.Event(), threading.Event()
-    committed: list[object] = []
-
-    def commit(rows: list[Row]) -> None:
-        committing.set()
-        assert go_on.wait(10)
-        committed.extend(rows)
-
-    def come_second() -> list[object]:
-        recover(tmp_path, committed.extend, lambda owner: None)
-        return list(committed)
-
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(recover, tmp_path, commit, lambda owner: None)
-        assert committing.wait(10)
-        second = threads.submit(come_second)
-        threading.Event().wait(0.2)
-        assert not second.done(), "it would ask what is just being committed"
-        go_on.set()
-        first.result(10)
-        assert second.result(10) == [{"state_key": "x"}] and not journals_in(tmp_path)
-
-
-def test_rows_of_the_living_are_copied_and_stay(tmp_path: Path) -> None:
-    journals = [Journal(tmp_path, name) for name in ("a", f"{EARLIER}a", "b")]
-    for journal, key in zip(journals, "xyz", strict=True):
+    assert not recovered(path)
+    for key in "yz":
         journal.append({"state_key": key})
-    with (tmp_path / "a.jsonl").open("a") as file:
-        file.write('{"state_key": "hal')  # it is writing just now
-    committed: list[object] = []
-    for _ in range(2):
-        copy_rows(tmp_path, "a", committed.extend)
-        copy_rows(tmp_path, "nobody", committed.extend)
-    assert committed == 2 * [{"state_key": "y"}, {"state_key": "x"}]
-    assert not journals[0].close(), "its own rows are still there"
-
-
-def journals_in(folder: Path) -> list[Path]:
-    return list(folder.glob("*.jsonl"))
+    assert recovered(path) == [{"state_key": "y"}, {"state_key": "z"}]
+    assert not path.exists() and not recovered(path)
 
 
 def test_a_row_that_cannot_be_written_does_not_damage_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal, write = Journal(tmp_path, "a"), os.write
+    journal, write = Journal(tmp_path / "a.jsonl"), os.write
     journal.append({"state_key": "x"})
 
     def full(file: int, line: bytes) -> int:
@@ -102,48 +45,40 @@ def test_a_row_that_cannot_be_written_does_not_damage_the_next(
         patch.setattr(os, "write", full)
         journal.append({"state_key": "yyyy"})
     journal.append({"state_key": "z"})
-    journal.close()
-    committed: list[object] = []
-    recover(tmp_path, committed.extend, lambda owner: None)
-    assert committed == [{"state_key": "x"}, {"state_key": "z"}]
+    assert recovered(tmp_path / "a.jsonl") == [{"state_key": "x"}, {"state_key": "z"}]
 
 
-def test_a_torn_line_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n{"state_key": "y"}\n{"state_k')
-    (tmp_path / "empty.jsonl").write_text("")
-    committed: list[object] = []
-    recover(tmp_path, committed.extend, lambda owner: None)
-    assert committed == [{"state_key": "x"}, {"state_key": "y"}]
-    recover(tmp_path / "nowhere", committed.extend, lambda owner: None)
+def test_an_incomplete_line_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "dead.jsonl"
+    path.write_text('{"state_key": "x"}\n{"state_key": "y"}\n{"state_k')
+    assert recovered(path) == [{"state_key": "x"}, {"state_key": "y"}]
+    path.write_text("")
+    assert not recovered(path) and not path.exists()
 
 
 @pytest.mark.parametrize(
     "damage", [b"\0\0\0\0", b"", b"[1]", b"{}", b'{"state_k{"state_key": "y"}', b"\xff"]
 )
 def test_a_damaged_journal_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
-    """A power failure may leave anything; cut out, it stands in nobody's way."""
-    good = b'{"state_key": "x"}\n'
-    (tmp_path / "dead.jsonl").write_bytes(good + damage + b"\n" + good)
-    committed: list[object] = []
+    """A power failure may leave anything; the others can be recovered without it."""
+    path, good = tmp_path / "dead.jsonl", b'{"state_key": "x"}\n'
+    path.write_bytes(good + damage + b"\n" + good)
     with pytest.raises(DatasetError, match=r"line 2 of .*dead\.jsonl is damaged.*remove that line"):
-        recover(tmp_path, committed.extend, lambda owner: None)
-    assert not committed
-    (tmp_path / "dead.jsonl").write_bytes(good + good)
-    recover(tmp_path, committed.extend, lambda owner: None)
-    assert len(committed) == 2 and not journals_in(tmp_path)
+        recovered(path)
+    path.write_bytes(good + good)
+    assert len(recovered(path)) == 2 and not path.exists()
 
 
 def test_recovery_that_fails_can_be_repeated(tmp_path: Path) -> None:
-    (tmp_path / "dead.jsonl").write_text('{"state_key": "x"}\n')
+    path = tmp_path / "dead.jsonl"
+    path.write_text('{"state_key": "x"}\n')
 
     def full(rows: object) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        recover(tmp_path, full, lambda owner: None)
-    committed: list[object] = []
-    recover(tmp_path, committed.extend, lambda owner: None)
-    assert committed == [{"state_key": "x"}]
+        Journal(path).recover(full)
+    assert recovered(path) == [{"state_key": "x"}]
 
 
 def test_buckets_of_one_name_have_journals_of_their_own(

@@ -1,11 +1,11 @@
-"""Labelling processes that are killed at random moments, or share their work.
+"""Labeling processes that are killed at random moments, or share their work.
 
     python labeling_children.py FOLDER N_STATES KILLS SEED [URL]
 
 Forks children that label the same states with a counting teacher, or through the ``openai`` backend
 with a counting server at URL, and kills each after a random time; what they asked is in
 FOLDER/asked.log, a line ``pid key`` for each question, and who was killed in FOLDER/killed.log. At
-the end one child is left alone to finish.
+the end one child is left alone to finish. Children that finish all the work end the killing early.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-import llm4teach.teacher_labeling.labeling.writer as commits
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.storage.paths import StoragePath, storage_path
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
+from llm4teach.teacher_labeling.labeling import writer
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
@@ -63,8 +63,8 @@ def made_up_states(count: int) -> list[State]:
     return [State(key, f"state {key}", (PLAN,)) for key in keys]
 
 
-def in_few_buckets(count: int) -> list[State]:
-    """States that share few of the leases: for stores in which a lease takes many requests."""
+def in_few_partitions(count: int) -> list[State]:
+    """States that share few partitions: for stores in which a lock takes many requests."""
     return [state for state in made_up_states(6 * count) if state.key < "3"][:count]
 
 
@@ -90,7 +90,7 @@ def label_through_server(
     place: str, url: str, states: Sequence[State], lease_s: float = 30, commit_s: float = 5
 ) -> None:
     """Label into a workspace's place, as a process of its own."""
-    commits.COMMIT_EVERY_S = commit_s
+    writer.COMMIT_EVERY_S = commit_s
     teacher = teacher_at(url)
     store = store_in(storage_path(place), teacher.info)
     label_states(teacher, store, states, limits=LabelConfig(lease_s=lease_s))
@@ -110,37 +110,47 @@ def main() -> None:
     url = sys.argv[5] if len(sys.argv) > 5 else ""
     info = teacher_at(url).info if url else INFO
     rng, states, store = random.Random(seed), made_up_states(n_states), store_in(folder, info)
-    usual, commits.COMMIT_EVERY_S = commits.COMMIT_EVERY_S, 0.01  # many kills hit a commit
+    usual, writer.COMMIT_EVERY_S = writer.COMMIT_EVERY_S, 0.01  # many kills hit a commit
     # Two ask for 0.06 s on average until one is killed: four fifths of the states at most.
     delay_s = 2 * 0.06 * IN_FLIGHT * kills / (0.8 * n_states)
     running: list[int] = []
     killed: list[int] = []
-    while len(killed) < kills:
+    is_finished = False
+    while len(killed) < kills and not is_finished:
         store.refresh()  # children inherit what is known, so that they start at once
         while len(running) < 2:
             running.append(_child(folder, store, states, url, delay_s))
-        if url:  # it takes them longer to start: kill them while they ask
-            _wait_for_a_question(folder / "asked.log")
+        _wait_for_a_question(folder / "asked.log", running)
         time.sleep(rng.uniform(0, 0.05 if url else 0.12))
         for pid in rng.sample(running, rng.choice((1, 2))):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
-            assert os.WIFSIGNALED(status), f"there is no work left after {len(killed)} kills"
             running.remove(pid)
-            killed.append(pid)
+            if os.WIFSIGNALED(status):
+                killed.append(pid)
+            else:
+                assert os.WEXITSTATUS(status) == 0
+                is_finished = True
     for pid in running:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     (folder / "killed.log").write_text("\n".join(map(str, killed + running)))
-    commits.COMMIT_EVERY_S = usual
+    writer.COMMIT_EVERY_S = usual
     store.refresh()
     assert os.waitpid(_child(folder, store, states, url, delay_s=0.0), 0)[1] == 0
 
 
-def _wait_for_a_question(log: Path) -> None:
-    before, began = log.stat().st_size, time.monotonic()
-    while log.stat().st_size == before and time.monotonic() - began < 60:
+def _wait_for_a_question(log: Path, pids: Sequence[int]) -> None:
+    """Wait until one is asked, or a child has nothing left to ask."""
+    before = _size(log)
+    while _size(log) == before:
+        if any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for pid in pids):
+            return
         time.sleep(0.001)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _child(

@@ -15,7 +15,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts
 from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
-from llm4teach.teacher_labeling.labeling.budget import Spending
+from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.estimate import estimate
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
@@ -54,24 +54,24 @@ def test_a_budget_stops_and_keeps_all(
 
 
 def test_a_budget_may_cover_several_labellings(tmp_path: Path) -> None:
-    spending, config = Spending(LabelConfig(max_requests=10), requests=3), LabelConfig()
+    budget, config = Budget(LabelConfig(max_requests=10), requests=3), LabelConfig()
     store = children.store_in(tmp_path)
     counts = [
-        label_states(teacher(tmp_path), store, part, limits=config, spending=spending).asked
+        label_states(teacher(tmp_path), store, part, limits=config, budget=budget).asked
         for part in (STATES[:4], STATES[4:8], STATES[8:])
     ]
     assert counts == [4, 3, 0]
 
 
 def test_what_is_in_flight_counts_as_the_mean() -> None:
-    spending = Spending(LabelConfig(max_tokens=100), tokens=10)
+    budget = Budget(LabelConfig(max_tokens=100), tokens=10)
     answer = Advice(STATES[0], AdviceStatus.OK, prompt_tokens=20)
-    assert spending.begin() and spending.begin(), "nothing is known of the tokens yet"
-    spending.end(answer)  # 30 spent, 20 expected in flight
-    assert spending.begin() and spending.begin()  # 90 when all are answered
-    assert not spending.begin() and "30 of the 100 tokens" in spending.reached
-    spending.end(replace(answer, prompt_tokens=60))
-    assert not spending.begin()
+    assert budget.reserve() and budget.reserve(), "nothing is known of the tokens yet"
+    budget.charge_answer(answer)  # 30 spent, 20 expected in flight
+    assert budget.reserve() and budget.reserve()  # 90 when all are answered
+    assert not budget.reserve() and "30 of the 100 tokens" in budget.reached
+    budget.charge_answer(replace(answer, prompt_tokens=60))
+    assert not budget.reserve()
 
 
 def test_a_cost_that_the_backend_knows_stands(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ def test_a_server_that_refuses_everything_is_soon_left_alone(chat_server: Any) -
 def test_who_takes_long_to_store_an_answer_asks_nothing_twice() -> None:
     server = BadServer(latency_s=0.1)
     try:
-        asker = teacher_at(server, timeout_s=0.5, max_in_flight=4, max_retries=3)
-        for _ in asker.advise(STATES[:8]):
-            time.sleep(0.6)  # a slow disk
+        asker = teacher_at(server, timeout_s=2, max_in_flight=4, max_retries=3)
+        for n, _ in enumerate(asker.advise(STATES[:8])):
+            time.sleep(0 if n else 2.5)  # a slow disk
     finally:
         server.close()
     assert len(server.asked) == 8 and set(server.asked.values()) == {1}
@@ -90,26 +90,23 @@ def test_states_that_were_never_sent_are_not_taken_for_refused_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that refuses everything, and is configured better a moment later."""
-    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.2)
-    server, told, all_states = BadServer(), list[str](), children.made_up_states(60)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
+    server, refused, all_states = BadServer(), list[int](), children.made_up_states(60)
+
+    def warn(message: str) -> None:
+        refused.append(len(server.asked))
+        server.refused = ""
+
     try:
         server.refused = "state"
         asker = teacher_at(server)
-        asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=told.append)
+        asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=warn)
         asking.ask(all_states)
-        until = time.monotonic() + 10
-        while len(server.asked) < 8 and time.monotonic() < until:
-            time.sleep(0.01)
-        server.refused = ""
-        refused = len(server.asked)
-        found = wait_for(asking, 60 - refused - 10)
-        until = time.monotonic() + 60
-        while len(server.asked) < 60 and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: asking.waiting == 0)
         asking.close()
     finally:
         server.close()
-    assert found and refused < 30 and len(told) == 1
+    assert len(refused) == 1 and 8 <= refused[0] <= 12
     assert len(server.asked) == 60, "each was sent at least once"
 
 
@@ -124,24 +121,30 @@ def test_a_server_that_is_gone_holds_up_nobody(
         asker = teacher_at(server, max_retries=6, timeout_s=60)
         asking = BackgroundLabeler(asker, store_of(asker, tmp_path), warn=told.append)
         asking.ask(STATES)
-        for _ in range(10):
-            time.sleep(0.1)
-            assert not list(asking.news())
+        wait_until(lambda: not list(asking.news()) and bool(told))
         assert len(told) == 1 and "has not answered" in told[0] and asking.waiting == len(STATES)
-        begin = time.monotonic()
         asking.close()
-        assert time.monotonic() - begin < 5 and asking.waiting == len(STATES)
+        assert not asking._thread.is_alive() and asking.waiting == len(STATES)
     finally:
         server.close()
 
 
 def wait_for(asking: BackgroundLabeler, n: int) -> set[str]:
-    found: set[str] = set()
-    until = time.monotonic() + 10
-    while len(found) < n and time.monotonic() < until:
-        found |= {key for key, _ in asking.news()}
+    keys: set[str] = set()
+
+    def has_enough() -> bool:
+        keys.update(key for key, _ in asking.news())
+        return len(keys) >= n
+
+    wait_until(has_enough)
+    return keys
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
         time.sleep(0.01)
-    return found
 
 
 def test_tokens_of_useless_replies_are_counted(
@@ -173,7 +176,6 @@ def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
             server.useless |= {state.key} if i % 2 else set()
         asker = teacher_at(server, max_in_flight=2)
         limits, report = LabelConfig(max_tokens=1500), LabelReport()
-        began = time.monotonic()
         label_states(
             asker,
             store_of(asker, tmp_path),
@@ -188,7 +190,6 @@ def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
     assert report.prompt_tokens + report.completion_tokens == billed <= 1500 + 2 * 110
     assert f"{billed:,} of the 1,500 tokens" in report.stopped_by
     assert report.left == len(STATES) - report.asked > 0
-    assert time.monotonic() - began < 10, "no rests for questions that nobody will ask"
 
 
 def test_a_few_questions_to_a_broken_server_are_no_success(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from asking import make_teacher
 from bad_server import BadServer
 
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.storage.leases import Leases
+from llm4teach.datasets.storage.locks import FileLock
 from llm4teach.teacher_labeling.backends.openai.interrupts import finishing_on_interrupt
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
-from llm4teach.teacher_labeling.labeling import writer as commits
+from llm4teach.teacher_labeling.labeling import writer
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 
 STATES = children.made_up_states(120)
@@ -37,7 +37,7 @@ def store_for(teacher: OpenAITeacher, folder: Path) -> AdviceStore:
 
 def failing_commit(store: AdviceStore, patch: pytest.MonkeyPatch) -> None:
     """As where an object store does not answer for a moment."""
-    patch.setattr(commits, "COMMIT_EVERY_S", 0.02)
+    patch.setattr(writer, "COMMIT_EVERY_S", 0.02)
     commit, calls = store.commit, []
 
     def sometimes(rows: object) -> int:
@@ -49,16 +49,16 @@ def failing_commit(store: AdviceStore, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store, "commit", sometimes)
 
 
-def failing_lease(store: AdviceStore, patch: pytest.MonkeyPatch) -> None:
-    acquire, calls = Leases.acquire, []
+def failing_lock(store: AdviceStore, patch: pytest.MonkeyPatch) -> None:
+    acquire, calls = FileLock.acquire, []
 
-    def sometimes(self: Leases, name: str, inherit: Callable[[str], None]) -> bool:
-        calls.append(name)
+    def sometimes(self: FileLock, wait: bool = False) -> bool:
+        calls.append(self)
         if len(calls) == 3:
             raise OSError("try again later")
-        return acquire(self, name, inherit)
+        return acquire(self, wait)
 
-    patch.setattr(Leases, "acquire", sometimes)
+    patch.setattr(FileLock, "acquire", sometimes)
 
 
 def failing_display(store: AdviceStore, patch: pytest.MonkeyPatch) -> Callable[[LabelReport], None]:
@@ -69,7 +69,7 @@ def failing_display(store: AdviceStore, patch: pytest.MonkeyPatch) -> Callable[[
     return show
 
 
-@pytest.mark.parametrize("failing", [failing_commit, failing_lease, failing_display])
+@pytest.mark.parametrize("failing", [failing_commit, failing_lock, failing_display])
 def test_nothing_is_asked_again(
     failing: Callable[[AdviceStore, pytest.MonkeyPatch], Callable[[LabelReport], None] | None],
     server: BadServer,

@@ -21,7 +21,6 @@ from llm4teach.teacher_labeling.factory import (
     resolve_model,
     teacher_info,
 )
-from llm4teach.teacher_labeling.labeling.budget import is_local
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
 
 NOBODY = "http://127.0.0.1:1/v1"
@@ -157,4 +156,4 @@ def test_a_new_teacher_is_one_class_and_one_entry_and_is_not_billed(
 
     monkeypatch.setitem(BACKENDS, "new", Backend(make, "a new one"))
     info = teacher_info(TeacherConfig(teacher="new", hard=True), FAMILY)
-    assert info.backend == "hard-new" and is_local(info)
+    assert info.backend == "hard-new" and not info.remote

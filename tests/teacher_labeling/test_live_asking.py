@@ -52,7 +52,7 @@ class NumberTask:
 class SlowTeacher:
     """Answers state n with action n % 3, when it is let; while it is down, not at all."""
 
-    info = TeacherInfo("openai", "m", "1", "sampling")
+    info = TeacherInfo("openai", "m", "1", "sampling", remote=True)
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -90,7 +90,7 @@ def store_in(folder: Path) -> AdviceStore:
     return AdviceStore(folder, SlowTeacher.info.teacher_id, "")
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -248,18 +248,12 @@ def test_uncertain_asks_where_the_student_is_undecided(tmp_path: Path) -> None:
     ]
 
 
-def test_a_hit_costs_less_than_a_microsecond(tmp_path: Path) -> None:
+def test_a_hit_looks_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, store = SlowTeacher(), store_in(tmp_path)
     live = LiveTeacher(TASK, store, teacher)
     seen = numbers(*np.random.default_rng(0).integers(0, 50, 64))
     ids = TASK.identify(seen)
     live.places(ids, seen)
-    best = min(_seconds(lambda: live.places(ids, seen)) for _ in range(5))
-    assert best / 64 < 1e-6
-
-
-def _seconds(call: Callable[[], object], repetitions: int = 200) -> float:
-    began = time.perf_counter()
-    for _ in range(repetitions):
-        call()
-    return (time.perf_counter() - began) / repetitions
+    for owner, name in ((AdviceStore, "lookup"), (LiveTeacher, "_meet"), (NumberTask, "state")):
+        monkeypatch.delattr(owner, name)
+    live.places(ids, seen)
