@@ -1,80 +1,97 @@
-"""The command `llm4teach sql`: a statement, a file, a named query, or a prompt."""
+"""The commands about stored data and tasks: sql, compact, import, tasks."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from llm4teach.flows.cli.parser import Parser
+from pydantic import Field, NonNegativeInt
+
+from llm4teach.flows.cli.parser import Argument, Command, SettingsCommand
 from llm4teach.flows.runtime.settings import ConfigError, Settings
 
-FORMATS = ("table", "csv", "json", "parquet", "arrow")
 _FOR_FILES = {"parquet": "Parquet", "arrow": "Arrow"}
 
 
-def add_sql_arguments(sql: Parser) -> None:
-    """Add the arguments that are no settings."""
-    sql.add_argument("statement", nargs="?", metavar="SQL", help="one SELECT, DESCRIBE, SHOW, …")
-    sql.add_argument("-f", "--file", metavar="FILE", help="read the SQL from a file, - is stdin")
-    sql.add_argument("--query", metavar="NAME", help="ask a question of the library, see --list")
-    sql.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="value of $NAME in the SQL or the named query; may be given several times",
+class Sql(SettingsCommand):
+    """Answer a question in SQL over everything in the workspace; nothing is ever changed."""
+
+    command = "sql"
+    examples = (
+        'llm4teach sql "SHOW TABLES"',
+        'llm4teach sql "SELECT state_text, options, entropy FROM advice ORDER BY entropy"',
+        "llm4teach sql -f question.sql --format csv --output answer.csv",
+        "llm4teach sql --list",
+        "llm4teach sql --query disagreement --param a=embedded --param b=recorded",
+        "llm4teach sql --shell",
     )
-    sql.add_argument("--list", action="store_true", help="list the named queries")
-    sql.add_argument("--shell", action="store_true", help="open an interactive prompt")
-    sql.add_argument("--format", choices=FORMATS, default="table", help="(default: table)")
-    sql.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of stdout")
-    sql.add_argument(
-        "--allow-external",
-        action="store_true",
-        help="let the SQL read other files and the network too",
+    uses = ("workspace",)
+
+    statement: Annotated[str | None, Argument(metavar="SQL", is_positional=True)] = Field(
+        None, description="one SELECT, DESCRIBE, SHOW, …"
+    )
+    file: Annotated[str | None, Argument(flags=("-f", "--file"), metavar="FILE")] = Field(
+        None, description="read the SQL from a file; - is stdin"
+    )
+    query: Annotated[str | None, Argument(metavar="NAME")] = Field(
+        None, description="run a named query, see --list"
+    )
+    param: Annotated[list[str], Argument(metavar="NAME=VALUE", is_repeatable=True)] = Field(
+        [], description="value of $NAME in the SQL or the named query; may be repeated"
+    )
+    list_all: Annotated[bool, Argument(flags=("--list",))] = Field(
+        False, description="list the named queries"
+    )
+    shell: bool = Field(False, description="open an interactive prompt")
+    format: Literal["table", "csv", "json", "parquet", "arrow"] = Field(
+        "table", description="format of the answer"
+    )
+    output: Annotated[Path | None, Argument(flags=("-o", "--output"), metavar="FILE")] = Field(
+        None, description="write to a file instead of stdout"
+    )
+    allow_external: bool = Field(
+        False, description="let the SQL read other files and the network, too"
     )
 
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Answer the query, or open the prompt."""
+        sources = (self.statement, self.file, self.query)
+        if sum([source is not None for source in sources] + [self.list_all, self.shell]) != 1:
+            raise ConfigError(
+                "give one SQL statement, or a file with -f, or --query NAME, --list or --shell "
+                "(see `llm4teach sql --help`)"
+            )
+        if self.format in _FOR_FILES and self.output is None:
+            raise ConfigError(
+                f"{_FOR_FILES[self.format]} is not for the terminal; add --output FILE"
+            )
+        from llm4teach.analysis.sql.shell import describe_queries, parse_parameters, run_shell
+        from llm4teach.datasets.workspace import Workspace
 
-def run_sql_command(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Answer what was asked, or open the prompt."""
-    sources = (arguments.statement, arguments.file, arguments.query)
-    ways = [source is not None for source in sources] + [arguments.list, arguments.shell]
-    if sum(ways) != 1:
-        raise ConfigError(
-            "give one SQL statement, or a file with -f, or --query NAME, --list or --shell "
-            "(see `llm4teach sql --help`)"
-        )
-    output = Path(arguments.output) if arguments.output else None
-    if arguments.format in _FOR_FILES and output is None:
-        raise ConfigError(
-            f"{_FOR_FILES[arguments.format]} is not for the terminal; add --output FILE"
-        )
-    from llm4teach.analysis.sql.shell import describe_queries, parse_parameters, run_shell
-    from llm4teach.datasets.workspace import Workspace
+        if self.list_all:
+            print(describe_queries())
+            return
+        workspace = Workspace(settings.workspace)
+        if self.shell:
+            run_shell(workspace, self.allow_external)
+            return
+        from llm4teach.analysis.sql.named_queries import named_query
+        from llm4teach.analysis.sql.query import run_sql
+        from llm4teach.analysis.sql.tables import format_table
 
-    if arguments.list:
-        print(describe_queries())
-        return
-    workspace = Workspace(settings.workspace)
-    if arguments.shell:
-        run_shell(workspace, arguments.allow_external)
-        return
-    from llm4teach.analysis.sql.named_queries import named_query
-    from llm4teach.analysis.sql.query import run_sql
-    from llm4teach.analysis.sql.tables import format_table
-
-    parameters = parse_parameters(arguments.param)
-    if arguments.query is not None:
-        query = named_query(arguments.query)
-        sql, parameters = query.sql, query.bind(parameters)
-    else:
-        sql = arguments.statement if arguments.file is None else read_text(arguments.file)
-    table = run_sql(workspace, sql, parameters, allow_external=arguments.allow_external)
-    format_table(table, arguments.format, output)
+        parameters = parse_parameters(self.param)
+        if self.query is not None:
+            query = named_query(self.query)
+            sql, parameters = query.sql, query.bind(parameters)
+        else:
+            sql = _read_text(self.file) if self.file is not None else self.statement or ""
+        table = run_sql(workspace, sql, parameters, allow_external=self.allow_external)
+        format_table(table, self.format, self.output)
 
 
-def read_text(name: str) -> str:
+def _read_text(name: str) -> str:
     """Read a text file, or stdin if its name is ``-``.
 
     Raises:
@@ -84,3 +101,121 @@ def read_text(name: str) -> str:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8 text: {error}") from None
+
+
+class Compact(SettingsCommand):
+    """Rewrite many small Parquet parts into few, while other processes may read and write."""
+
+    command = "compact"
+    examples = ("llm4teach compact", "llm4teach compact --grace 0")
+    uses = ("workspace",)
+
+    grace: Annotated[NonNegativeInt, Argument(metavar="SECONDS")] = Field(
+        3600,
+        description="keep replaced files so long for processes that read them; the next "
+        "compaction deletes them; 0: delete now, if nothing is reading",
+    )
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Compact the workspace and print what changed in each folder."""
+        from llm4teach.datasets.compaction import compact_workspace
+        from llm4teach.datasets.storage.paths import below
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.errors import DatasetError
+
+        workspace = Workspace(settings.workspace)
+        if not workspace.exists:
+            raise DatasetError(
+                f"there is no workspace {workspace.root}; give an earlier run's folder"
+            )
+        any_done = False
+        for done in compact_workspace(workspace, self.grace):
+            any_done = True
+            print(
+                f"{below(done.folder, workspace.root)}: {done.parts_before} parts, now "
+                f"{done.parts_after}; {done.bytes_before / 1e6:.2f} MB, now "
+                f"{done.bytes_after / 1e6:.2f} MB; {done.deleted} replaced files deleted"
+            )
+        if not any_done:
+            print("nothing to compact")
+
+
+class Import(SettingsCommand):
+    """Import recorded episodes, Minari's or a log's, as trajectories to label and train on."""
+
+    command = "import"
+    examples = (
+        "llm4teach import log.csv --task SimpleDoorKey",
+        "llm4teach import log.parquet --columns action=act episode_id=ep reward=r",
+        "llm4teach import ~/.minari/datasets/doorkey/human-v0 --skip",
+    )
+    uses = ("task", "workspace")
+
+    source: Annotated[str, Argument(metavar="SOURCE", is_positional=True)] = Field(
+        description=".csv or .parquet file, or a Minari dataset's folder or id"
+    )
+    columns: Annotated[list[str], Argument(metavar="OURS=THEIRS")] = Field(
+        [],
+        description="the file's names for episode_id, t, seed, action, reward, terminated, "
+        "truncated, observation, behavior, action_logprob",
+    )
+    skip: bool = Field(
+        False, description="leave out episodes that do not fit (default: import none if one fails)"
+    )
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Import the episodes and print the run."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.flows.cli.tables import print_result
+        from llm4teach.flows.stages.import_episodes import import_episodes
+
+        columns = _column_map(self.columns)
+        workspace = Workspace(settings.workspace)
+        print_result(import_episodes(workspace, settings.task, self.source, columns, self.skip))
+
+
+def _column_map(pairs: Sequence[str]) -> dict[str, str]:
+    """Parse ``OURS=THEIRS`` pairs.
+
+    Raises:
+        ConfigError: one has no ``=``.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--columns takes pairs like action=act; {pair!r} is none")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+class Tasks(Command):
+    """List the tasks."""
+
+    command = "tasks"
+    examples = ("llm4teach tasks",)
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Print a table of the tasks."""
+        from llm4teach.envs.habitat.task import habitat_task_names
+        from llm4teach.envs.registry import get_task, task_names
+        from llm4teach.flows.cli.tables import print_table
+
+        tasks = [get_task(name) for name in [*task_names(), *habitat_task_names()]]
+        print_table(
+            [
+                {
+                    "task": task.name,
+                    "family": task.family,
+                    "actions": len(task.action_names),
+                    "observation": " x ".join(map(str, task.observation_shape)),
+                    "max steps": task.max_steps,
+                }
+                for task in tasks
+            ]
+        )
+        shifted = [name for name in task_names(shifted=True) if name not in task_names()]
+        print(f"\nShifted variants, for `llm4teach evaluate` only: {', '.join(shifted)}.")
+        print(
+            "Habitat's tasks need an interpreter of their own: make habitat-env (docs/HABITAT.md)."
+        )
+        print(
+            "Also any MiniGrid or BabyAI environment by its gymnasium id: MiniGrid-FourRooms-v0, …"
+        )

@@ -1,93 +1,177 @@
-"""The command `llm4teach experiment`: its arguments, and the flow that it runs."""
+"""The commands that compare methods and show results: compare, experiment, report."""
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from llm4teach.flows.cli.parser import Parser, given_settings, positive
+from pydantic import Field, PositiveInt
+
+from llm4teach.flows.cli.parser import Argument, QuietCommand, RunArgument, SettingsCommand
 from llm4teach.flows.runtime.settings import ConfigError, Settings
 
-
-def add_experiment_arguments(parser: Parser) -> None:
-    """Add the arguments that are no settings."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="which experiment; see --list")
-    parser.add_argument("--list", action="store_true", help="say what each experiment answers")
-    parser.add_argument(
-        "--task", nargs="+", metavar="TASK", help="tasks (default: the experiment's own)"
-    )
-    parser.add_argument(
-        "--seeds", type=positive, metavar="N", help="how many, from --seed on (default: its own)"
-    )
-    parser.add_argument(
-        "--budget",
-        type=positive,
-        metavar="STEPS",
-        help="env steps of each student, offline ones included (default: its own)",
-    )
-    parser.add_argument(
-        "--jobs", type=positive, default=1, metavar="N", help="processes to train in (default: 1)"
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", help="copy figure, table and page there, too"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but the result")
+_TRIAL = ("collect", "pretrain", "finetune", "evaluate", "validation")
 
 
-def run_experiment_command(arguments: argparse.Namespace, settings: Settings) -> None:
-    """List the experiments, or run one."""
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.envs.registry import get_training_task
-    from llm4teach.flows.cli.terminal import print_table
-    from llm4teach.flows.experiments.catalog import EXPERIMENTS
-    from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+class Compare(QuietCommand):
+    """Compare plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure."""
 
-    names = [one.name for one in EXPERIMENTS]
-    if not arguments.list and arguments.name not in names:
-        wrong = f"there is no experiment {arguments.name!r}; " if arguments.name else ""
-        choices = f"choose one of {', '.join(names)} (`--list` tells more)"
-        raise ConfigError(f"{wrong}{choices}")
-    if arguments.list:
-        rows = [
-            {
-                "experiment": one.name,
-                "variants": len(one.variants),
-                "seeds": one.seeds,
-                "tasks": ", ".join(one.tasks),
-                "what it answers": one.question,
-            }
-            for one in EXPERIMENTS
-        ]
-        print_table(rows)
-        return
-    for task in arguments.task or ():
-        get_training_task(task)
-    own_server = has_own_server()
-    prepare_environment(Workspace(settings.workspace).root)
-
-    from llm4teach.flows.experiment import experiment
-
-    found = (experiment if own_server else experiment.fn)(
-        name=arguments.name,
-        settings=given_settings(arguments),
-        tasks=arguments.task,
-        seeds=arguments.seeds,
-        budget=arguments.budget,
-        jobs=arguments.jobs,
-        output=arguments.output,
-        command=command_line(),
-        config=str(arguments.config) if arguments.config else None,
+    command = "compare"
+    examples = (
+        "llm4teach compare --seeds 5",
+        "llm4teach compare --teacher recorded/vicuna-33b --finetune.steps 8192 --jobs 2",
+        "llm4teach compare --seeds 3 --format json > comparison.json",
     )
-    print(found["table"])
-    print(f"files: {found['folder']}/comparison.md, .json, .png, .svg, .html")
+    uses = ("task", "workspace", "seed", "teacher", *_TRIAL)
+
+    seeds: PositiveInt = Field(5, description="number of seeds, from --seed on")
+    jobs: PositiveInt = Field(1, description="processes to train in")
+    methods: list[Literal["ppo", "pretrain", "ppo-kl", "teach"]] = Field(
+        [],
+        description="only these: plain PPO, pretraining only, PPO + KL alone, the whole method",
+    )
+    format: Literal["markdown", "json"] = Field("markdown", description="format of the result")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Train what is missing and print the table."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.envs.registry import get_training_task
+        from llm4teach.flows.runtime.prefect_env import prepare_environment
+        from llm4teach.flows.runtime.teacher_access import open_teacher
+
+        workspace = Workspace(settings.workspace)
+        open_teacher(settings.teacher, get_training_task(settings.task).family).close()
+        prepare_environment(workspace.root)
+
+        from llm4teach.flows.experiments.run import compare
+
+        _, folder = compare(settings, self.seeds, self.jobs, self.methods, command_line())
+        if self.format == "json":
+            print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
+        else:
+            print((folder / "comparison.md").read_text(encoding="utf-8"))
+            print(f"files: {folder}/comparison.md, .json, .png, .svg, .html")
+
+
+class Experiment(QuietCommand):
+    """Answer one of the paper's questions: trials by seed and variant, one figure, one table."""
+
+    command = "experiment"
+    examples = (
+        "llm4teach experiment --list",
+        "llm4teach experiment ablation",
+        "llm4teach experiment schedules --task LavaDoorKey --seeds 5 --budget 100000 --jobs 2",
+        "llm4teach experiment teacher-noise --task SimpleDoorKey ColoredDoorKey",
+    )
+    uses = ("workspace", "seed", "teacher", *_TRIAL)
+
+    name: Annotated[str | None, Argument(metavar="NAME", is_positional=True)] = Field(
+        None, description="which experiment, see --list"
+    )
+    list_all: Annotated[bool, Argument(flags=("--list",))] = Field(
+        False, description="list the experiments and what each answers"
+    )
+    task: list[str] = Field([], description="tasks (default: the experiment's own)")
+    seeds: PositiveInt | None = Field(
+        None, description="number of seeds, from --seed on (default: the experiment's own)"
+    )
+    budget: Annotated[PositiveInt | None, Argument(metavar="STEPS")] = Field(
+        None,
+        description="env steps of each student, offline ones included (default: the experiment's "
+        "own)",
+    )
+    jobs: PositiveInt = Field(1, description="processes to train in")
+    output: Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FOLDER")] = Field(
+        None, description="also copy the figure, table and page to this folder"
+    )
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """List the experiments, or run one."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.envs.registry import get_training_task
+        from llm4teach.flows.experiments.catalog import EXPERIMENTS
+        from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+
+        if self.list_all:
+            self._print_list()
+            return
+        names = [one.name for one in EXPERIMENTS]
+        if self.name not in names:
+            wrong = f"there is no experiment {self.name!r}; " if self.name else ""
+            raise ConfigError(f"{wrong}choose one of {', '.join(names)} (`--list` explains them)")
+        for task in self.task:
+            get_training_task(task)
+        own_server = has_own_server()
+        prepare_environment(Workspace(settings.workspace).root)
+
+        from llm4teach.flows.experiment import experiment
+
+        result = (experiment if own_server else experiment.fn)(
+            name=self.name,
+            settings=dict(flags),
+            tasks=self.task or None,
+            seeds=self.seeds,
+            budget=self.budget,
+            jobs=self.jobs,
+            output=self.output,
+            command=command_line(),
+            config=str(self.config) if self.config else None,
+        )
+        print(result["table"])
+        print(f"files: {result['folder']}/comparison.md, .json, .png, .svg, .html")
+
+    def _print_list(self) -> None:
+        from llm4teach.flows.cli.tables import print_table
+        from llm4teach.flows.experiments.catalog import EXPERIMENTS
+
+        print_table(
+            [
+                {
+                    "experiment": one.name,
+                    "variants": len(one.variants),
+                    "seeds": one.seeds,
+                    "tasks": ", ".join(one.tasks),
+                    "what it answers": one.question,
+                }
+                for one in EXPERIMENTS
+            ]
+        )
+
+
+class Report(SettingsCommand):
+    """Write a run's report, an HTML file, and print its path."""
+
+    command = "report"
+    examples = ("llm4teach report", "llm4teach report teach-20261120-101500-a1b2")
+    uses = ("workspace",)
+
+    run_id: RunArgument = Field(None, description="run to report (default: the newest)")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Write the report and print its path."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.errors import DatasetError
+
+        workspace = Workspace(settings.workspace)
+        run_id = self.run_id or next(reversed(workspace.run_ids()), None)
+        if run_id is None:
+            raise DatasetError(
+                f"there are no runs in {workspace.root}; start with `llm4teach teach`"
+            )
+        workspace.existing_run(run_id)
+
+        from llm4teach.analysis.reports.run_report import write_report
+
+        print(write_report(workspace, run_id))
 
 
 _IRRELEVANT = {"--workspace": 1, "--jobs": 1, "--output": 1, "-o": 1, "--format": 1, "--quiet": 0}
 
 
 def command_line() -> str:
-    """Return the running command, less what its findings do not depend on."""
+    """Return the running command, less what its results do not depend on."""
     words, kept = iter(["llm4teach", *sys.argv[1:]]), []
     for word in words:
         flag, has_value, _ = word.partition("=")

@@ -1,4 +1,4 @@
-"""The command `llm4teach`: parse, run one command, and tell every failure in one line."""
+"""The command `llm4teach`: parse, run one command, and report every failure in one line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ import traceback
 from collections.abc import Sequence
 
 from llm4teach.errors import LLM4TeachError
-from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
-from llm4teach.flows.cli.parser import build_parser, parse
-from llm4teach.flows.cli.service import SERVICE_COMMANDS, add_service_arguments
+from llm4teach.flows.cli import data, experiments, models, pipeline, play, service, teachers
+from llm4teach.flows.cli.parser import Command, parse, root_parser
 from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
+from llm4teach.flows.runtime.settings import Settings, load_settings
+
+_ALL: tuple[type[Command], ...] = (
+    *(pipeline.Teach, pipeline.Collect, pipeline.Label, pipeline.Pretrain, pipeline.Finetune),
+    *(pipeline.Evaluate, pipeline.Retrain, models.Models, models.Export),
+    *(experiments.Compare, experiments.Experiment, experiments.Report, play.Play),
+    *(data.Sql, data.Compact, data.Import, data.Tasks),
+    *(teachers.Teachers, teachers.TeacherCommand, teachers.Prompts),
+    *(service.Up, service.Down, service.Serve, service.ServeStudent),
+)
+COMMANDS = {kind.command: kind for kind in _ALL}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # called as a program, not from another one
         handle_signals()
     try:
-        words = sys.argv[1:] if argv is None else argv
-        return _main(words)
+        return _main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
@@ -39,18 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    parser, by_name = build_parser((*COMMANDS, *SERVICE_COMMANDS))
-    add_more_arguments(by_name)
-    add_service_arguments(by_name)
-    arguments = parse(parser, argv)
-    if arguments.command is None:
-        parser.print_help(sys.stderr)
+    if not argv:
+        root_parser(COMMANDS).print_help(sys.stderr)
         return 2
-    if getattr(arguments, "quiet", False):
+    command, flags = parse(argv, COMMANDS)
+    if getattr(command, "quiet", False):
         os.environ["LLM4TEACH_QUIET"] = "1"
-    from llm4teach.flows.cli.actions import run
-
-    run(arguments)
+    config = getattr(command, "config", None)
+    settings = load_settings(flags, config) if command.uses else Settings()
+    command.run(settings, flags)
     return 0
 
 

@@ -1,14 +1,63 @@
-"""The registry's commands: who is champion, how it came, and changing it by hand."""
+"""The commands about students as products: models (the registry of champions) and export."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from llm4teach.datasets.champions import Event, Registry, champion_of, previous_champion
-from llm4teach.datasets.runs import CHECKPOINT
-from llm4teach.datasets.storage.paths import folder_names
-from llm4teach.datasets.workspace import DatasetError, Workspace
-from llm4teach.student.model.checkpoint import load_student
+from pydantic import Field
+
+from llm4teach.errors import DatasetError
+from llm4teach.flows.cli.parser import Argument, RunArgument, SettingsCommand
+from llm4teach.flows.runtime.settings import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from llm4teach.datasets.champions import Event
+    from llm4teach.datasets.workspace import Workspace
+
+
+class Models(SettingsCommand):
+    """List champions, show a champion's history, promote a run, or roll back."""
+
+    command = "models"
+    examples = (
+        "llm4teach models list",
+        "llm4teach models show --task LavaDoorKey",
+        'llm4teach models promote teach-20261120-101500-a1b2 --reason "first release"',
+        "llm4teach models rollback --task LavaDoorKey",
+    )
+    uses = ("task", "workspace")
+
+    action: Annotated[
+        Literal["list", "show", "promote", "rollback"], Argument(is_positional=True)
+    ] = Field(description="what to do")
+    run_id: RunArgument = Field(None, description="run whose student to promote")
+    reason: str = Field("by hand", description="stored with the decision")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Show the registry, or change the champion."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.flows.cli.tables import print_table
+
+        workspace = Workspace(settings.workspace)
+        if (self.action == "promote") != (self.run_id is not None):
+            example = "llm4teach models promote RUN"
+            raise ConfigError(f"promote, and nothing else, takes the run to promote: `{example}`")
+        if self.action == "list":
+            rows = list_models(workspace)
+            print_table(rows)
+            if not rows:
+                print(f"no student was ever promoted in {workspace.root}")
+        elif self.action == "show":
+            print_table(show_models(workspace, settings.task))
+        else:
+            event = (
+                promote(workspace, self.run_id, self.reason)
+                if self.run_id is not None
+                else rollback(workspace, settings.task, self.reason)
+            )
+            print(f"champion: {event.run_id} (before: {event.replaces or 'none'})")
 
 
 def list_models(workspace: Workspace) -> list[dict[str, Any]]:
@@ -17,6 +66,9 @@ def list_models(workspace: Workspace) -> list[dict[str, Any]]:
     Raises:
         DatasetError: a registry is damaged.
     """
+    from llm4teach.datasets.champions import Registry, champion_of
+    from llm4teach.datasets.storage.paths import folder_names
+
     rows = []
     for task in folder_names(workspace.root / "registry"):
         events = Registry(workspace.registry(task)).events()
@@ -39,6 +91,8 @@ def show_models(workspace: Workspace, task: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: there are none, or the registry is damaged.
     """
+    from llm4teach.datasets.champions import Registry
+
     events = Registry(workspace.registry(task)).events()
     if not events:
         raise DatasetError(
@@ -63,6 +117,10 @@ def promote(workspace: Workspace, run_id: str, reason: str) -> Event:
     Raises:
         DatasetError: it has no student, is champion already, or somebody else decided first.
     """
+    from llm4teach.datasets.champions import Registry, champion_of
+    from llm4teach.datasets.runs import CHECKPOINT
+    from llm4teach.student.model.checkpoint import load_student
+
     checkpoint = workspace.existing_run(run_id) / CHECKPOINT
     _, facts = load_student(checkpoint)
     registry = Registry(workspace.registry(facts["task"]))
@@ -79,6 +137,9 @@ def rollback(workspace: Workspace, task: str, reason: str) -> Event:
     Raises:
         DatasetError: there is none, its student is gone, or somebody else decided first.
     """
+    from llm4teach.datasets.champions import Registry, previous_champion
+    from llm4teach.datasets.runs import CHECKPOINT
+
     registry = Registry(workspace.registry(task))
     events = registry.events()
     before = previous_champion(events)
@@ -91,3 +152,33 @@ def rollback(workspace: Workspace, task: str, reason: str) -> Event:
 def _success(event: Event) -> str:
     rate = event.evidence.get("challenger_success")
     return f"{rate:.1%}" if isinstance(rate, float) else ""
+
+
+class Export(SettingsCommand):
+    """Write a run's student for other programs, with a model card beside it."""
+
+    command = "export"
+    examples = (
+        "llm4teach export",
+        "llm4teach export teach-20261120-101500-a1b2 --format onnx --output student.onnx",
+    )
+    uses = ("task", "workspace")
+
+    run_id: RunArgument = Field(
+        None, description="run whose student to export (default: the task's newest)"
+    )
+    format: Literal["onnx", "torchscript"] = Field("onnx", description="format of the file")
+    output: Annotated[Path | None, Argument(flags=("-o", "--output"), metavar="FILE")] = Field(
+        None, description="file to write (default: in the run's folder)"
+    )
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Write the files and print their paths."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.envs.registry import get_training_task
+        from llm4teach.flows.stages.checkpoints import newest_student
+        from llm4teach.flows.stages.export import export
+
+        workspace = Workspace(settings.workspace)
+        run_id = self.run_id or newest_student(workspace, get_training_task(settings.task))
+        print(*export(workspace, run_id, self.format, self.output), sep="\n")

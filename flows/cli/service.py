@@ -1,121 +1,168 @@
-"""The sub-commands that run something for others: services, deployments, and what they need."""
+"""The commands that serve: up, down, serve (deployments of flows), serve-student (a policy)."""
 
 from __future__ import annotations
 
-import argparse
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from llm4teach.flows.cli.import_arguments import add_import_arguments, column_map
-from llm4teach.flows.cli.parser import Command, Parser, positive
-from llm4teach.flows.cli.serve_student import add_serve_student_arguments
+from pydantic import Field, PositiveInt
+
+from llm4teach.errors import DatasetError
+from llm4teach.flows.cli.parser import Argument, SettingsCommand
 from llm4teach.flows.runtime.settings import ConfigError, Settings
 
+if TYPE_CHECKING:
+    from llm4teach.datasets.storage.paths import StoragePath
+    from llm4teach.datasets.workspace import Workspace
+
 _DEPLOYED = tuple(name for name in Settings.model_fields if name != "validation")
-SERVICE_COMMANDS = (
-    Command(
-        "import",
-        "Take recorded episodes, Minari's or a log's, as trajectories to label and train on.",
-        (
-            "llm4teach import log.csv --task SimpleDoorKey",
-            "llm4teach import log.parquet --columns action=act episode_id=ep reward=r",
-            "llm4teach import ~/.minari/datasets/doorkey/human-v0 --skip",
-        ),
-        ("task", "workspace"),
-    ),
-    Command(
-        "up",
-        "Start a Prefect server, a worker and the deployments on this machine.",
-        ("llm4teach up", 'llm4teach up --service.retrain-cron "0 3 * * 0" --port 4300'),
-        _DEPLOYED,
-    ),
-    Command("down", "Stop what `llm4teach up` has started.", ("llm4teach down",), ("workspace",)),
-    Command(
-        "serve",
-        "Run every deployment from this one process; needs a Prefect server.",
-        ("llm4teach serve", "llm4teach serve --service.retrain-every-s 86400"),
-        _DEPLOYED,
-    ),
-    Command(
-        "serve-student",
-        "Answer over HTTP: observations in, action probabilities out; no LLM, no torch.",
-        (
-            "llm4teach serve-student",
-            "llm4teach serve-student student.onnx --port 9000",
-            "curl -s http://127.0.0.1:8080/health",
-        ),
-        ("task", "workspace"),
-    ),
-)
 
 
-def add_service_arguments(parsers: dict[str, Parser]) -> None:
-    """Add the arguments that are no settings."""
-    add_import_arguments(parsers["import"])
-    add_serve_student_arguments(parsers["serve-student"])
-    parsers["up"].add_argument(
-        "--port", type=positive, default=4200, help="of the server (default: %(default)s)"
+class Up(SettingsCommand):
+    """Start a Prefect server, a worker and the deployments on this machine."""
+
+    command = "up"
+    examples = ("llm4teach up", 'llm4teach up --service.retrain-cron "0 3 * * 0" --port 4300')
+    uses = _DEPLOYED
+
+    port: PositiveInt = Field(4200, description="port of the server")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Start the processes and print where they are."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.flows.runtime.prefect_env import prepare_environment
+
+        prepare_environment(Workspace(settings.workspace).root)
+
+        from llm4teach.flows.service.deployments import schedule_of
+        from llm4teach.flows.service.local_server import up
+
+        for name in ("retrain", "check-champion"):
+            schedule_of(name, settings.service)  # raises before anything starts
+        addresses = up(settings, self.port)
+        print(f"UI: {addresses['ui']}\nlogs: {addresses['logs']}")
+        print(f"here: export PREFECT_API_URL={addresses['api']}")
+        print("then: prefect deployment run label-states   (llm4teach down ends all of it)")
+
+
+class Down(SettingsCommand):
+    """Stop the processes that `llm4teach up` has started."""
+
+    command = "down"
+    examples = ("llm4teach down",)
+    uses = ("workspace",)
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Stop them and print their names."""
+        from llm4teach.flows.service.local_server import down
+
+        print("stopped:", ", ".join(down(settings)) or "nothing, it was gone already")
+
+
+class Serve(SettingsCommand):
+    """Run every deployment from this one process; needs a Prefect server."""
+
+    command = "serve"
+    examples = ("llm4teach serve", "llm4teach serve --service.retrain-every-s 86400")
+    uses = _DEPLOYED
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Serve until interrupted."""
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+
+        if not has_own_server():
+            hint = "llm4teach up starts one; another's address goes into PREFECT_API_URL"
+            raise ConfigError(f"there is no Prefect server to serve for: {hint}")
+        prepare_environment(Workspace(settings.workspace).root)
+
+        from llm4teach.flows.service.deployments import serve_all
+
+        serve_all(settings)
+
+
+class ServeStudent(SettingsCommand):
+    """Serve a student over HTTP: observations in, action probabilities out; no LLM, no torch."""
+
+    command = "serve-student"
+    examples = (
+        "llm4teach serve-student",
+        "llm4teach serve-student student.onnx --port 9000",
+        "curl -s http://127.0.0.1:8080/health",
     )
+    uses = ("task", "workspace")
+
+    student: Annotated[str | None, Argument(metavar="RUN|FILE", is_positional=True)] = Field(
+        None,
+        description="an .onnx file, or the run whose student to serve (default: the task's "
+        "champion, or else the newest)",
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: PositiveInt = Field(8080, description="port to listen on")
+    max_batch: PositiveInt = Field(1024, description="observations per request, at most")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Serve until interrupted."""
+        from llm4teach.datasets.workspace import Workspace
+
+        path = exported(Workspace(settings.workspace), settings.task, self.student)
+        serve_student(path, self.host, self.port, self.max_batch)
 
 
-def _import(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.flows.cli.terminal import print_result
-    from llm4teach.flows.stages.import_episodes import import_episodes
+def exported(workspace: Workspace, task: str, student: str | None) -> StoragePath:
+    """Return the ONNX file to serve; export a run's student first if it has not been exported.
 
-    columns = column_map(arguments.columns)
-    place = Workspace(settings.workspace)
-    taken = import_episodes(place, settings.task, arguments.source, columns, arguments.skip)
-    print_result(taken)
+    Raises:
+        DatasetError: there is no such file, run or student.
+    """
+    from llm4teach.datasets.champions import Registry
+    from llm4teach.envs.registry import get_training_task
+    from llm4teach.flows.stages.checkpoints import newest_student
+    from llm4teach.flows.stages.export import export
 
-
-def _serve_student(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.flows.cli.serve_student import exported, serve_student
-
-    path = exported(Workspace(settings.workspace), settings.task, arguments.student)
-    serve_student(path, arguments.host, arguments.port, arguments.max_batch)
-
-
-def _up(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.flows.runtime.prefect_env import prepare_environment
-
-    prepare_environment(Workspace(settings.workspace).root)
-
-    from llm4teach.flows.service.deployments import schedule_of
-    from llm4teach.flows.service.local_server import up
-
-    for name in ("retrain", "check-champion"):
-        schedule_of(name, settings.service)  # what is wrong with it is said before anything starts
-    told = up(settings, arguments.port)
-    print(f"UI: {told['ui']}\nlogs: {told['logs']}")
-    print(f"here: export PREFECT_API_URL={told['api']}")
-    print("then: prefect deployment run label-states   (llm4teach down ends all of it)")
+    if student and Path(student).suffix == ".onnx":
+        return Path(student)
+    champion = Registry(workspace.registry(task)).champion()
+    run_id = student or (champion.run_id if champion else None)
+    run_id = run_id or newest_student(workspace, get_training_task(task))
+    path = workspace.existing_run(run_id) / "student.onnx"
+    return path if path.exists() else export(workspace, run_id, "onnx", path)[0]
 
 
-def _down(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.flows.service.local_server import down
+def serve_student(path: StoragePath, host: str, port: int, max_batch: int) -> None:
+    """Serve until interrupted.
 
-    print("stopped:", ", ".join(down(settings)) or "nothing, it was gone already")
+    Raises:
+        DatasetError: the file is no student, the address is in use, or the extra is not installed.
+    """
+    try:
+        import uvicorn
 
-
-def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
-
-    if not has_own_server():
-        hint = "llm4teach up starts one; another's address goes into PREFECT_API_URL"
-        raise ConfigError(f"there is no Prefect server to serve for: {hint}")
-    prepare_environment(Workspace(settings.workspace).root)
-
-    from llm4teach.flows.service.deployments import serve_all
-
-    serve_all(settings)
-
-
-SERVICE_ACTIONS = {  # of `SERVICE_COMMANDS`, by name
-    "import": _import,
-    "up": _up,
-    "down": _down,
-    "serve": _serve,
-    "serve-student": _serve_student,
-}
+        from llm4teach.datasets.storage.parquet import local_copy
+        from llm4teach.student.export.onnx_policy import OnnxStudent
+        from llm4teach.student.export.server import make_app
+    except ImportError as error:
+        message = (
+            f"{error.name} is missing; install the serve extra: pip install 'llm4teach[serve]'"
+        )
+        raise DatasetError(message) from None
+    try:
+        with local_copy(path) as file:
+            student = OnnxStudent(file)
+    except (FileNotFoundError, ValueError) as error:
+        raise DatasetError(str(error)) from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = error.strerror or error
+            message = f"cannot listen on {host}:{port} ({reason}); choose another with --port"
+            raise DatasetError(message) from None
+    print(
+        f"student of {student.facts['task']} on http://{host}:{port} (Ctrl-C ends it)", flush=True
+    )
+    app = make_app(student, max_batch)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)

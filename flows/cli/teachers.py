@@ -1,87 +1,257 @@
-"""The command `llm4teach teacher`: what teachers say, and what it is worth, before any training."""
+"""The commands about teachers: teachers (list, fetch), teacher (check, report), prompts."""
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from llm4teach.flows.cli.parser import Parser, positive
+from pydantic import Field, PositiveInt
+
+from llm4teach.errors import TeacherError
+from llm4teach.flows.cli.parser import Argument, Command, QuietCommand
 from llm4teach.flows.runtime.settings import ConfigError, Settings
 
-FQE_STEPS = 2000
-ACTIONS: dict[str, Callable[[argparse.Namespace, Settings], None]] = {}  # filled below
+if TYPE_CHECKING:
+    from llm4teach.teacher_labeling.config import Price
+    from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
+    from llm4teach.teacher_labeling.teacher import Advice
+
+_LIKELIEST = 3  # plans shown per state
+_SHOWN_CHARACTERS = 400  # of a reply
 
 
-def add_teacher_arguments(teacher: Parser) -> None:
-    """Add the arguments that are no settings."""
-    teacher.add_argument(
-        "action",
-        choices=tuple(ACTIONS),
-        help="check: ask one teacher three states; report: write a page that judges every teacher "
-        "by its stored advice",
+class Teachers(Command):
+    """List the teachers, or download one's weights."""
+
+    command = "teachers"
+    examples = ("llm4teach teachers", "llm4teach teachers --fetch qwen2.5-coder-1.5b")
+
+    fetch: Annotated[str | None, Argument(metavar="MODEL")] = Field(
+        None, description="download a model's weights"
     )
-    teacher.add_argument(
-        "--replies",
-        action="store_true",
-        help="check: also print what the model said, word for word",
-    )
-    teacher.add_argument(
-        "--fqe-steps",
-        type=positive,
-        default=FQE_STEPS,
-        metavar="N",
-        help=f"report: gradient steps of fitted Q evaluation, each teacher (default: {FQE_STEPS})",
-    )
-    teacher.add_argument(
-        "--no-fqe", action="store_true", help="report: leave fitted Q evaluation out"
-    )
-    teacher.add_argument("--quiet", action="store_true", help="print nothing but the result")
 
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Print the teachers and whether each is ready, or download weights."""
+        from llm4teach.flows.cli.tables import print_table
 
-def run_teacher_command(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Do what was asked of the teachers."""
-    if arguments.action not in ACTIONS:
-        raise ConfigError(f"unknown action {arguments.action!r}; known are: {', '.join(ACTIONS)}")
-    ACTIONS[arguments.action](arguments, settings)
+        if self.fetch:
+            from llm4teach.teacher_labeling.backends.llama_cpp.weights import fetch_weights
 
+            print(fetch_weights(self.fetch.removeprefix("embedded/")))
+            return
+        from llm4teach.teacher_labeling.factory import list_teachers
 
-def _report(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.datasets.workspace import Workspace
-    from llm4teach.envs.registry import get_task
-
-    workspace, task = Workspace(settings.workspace), get_task(settings.task)
-
-    from llm4teach.analysis.teachers.diagnostics import diagnose
-    from llm4teach.analysis.teachers.report import write_teacher_report
-
-    def say(what: str) -> None:
-        if not arguments.quiet:
-            print(f"judging: {what}", file=sys.stderr)
-
-    found = diagnose(
-        workspace,
-        task,
-        settings.evaluate,
-        fqe_steps=0 if arguments.no_fqe else arguments.fqe_steps,
-        seed=settings.seed,
-        on_step=say,
-    )
-    flags = ["--task", task.name, "--workspace", workspace.name, "--seed", str(settings.seed)]
-    flags += ["--evaluate.episodes", str(settings.evaluate.episodes)]
-    flags += ["--no-fqe"] if arguments.no_fqe else ["--fqe-steps", str(arguments.fqe_steps)]
-    print(
-        write_teacher_report(
-            workspace, found, shlex.join(["llm4teach", "teacher", "report", *flags])
+        choices = list_teachers()
+        ready = {True: "ready", False: "not here yet"}
+        print_table(
+            [
+                {"teacher": choice.spec, "": ready[choice.ready], "what it is": choice.description}
+                for choice in choices
+            ]
         )
+        for choice in choices:
+            if choice.hint:
+                print(f"\n{choice.spec}: {choice.hint}")
+
+
+class TeacherCommand(QuietCommand):
+    """Ask a teacher about three probe states (check), or compare all by stored advice (report)."""
+
+    command = "teacher"
+    examples = (
+        "llm4teach teacher check",
+        "llm4teach teacher check --teacher openai --teacher.base-url http://127.0.0.1:8000/v1",
+        "llm4teach teacher check --teacher.method logprobs --replies",
+        "llm4teach teacher report --task LavaDoorKey --no-fqe",
+    )
+    uses = ("task", "workspace", "seed", "teacher", "evaluate")
+
+    action: Annotated[Literal["check", "report"], Argument(is_positional=True)] = Field(
+        description="check: ask one teacher about three states; report: write a page that judges "
+        "every teacher by its stored advice"
+    )
+    replies: bool = Field(False, description="check: also print the model's replies verbatim")
+    fqe_steps: PositiveInt = Field(
+        2000, description="report: gradient steps of fitted Q evaluation per teacher"
+    )
+    no_fqe: bool = Field(False, description="report: leave fitted Q evaluation out")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Check one teacher, or write the report on all."""
+        if self.action == "check":
+            check_teacher(settings, self.replies)
+        else:
+            self._report(settings)
+
+    def _report(self, settings: Settings) -> None:
+        from llm4teach.datasets.workspace import Workspace
+        from llm4teach.envs.registry import get_task
+
+        workspace, task = Workspace(settings.workspace), get_task(settings.task)
+
+        from llm4teach.analysis.teachers.diagnostics import diagnose
+        from llm4teach.analysis.teachers.report import write_teacher_report
+
+        def show(what: str) -> None:
+            if not self.quiet:
+                print(f"judging: {what}", file=sys.stderr)
+
+        steps = 0 if self.no_fqe else self.fqe_steps
+        diagnosis = diagnose(
+            workspace, task, settings.evaluate, fqe_steps=steps, seed=settings.seed, on_step=show
+        )
+        words = ["llm4teach", "teacher", "report", "--task", task.name]
+        words += ["--workspace", workspace.name, "--seed", str(settings.seed)]
+        words += ["--evaluate.episodes", str(settings.evaluate.episodes)]
+        words += ["--no-fqe"] if self.no_fqe else ["--fqe-steps", str(self.fqe_steps)]
+        print(write_teacher_report(workspace, diagnosis, shlex.join(words)))
+
+
+def check_teacher(settings: Settings, show_replies: bool = False) -> None:
+    """Ask a teacher about three states, and print its advice, tokens and cost; store nothing.
+
+    Raises:
+        TeacherError: the teacher cannot be opened or cannot answer, or no answer was usable.
+    """
+    from llm4teach.envs.registry import get_task
+    from llm4teach.flows.cli.tables import print_table
+    from llm4teach.flows.runtime.teacher_access import open_teacher
+    from llm4teach.teacher_labeling.labeling.budget import price_of, with_cost
+    from llm4teach.teacher_labeling.probe_states import probe_states
+
+    family = get_task(settings.task).family
+    states = probe_states(family)
+    teacher = open_teacher(settings.teacher, family)
+    try:
+        print(f"teacher: {teacher.info.teacher_id}")
+        if teacher.info.prompt_version:
+            print(f"prompt:  version {teacher.info.prompt_version}, for {family}")
+        if server_facts := getattr(teacher, "server_facts", None):
+            server = server_facts()
+            version = f"version {server.version}" if server.version else "of unknown version"
+            context = f"{server.context_tokens:,} tokens" if server.context_tokens else "unknown"
+            print(f"server:  {version}, context {context}, serves {', '.join(server.served[:5])}")
+        price = price_of(settings.teacher, settings.label, teacher.info)
+        asked = (with_cost(advice, price) for advice in teacher.advise(states))
+        answers = {advice.state.key: advice for advice in asked}
+    finally:
+        teacher.close()
+    print()
+    rows = [answers[state.key] for state in states]
+    print_table([_row(advice, price) for advice in rows])
+    tokens_in = sum(advice.prompt_tokens for advice in rows)
+    tokens_out = sum(advice.completion_tokens for advice in rows)
+    dollars = f"{sum(advice.cost for advice in rows):.6f} US dollars"
+    if price is None:
+        dollars = f"cost unknown: label.prices has no {teacher.info.model}"
+    print(f"\n{tokens_in:,} tokens in, {tokens_out:,} out, {dollars}")
+    if show_replies:
+        for advice in rows:
+            print(f"\n{advice.state.text}")
+            for reply in advice.replies:
+                print(f"  {reply[:_SHOWN_CHARACTERS]!r}")
+    if not any(advice.plans for advice in rows):
+        raise TeacherError(
+            "the teacher had no advice on any of the three states; --replies shows its replies. "
+            "A better model, another --teacher.method or --teacher.prompt may help"
+        )
+
+
+def _row(advice: Advice, price: Price | None) -> dict[str, Any]:
+    likely = [f"{p:.0%} {plan}" for plan, p in advice.plans[:_LIKELIEST]]
+    return {
+        "state": advice.state.text,
+        "advice": "; ".join(likely) or advice.status.value,
+        "entropy": f"{advice.entropy:.2f}",
+        "coverage": f"{advice.coverage:.0%}",
+        "tokens in": advice.prompt_tokens,
+        "out": advice.completion_tokens,
+        "seconds": round(advice.latency_s, 2),
+        "cost $": f"{advice.cost:.6f}" if price is not None else "unknown",
+    }
+
+
+class Prompts(Command):
+    """List the prompts, or show one as a model receives it."""
+
+    command = "prompts"
+    examples = ("llm4teach prompts list", "llm4teach prompts show SimpleDoorKey.logprobs")
+
+    action: Annotated[Literal["list", "show"], Argument(is_positional=True)] = Field(
+        description="what to do"
+    )
+    prompt: Annotated[str | None, Argument(metavar="NAME", is_positional=True)] = Field(
+        None, description="show: <family>.<prompt>, or a file"
     )
 
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        """Print the table of prompts, or one prompt."""
+        if (self.action == "show") != (self.prompt is not None):
+            raise ConfigError(
+                "show, and nothing else, takes a prompt: `llm4teach prompts show "
+                "SimpleDoorKey.logprobs`; `llm4teach prompts list` lists them"
+            )
+        if self.prompt is None:
+            list_prompts()
+        else:
+            print(show_prompt(self.prompt), end="")
 
-def _check(arguments: argparse.Namespace, settings: Settings) -> None:
-    from llm4teach.flows.cli.teacher_check import check_teacher
 
-    check_teacher(settings, arguments.replies)
+def list_prompts() -> None:
+    """Print every template with its version and the first line of its comment."""
+    from llm4teach.flows.cli.tables import print_table
+    from llm4teach.teacher_labeling.elicitation.prompts import parse_template, template_files
+
+    rows = []
+    for name, file in template_files().items():
+        text = file.read_text("utf-8")
+        template = parse_template(text, name)
+        family, _, use = name.partition(".")
+        rows.append(
+            {
+                "family": family,
+                "prompt": use,
+                "version": template.version,
+                "examples": len(template.examples),
+                "what it is for": text.partition("\n[")[0].strip().splitlines()[0],
+            }
+        )
+    print_table(rows)
 
 
-ACTIONS |= {"check": _check, "report": _report}
+def show_prompt(name: str) -> str:
+    """Return a template, filled in with a probe state of its family: version and messages.
+
+    Args:
+        name: of a template, or a file, whose name then begins with the family's.
+
+    Raises:
+        TeacherError: there is no such template and no such file.
+    """
+    from llm4teach.teacher_labeling.elicitation.prompts import parse_template, template_files
+
+    files = template_files()
+    if name in files:
+        text = files[name].read_text("utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text("utf-8")
+    else:
+        close = difflib.get_close_matches(name, list(files), n=3, cutoff=0.3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see `llm4teach prompts list`"
+        raise TeacherError(f"there is no prompt and no file {name!r}; {hint}")
+    return render(parse_template(text, name), Path(name).name.partition(".")[0])
+
+
+def render(template: PromptTemplate, family: str) -> str:
+    """Return a template's version and its messages for the second probe state of a family."""
+    from llm4teach.teacher_labeling.elicitation.parsing import list_options
+    from llm4teach.teacher_labeling.probe_states import probe_states
+
+    state = probe_states(family)[1]
+    messages = template.messages(state.text, options=list_options(state.options))
+    body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)
+    return f"prompt_version {template.version}\n{body}"

@@ -1,70 +1,123 @@
-"""Results on stdout: tables for people, as wide as the terminal."""
+"""A player's terminal: observations drawn as text, and single keys without Enter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from rich.console import Console
-from rich.table import Table
+import numpy as np
+from minigrid.core.constants import IDX_TO_COLOR, IDX_TO_OBJECT, STATE_TO_IDX
+from numpy.typing import NDArray
 from rich.text import Text
 
+from llm4teach.envs.grid.fog_of_war import NO_HEADING
 
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print records of one shape, numbers to the right."""
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name, value in rows[0].items():
-        table.add_column(Text(name), justify="right" if _is_number(value) else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console().print(table)
+_ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 
-
-def print_result(result: Mapping[str, Any]) -> None:
-    """Print what a flow returned: its evaluation, if any, what it cost, and where it lies."""
-    if table := result.get("table"):
-        print_table([_evaluation_row(row) for row in table])
-        print()
-    steps = result.get("collect_steps", 0) + result.get("finetune_steps", 0)
-    tokens = result.get("prompt_tokens", 0) + result.get("completion_tokens", 0)
-    used = []
-    if steps:
-        used.append(f"{steps:,} env steps")
-    if "questions" in result:
-        asked = f"{result['questions']} questions to {result['teacher_id']}"
-        used.append(f"{asked} ({tokens:,} tokens, {result.get('teacher_s', 0):.0f} s)")
-    if "student_bytes" in result:
-        used.append(f"a student of {result['student_bytes'] / 1000:.0f} kB")
-    if used:
-        print(", ".join(used))
-    if result.get("stopped_by"):
-        print(f"stopped: {result['stopped_by']}; {result['states_left']} states are left")
-    print(f"run: {result['run_id']}")
-    if "decision" in result:
-        print(f"{result['decision']}: {result['decision_reason']}")
-    if "report" in result:
-        print(f"report: {result['report']}")
+_SHADES = " ░▒▓█"
+_AGENT = ("▶", "▼", "◀", "▲")  # by heading: east, south, west, north
+_SIGNS = {
+    "unseen": "░",
+    "empty": "·",
+    "wall": "█",
+    "floor": ".",
+    "key": "k",
+    "ball": "o",
+    "box": "□",
+    "goal": "◎",
+    "lava": "~",
+}
+_DOORS = {STATE_TO_IDX["open"]: "'", STATE_TO_IDX["closed"]: "d", STATE_TO_IDX["locked"]: "D"}
+_STYLES = {"grey": "bright_black", "purple": "magenta"}  # the others are the terminal's own names
+_FIXED = {"unseen": "bright_black", "empty": "bright_black", "wall": "bright_black", "lava": "red"}
 
 
-def _evaluation_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation with its confidence interval beside the rate."""
-    low, high = row["success_low"], row["success_high"]
-    return {
-        "policy": row["policy"],
-        "mode": row["mode"],
-        "episodes": row["episodes"],
-        "success": f"{row['success_rate']:.1%}",
-        "95% interval": f"{low:.1%} to {high:.1%}",
-        "return": f"{row['mean_return']:.3f}",
-        "length": f"{row['mean_length']:.1f} steps",
-    }
+def draw(observation: NDArray[np.uint8]) -> Text | None:
+    """Return a map of MiniGrid's codes, or a picture of one channel; None of anything else.
+
+    Args:
+        observation: uint8 (*observation_shape).
+    """
+    if is_map(observation):
+        return draw_map(observation)
+    return draw_shades(observation) if observation.ndim == 2 else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_map(observation: NDArray[np.uint8]) -> bool:
+    """Whether an observation is a map of MiniGrid's codes with the agent's heading in its cell."""
+    if observation.ndim != 3 or observation.shape[2] < 4:
+        return False
+    heading = observation[..., 3]
+    is_agent = heading != NO_HEADING
+    known = np.isin(observation[..., 0], list(IDX_TO_OBJECT))
+    return bool(is_agent.sum() == 1 and (heading[is_agent] < len(_AGENT)).all() and known.all())
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def draw_shades(image: NDArray[np.uint8]) -> Text:
+    """Return one line per row of pixels, two characters per pixel; uint8 (rows, columns)."""
+    levels = image.astype(np.intp) * len(_SHADES) // 256
+    return Text("\n".join("".join(_SHADES[level] * 2 for level in row) for row in levels))
+
+
+def draw_map(observation: NDArray[np.uint8]) -> Text:
+    """Return one line per row of cells, two characters per cell.
+
+    Args:
+        observation: uint8 (W, H, C), C >= 4: object, color and state codes of MiniGrid as last
+            seen, 0 where never seen, and the agent's heading in its own cell.
+    """
+    text = Text()
+    width, height = observation.shape[:2]
+    for y in range(height):
+        for x in range(width):
+            sign, style = _cell(observation[x, y])
+            text.append(sign if sign not in ("█", "░") else sign * 2, style)
+            text.append("" if sign in ("█", "░") else " ")
+        text.append("\n")
+    return text
+
+
+def carried(observation: NDArray[np.uint8]) -> str:
+    """Return what the agent of a map holds, such as "yellow key"; its own cell says it."""
+    x, y = np.argwhere(observation[..., 3] != NO_HEADING)[0]
+    name = IDX_TO_OBJECT[int(observation[x, y, 0])]
+    if name not in ("key", "ball", "box"):
+        return "nothing"
+    return f"{IDX_TO_COLOR[int(observation[x, y, 1])]} {name}"
+
+
+def _cell(cell: NDArray[np.uint8]) -> tuple[str, str]:
+    kind, color, state, heading = (int(value) for value in cell[:4])
+    if heading != NO_HEADING:
+        return _AGENT[heading], "bold red"
+    name = IDX_TO_OBJECT[kind]
+    named = IDX_TO_COLOR.get(color, "white")
+    style = _FIXED.get(name) or f"bold {_STYLES.get(named, named)}"
+    if name == "door":
+        return _DOORS.get(state, "D"), style
+    return _SIGNS.get(name, "?"), style
+
+
+@contextmanager
+def single_keys() -> Iterator[None]:
+    """Let `read_key` return each key at once; restore the terminal at the end."""
+    import termios  # not on Windows
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def read_key() -> str:
+    """Wait for a key: a character, or left, right, up, down, escape; "" at the end of input."""
+    # Straight from the terminal: the buffer of sys.stdin would hide the rest of an arrow's code.
+    data = os.read(sys.stdin.fileno(), 8).decode(errors="ignore")
+    if data.startswith("\x1b["):
+        return _ARROWS.get(data[2:3], "")
+    return "escape" if data == "\x1b" else data[:1]

@@ -33,7 +33,7 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
     """For real: a flow that runs in Prefect's temporary server, and a terminal's Ctrl-C."""
     (folder / "slow.py").write_text(
         "import sys, time, types\n"
-        "from llm4teach.flows.cli import actions, main as cli\n"
+        "from llm4teach.flows.cli import main as cli, pipeline\n"
         "def import_module(name):\n"
         "    from prefect import flow\n"
         "    @flow\n"
@@ -41,7 +41,7 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
         "        open('began', 'w').close()\n"
         "        time.sleep(100)\n"
         "    return types.SimpleNamespace(collect_trajectories=collect_trajectories)\n"
-        "actions.import_module = import_module\n"
+        "pipeline.import_module = import_module\n"
         "sys.argv = ['llm4teach', 'collect']\n"
         "sys.exit(cli.main())\n"
     )

@@ -10,8 +10,8 @@ import pytest
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.cli.commands import COMMANDS, add_more_arguments
-from llm4teach.flows.cli.parser import build_parser, given_settings, parse
+from llm4teach.flows.cli.main import COMMANDS
+from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
 from llm4teach.flows.stages import (
@@ -106,16 +106,14 @@ def test_who_is_asked_in_the_background(
 
 
 def test_the_flags_of_the_budget() -> None:
-    parser, by_name = build_parser(COMMANDS)
-    add_more_arguments(by_name)
     words = ["label", "--max-requests", "7", "--label.max-cost", "2.5", "--max-tokens", "100"]
-    found = load_settings(given_settings(parse(parser, words)))
-    assert found.label == LabelConfig(max_requests=7, max_cost=2.5, max_tokens=100)
+    settings = load_settings(parse(words, COMMANDS)[1])
+    assert settings.label == LabelConfig(max_requests=7, max_cost=2.5, max_tokens=100)
     words = ["finetune", "--live.ask", "uncertain", "--live.in-background"]
-    found = load_settings(given_settings(parse(parser, words)))
-    assert found.live == LiveConfig(ask="uncertain", in_background=True)
+    settings = load_settings(parse(words, COMMANDS)[1])
+    assert settings.live == LiveConfig(ask="uncertain", in_background=True)
     with pytest.raises(ConfigError, match=r"max-requests.*-1"):
-        load_settings(given_settings(parse(parser, ["label", "--max-requests", "-1"])))
+        load_settings(parse(["label", "--max-requests", "-1"], COMMANDS)[1])
 
 
 def test_prices_stand_in_the_file(tmp_path: Path) -> None:

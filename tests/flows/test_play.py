@@ -7,15 +7,18 @@ import pty
 import select
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from minigrid.core.constants import IDX_TO_OBJECT
+from toy_habitat import LENGTH, write_interpreter
 
+from llm4teach.envs.habitat.client import PYTHON, close_idle
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.cli.grid_view import carried, draw_map
 from llm4teach.flows.cli.main import main
+from llm4teach.flows.cli.terminal import carried, draw, draw_map
 
 TASK = "SimpleDoorKey"
 VICUNA = ("--teacher", "recorded/vicuna-33b")
@@ -67,13 +70,45 @@ def test_a_random_policy_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("--agent", "random"), ("--agent", "human")])
+def test_a_task_without_maps_is_played_as_text(
+    words: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(PYTHON, str(write_interpreter(tmp_path)))
+    monkeypatch.setattr("llm4teach.flows.cli.terminal.read_key", lambda: "0")
+    monkeypatch.setattr("llm4teach.flows.cli.terminal.single_keys", nullcontext)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    more = ("--task", "HabitatNavPick", "--no-advice", "--delay", "0", "--seed", "2")
+    try:
+        status = main(["play", *words, *more, "--workspace", str(tmp_path)])
+    finally:
+        close_idle()
+    shown = capsys.readouterr()
+    assert (status, shown.err) == (0, "")
+    assert f"1 of 1 solved by {words[1]}, {LENGTH:.1f} steps" in shown.out
+    assert "holds: " not in shown.out
+
+
+def test_what_can_be_drawn_is_drawn() -> None:
+    image = np.array([[0, 255], [128, 60]], np.uint8)
+    shades = draw(image)
+    assert shades is not None and shades.plain == "  ██\n▒▒░░"
+    assert draw(np.zeros(30, np.uint8)) is None
+    assert draw(np.zeros((8, 8, 3), np.uint8)) is None
+    assert draw(np.full((3, 3, 4), 200, np.uint8)) is None
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--agent", "human"), "--agent human needs a terminal"),
         (("--agent", "teacher", "--no-advice"), "leave --no-advice out"),
         (("--agent", "student", "--no-advice"), "no student for SimpleDoorKey"),
-        (("--delay", "soon"), "'soon' is not a number of seconds"),
+        (("--delay", "soon"), "--delay is 'soon': Input should be a valid number"),
     ],
 )
 def test_what_cannot_be_played_is_told(

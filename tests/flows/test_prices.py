@@ -9,9 +9,9 @@ import pytest
 from bad_server import BadServer
 
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.flows.cli.teacher_check import check_teacher
-from llm4teach.flows.experiments.train_trial import run_cell
-from llm4teach.flows.experiments.trial import TEACHER, Cell
+from llm4teach.flows.cli.teachers import check_teacher
+from llm4teach.flows.experiments.train_trial import run_trial
+from llm4teach.flows.experiments.trial import TEACHER, Trial
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
@@ -67,11 +67,11 @@ def test_one_price_everywhere(
     limits = TABLE.model_copy(update={"max_requests": 2, "max_cost": 1.0})
     result = label_states.fn(workspace, "SimpleDoorKey", teacher, limits)
     assert result["questions"] == 2 and result["cost"] == pytest.approx(2 * dollars)
-    run_cell(Cell(TEACHER, settings.model_copy(update={"evaluate": EvaluateConfig(episodes=2)})))
+    run_trial(Trial(TEACHER, settings.model_copy(update={"evaluate": EvaluateConfig(episodes=2)})))
     info = open_teacher(teacher, "SimpleDoorKey").info
     shared = advice_of(info, Workspace(workspace), "SimpleDoorKey")
     costs = [row["cost"] for row in shared.rows()]
-    assert len(costs) > 2 and costs == [pytest.approx(dollars)] * len(costs), "cells pay it, too"
+    assert len(costs) > 2 and costs == [pytest.approx(dollars)] * len(costs), "trials pay it, too"
 
 
 @pytest.mark.parametrize("kind", ["label", "finetune"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from llm4teach.analysis.reports.report_content import command
-from llm4teach.flows.cli.commands import COMMANDS
-from llm4teach.flows.cli.parser import build_parser, given_settings, parse
+from llm4teach.flows.cli.main import COMMANDS
+from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.runtime.settings import load_settings
 
 # Sections that `teach` has not.
@@ -23,5 +23,4 @@ def test_the_printed_command_gives_the_same_settings() -> None:
     config = settings.model_dump(mode="json", exclude=LEFT_OUT)
     program, *words = shlex.split(command("teach", "workspace", config).replace("\\\n", " "))
     assert program == "llm4teach"
-    parser, _ = build_parser(COMMANDS)
-    assert load_settings(given_settings(parse(parser, words))) == settings
+    assert load_settings(parse(words, COMMANDS)[1]) == settings

@@ -116,7 +116,7 @@ def test_the_command_serves_a_file_and_says_what_is_wrong(
     student: OnnxStudent, tmp_path: Path
 ) -> None:
     from llm4teach.datasets.workspace import DatasetError
-    from llm4teach.flows.cli.serve_student import serve_student
+    from llm4teach.flows.cli.service import serve_student
 
     with pytest.raises(DatasetError, match="no exported student at"):
         serve_student(tmp_path / "none.onnx", "127.0.0.1", 8080, 8)
