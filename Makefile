@@ -16,7 +16,7 @@ VLLM := .venv-vllm
 HABITAT := .venv-habitat
 HABITAT_PYTHONS := python3.11 python3.12
 
-.PHONY: help demo install test test-slow test-vllm lint lint-deploy habitat-env mypy format clean
+.PHONY: help demo install test test-all test-slow test-vllm lint lint-deploy habitat-env mypy format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,15 @@ demo: $(INSTALLED) ## teach a student SimpleDoorKey with an LLM that runs right 
 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
-test: $(INSTALLED) ## run the tests that take less than a minute each
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not vllm" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-slow: $(INSTALLED) ## run the slow tests
+test: $(INSTALLED) ## run the tests for every change (5 minutes on two cores)
+	$(PYTEST) -m "not extended and not slow and not vllm" $(ARGS)
+
+test-all: $(INSTALLED) ## run those that `make test` leaves out, but for slow and vllm (15 minutes)
+	$(PYTEST) -m "extended and not slow and not vllm" $(ARGS)
+
+test-slow: $(INSTALLED) ## run the slow tests, the README's promises among them
 	$(BIN)/pytest -m slow $(ARGS)
 
 # vLLM pins what Prefect needs newer: an environment of its own. Its packages torchvision, torchaudio
