@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from llm4teach.analysis.statistics import wilson_interval
 from llm4teach.envs.door_key.rooms import ROOMS, Room
-from llm4teach.envs.grid.options import GridView, Outcome, open_, pick_up
+from llm4teach.envs.grid.options import GridView, OptionStatus, open_, pick_up
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations
 from llm4teach.student.config import EvaluateConfig
@@ -54,10 +54,10 @@ class Explorer:
         believed[unseen & self._inside, 0] = EMPTY  # no obstacle but a key
         view = GridView(believed)
         decision = open_(view, "door") if view.holds("key") else pick_up(view, "key")
-        if decision is Outcome.CANNOT:
+        if decision is OptionStatus.CANNOT:
             where = ~self._inside if view.holds("key") else self._keys
-            decision = view.approach(unseen & where, then=Outcome.DONE)
-        if isinstance(decision, Outcome):
+            decision = view.approach(unseen & where, then=OptionStatus.DONE)
+        if isinstance(decision, OptionStatus):
             raise RuntimeError("nothing is left to explore")
         return decision[0]
 

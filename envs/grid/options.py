@@ -29,14 +29,14 @@ _WALKABLE_BLIND = _WALKABLE | (np.arange(256) == OBJECT_TO_IDX["lava"])
 NAME = re.compile(r"(?:(?P<color>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z]+)(?P<nth>[1-9])?")
 
 
-class Outcome(Enum):
+class OptionStatus(Enum):
     """What an option says where it does not act."""
 
     DONE = "done"
     CANNOT = "cannot"
 
 
-Decision = Outcome | tuple[int, ...]  # or the actions that are equally good, at least one
+Decision = OptionStatus | tuple[int, ...]  # or the actions that are equally good, at least one
 
 
 class GridView:
@@ -120,14 +120,14 @@ class GridView:
         """Go to face the nearest of ``cells``; once there, ``then``."""
         actions = self.board.first_actions(self.board.facing(pack(cells)))
         if actions is None:
-            return Outcome.CANNOT
+            return OptionStatus.CANNOT
         return actions or then
 
 
 def explore(view: GridView) -> Decision:
     """Go to the nearest frontier: a never-seen cell beside a known free one. Done: none is left."""
-    decision = view.approach(view.objects == UNSEEN, then=Outcome.DONE)
-    return Outcome.DONE if decision is Outcome.CANNOT else decision
+    decision = view.approach(view.objects == UNSEEN, then=OptionStatus.DONE)
+    return OptionStatus.DONE if decision is OptionStatus.CANNOT else decision
 
 
 def go_to(view: GridView, name: str) -> Decision:
@@ -135,7 +135,7 @@ def go_to(view: GridView, name: str) -> Decision:
     cells = view.cells(name)
     if (view.objects[cells] == GOAL).any():
         return view.approach(cells & (view.objects == GOAL), then=(FORWARD,))
-    return view.approach(cells, then=Outcome.DONE)
+    return view.approach(cells, then=OptionStatus.DONE)
 
 
 def go_through(view: GridView, name: str) -> Decision:
@@ -147,7 +147,7 @@ def go_through(view: GridView, name: str) -> Decision:
     doors = view.cells(name) & (view.objects == DOOR) & (view.states == OPEN)
     right, behind, left = (view.neighbor(turns) for turns in (1, 2, 3))
     if doors[behind]:
-        return Outcome.DONE
+        return OptionStatus.DONE
     if not doors.any() and view.objects[left] == view.objects[right] == WALL:
         return (FORWARD,)
     return view.approach(doors, then=(FORWARD,))
@@ -156,9 +156,9 @@ def go_through(view: GridView, name: str) -> Decision:
 def pick_up(view: GridView, name: str) -> Decision:
     """Go to the object and take it. Cannot: hands full, not seen, or no known way."""
     if view.holds(name):
-        return Outcome.DONE
+        return OptionStatus.DONE
     if view.carrying != EMPTY:
-        return Outcome.CANNOT
+        return OptionStatus.CANNOT
     return view.approach(view.cells(name), then=(PICK_UP,))
 
 
@@ -168,7 +168,7 @@ def drop(view: GridView, name: str) -> Decision:
     Done: not carried. (What is put down before a door keeps it shut for good.)
     """
     if not view.holds(name):
-        return Outcome.DONE
+        return OptionStatus.DONE
     return view.approach(view.places_to_drop(), then=(DROP,))
 
 
@@ -180,7 +180,7 @@ def put(view: GridView, name: str, beside_name: str) -> Decision:
     near = _next_to(view.cells(beside_name))
     if not view.holds(name):
         if (view.cells(name) & near).any():
-            return Outcome.DONE
+            return OptionStatus.DONE
         return pick_up(view, name)
     return view.approach(near & view.cells("empty"), then=(DROP,))
 
@@ -203,7 +203,7 @@ def open_(view: GridView, name: str) -> Decision:
     doors, boxes = named & (view.objects == DOOR), named & (view.objects == BOX)
     closed = doors & (view.states != OPEN)
     if doors.any() and not closed.any():
-        return Outcome.DONE
+        return OptionStatus.DONE
     key_color = int(view.colors[view.agent]) if view.carrying == KEY else -1
     fits = closed & ((view.states != LOCKED) | (view.colors == key_color))
     return view.approach(fits | boxes, then=(TOGGLE,))
@@ -231,6 +231,6 @@ def decide_plan(view: GridView, plan: Plan) -> Decision:
     """A plan's first option that is not done decides; DONE where all are."""
     for option in plan.options:
         decision = decide(view, option)
-        if decision is not Outcome.DONE:
+        if decision is not OptionStatus.DONE:
             return decision
-    return Outcome.DONE
+    return OptionStatus.DONE

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError, borrow, give_back
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
-from llm4teach.envs.habitat.worker.protocol import Message, Outcome
+from llm4teach.envs.habitat.worker.protocol import Message, StepResults
 from llm4teach.envs.task import TaskError
 from llm4teach.envs.vector.serial import AUTORESET_METADATA, seeds_and_mask
 
@@ -70,9 +70,9 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         self._running &= ~mask  # not any more, should a worker die now
         self._lost &= ~mask
         while (waiting := mask & ~self._running).any():
-            for rows, outcome in self._ask(protocol.RESET, waiting, seeds):
-                self._observations[rows] = outcome.observations
-                self._measures[rows] = outcome.measures
+            for rows, results in self._ask(protocol.RESET, waiting, seeds):
+                self._observations[rows] = results.observations
+                self._measures[rows] = results.measures
                 self._running[rows] = True
         return self._observations.copy(), {}
 
@@ -86,10 +86,10 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         n = self.num_envs
         rewards, terminated = np.zeros(n), np.zeros(n, np.bool_)
         truncated = np.zeros(n, np.bool_)
-        for rows, outcome in self._ask(protocol.STEP, self._running, np.asarray(actions)):
-            self._observations[rows], rewards[rows] = outcome.observations, outcome.rewards
-            terminated[rows], truncated[rows] = outcome.terminated, outcome.truncated
-            self._measures[rows] = outcome.measures
+        for rows, results in self._ask(protocol.STEP, self._running, np.asarray(actions)):
+            self._observations[rows], rewards[rows] = results.observations, results.rewards
+            terminated[rows], truncated[rows] = results.terminated, results.truncated
+            self._measures[rows] = results.measures
         truncated |= self._lost
         self._lost[:] = False
         self._running &= ~(terminated | truncated)
@@ -98,7 +98,7 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
 
     def _ask(
         self, kind: int, mask: NDArray[np.bool_], values: NDArray[np.integer[Any]]
-    ) -> Iterator[tuple[NDArray[np.int64], Outcome]]:
+    ) -> Iterator[tuple[NDArray[np.int64], StepResults]]:
         """Ask all workers at once about the environments of ``mask``.
 
         Yields:
@@ -119,12 +119,12 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
             worker = self._workers[number]
             try:
                 payload, shape = worker.receive().payload, worker.observation_shape
-                outcome = protocol.unpack_outcome(payload, len(rows), shape, len(MEASURES))
+                results = protocol.unpack_results(payload, len(rows), shape, len(MEASURES))
             except (WorkerGoneError, protocol.ProtocolError) as error:
                 self._replace(number, error)
             else:
                 self._restarts[number] = 0
-                yield rows, outcome
+                yield rows, results
 
     def _replace(self, number: int, error: Exception) -> None:
         self._workers[number].close(patience_s=0.0)

@@ -15,7 +15,7 @@ import numpy as np
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from numpy.typing import NDArray
 
-from llm4teach.envs.grid.options import Outcome, decide_plan
+from llm4teach.envs.grid.options import OptionStatus, decide_plan
 from llm4teach.envs.minigrid.env import MissionMapEnv
 from llm4teach.envs.minigrid.missions import parse_mission
 from llm4teach.envs.minigrid.scene import Scene
@@ -97,7 +97,7 @@ class MiniGridTask:
             scene = self._scene(observation)
             for plan, share in mixtures[i]:
                 decision = decide_plan(scene, plan)
-                if not isinstance(decision, Outcome):
+                if not isinstance(decision, OptionStatus):
                     actions = [a for a in decision if a < len(row)]
                     row[actions] += share / len(decision)
         total = probs.sum(axis=1, keepdims=True)  # (N, 1)

@@ -67,7 +67,7 @@ def test_it_is_habitat_labs_own_env_task_measures_sensors_dataset_and_config(
 ) -> None:
     assert facts["env"] == ["habitat.core.env", "Env"]
     assert facts["bases"] == [True] * 6
-    assert facts["registered"] == ["KinematicSim", "NavPickTask"]
+    assert facts["registered"] == ["KinematicSim", "NavPickEmbodiedTask"]
     assert facts["actions"] == list(layout.ACTIONS)
     assert facts["observation_space"] == ["flags", "ranges", "targets"]
     assert facts["dataset"] == [1, "0"]

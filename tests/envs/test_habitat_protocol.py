@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llm4teach.envs.habitat.worker import protocol
-from llm4teach.envs.habitat.worker.protocol import Message, Outcome, ProtocolError
+from llm4teach.envs.habitat.worker.protocol import Message, ProtocolError, StepResults
 
 
 def read(data: bytes) -> Message | None:
@@ -72,7 +72,7 @@ def test_sizes_are_bounded_before_anything_is_read() -> None:
         protocol.pack(Message(protocol.DONE, {"a": "x" * protocol.MAX_JSON}))
 
 
-def test_requests_and_outcomes_keep_their_arrays() -> None:
+def test_requests_and_results_keep_their_arrays() -> None:
     rng = np.random.default_rng(0)
     envs, seeds = np.array([0, 5, 2]), np.array([1 << 40, 0, 7])
     got = protocol.unpack_request(protocol.pack_request(envs, seeds), 6)
@@ -82,19 +82,19 @@ def test_requests_and_outcomes_keep_their_arrays() -> None:
         with pytest.raises(ProtocolError):
             protocol.unpack_request(bad, 6)
 
-    sent = Outcome(
+    sent = StepResults(
         rng.integers(0, 256, (3, 4, 5), np.uint8),
         rng.normal(size=3),
         np.array([True, False, False]),
         np.array([False, False, True]),
         rng.normal(size=(3, 2)),
     )
-    payload = protocol.pack_outcome(sent)
-    for before, after in zip(sent, protocol.unpack_outcome(payload, 3, (4, 5), 2), strict=True):
+    payload = protocol.pack_results(sent)
+    for before, after in zip(sent, protocol.unpack_results(payload, 3, (4, 5), 2), strict=True):
         np.testing.assert_array_equal(before, after)
         assert before.dtype == after.dtype
     with pytest.raises(ProtocolError, match="for 2 environments"):
-        protocol.unpack_outcome(payload, 2, (4, 5), 2)
+        protocol.unpack_results(payload, 2, (4, 5), 2)
     at = 3 * 8 + 6 * 8  # the first flag
     with pytest.raises(ProtocolError, match="no sense"):
-        protocol.unpack_outcome(payload[:at] + b"\2" + payload[at + 1 :], 3, (4, 5), 2)
+        protocol.unpack_results(payload[:at] + b"\2" + payload[at + 1 :], 3, (4, 5), 2)

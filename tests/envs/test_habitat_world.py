@@ -14,7 +14,7 @@ from llm4teach.envs.habitat.worker import layout
 from llm4teach.envs.habitat.worker.kinematic.apartment import (
     ROBOT_RADIUS_M,
     Apartment,
-    Thing,
+    Pickable,
     apartment,
     scene_name,
 )
@@ -180,7 +180,7 @@ def one_room() -> Apartment:
     """Four by four meters; a table whose edge is at x = 2.5, the object at (2.6, 2)."""
     walls = [[0, 0, 4, 0.1], [0, 3.9, 4, 4], [0, 0, 0.1, 4], [3.9, 0, 4, 4]]
     boxes = Boxes([*walls, [2.5, 1.5, 3.2, 2.5]], [2.5] * 4 + [0.75])
-    things = (Thing(2.6, 2.0, 0.75, 4),)
+    things = (Pickable(2.6, 2.0, 0.75, 4),)
     area = NavigableArea(boxes, 4.0, 4.0, ROBOT_RADIUS_M)
     routes = RouteMap(boxes, 4.0, 4.0, ROBOT_RADIUS_M)
     middles = np.array([[0.75, 0.75]])

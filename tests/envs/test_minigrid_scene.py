@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.envs.grid.options import Decision, Outcome, decide_plan
+from llm4teach.envs.grid.options import Decision, OptionStatus, decide_plan
 from llm4teach.envs.minigrid.env import MARK, WORDS
 from llm4teach.envs.minigrid.missions import encode_mission, parse_mission
 from llm4teach.envs.minigrid.scene import Scene
@@ -221,4 +221,4 @@ def test_plans_that_the_state_offers_can_act() -> None:
         for view, _, options in mark.args[1]:
             for plan in options:
                 if plan != "explore" or view.unexplored:
-                    assert not isinstance(act(view, plan), Outcome), (told(view), plan)
+                    assert not isinstance(act(view, plan), OptionStatus), (told(view), plan)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm4teach.envs.grid.options import GridView, Outcome, decide, decide_plan
+from llm4teach.envs.grid.options import GridView, OptionStatus, decide, decide_plan
 from llm4teach.envs.grid.paths import FORWARD, LEFT, RIGHT, Board, pack
 from llm4teach.envs.plan import Option, parse_plan
 from llm4teach.envs.registry import get_task
@@ -100,28 +100,33 @@ def test_bitboards_equal_the_slow_search() -> None:
     [
         ("explore", ("#####", "#>.?#", "#####"), ".", (FORWARD,)),
         ("explore", ("#####", "#<.?#", "#####"), ".", (LEFT, RIGHT)),  # both ways round
-        ("explore", ("####", "#>.#", "####"), ".", Outcome.DONE),
-        ("explore", ("#####", "#>K?#", "#####"), ".", Outcome.DONE),  # the key is in the way
+        ("explore", ("####", "#>.#", "####"), ".", OptionStatus.DONE),
+        ("explore", ("#####", "#>K?#", "#####"), ".", OptionStatus.DONE),  # the key is in the way
         ("go to key", ("#####", "#>.K#", "#####"), ".", (FORWARD,)),
-        ("go to key", ("#####", "#.>K#", "#####"), ".", Outcome.DONE),
-        ("go to key", ("#####", "#>..#", "#####"), ".", Outcome.CANNOT),
-        ("go to key", ("#####", "#>#K#", "#####"), ".", Outcome.CANNOT),
+        ("go to key", ("#####", "#.>K#", "#####"), ".", OptionStatus.DONE),
+        ("go to key", ("#####", "#>..#", "#####"), ".", OptionStatus.CANNOT),
+        ("go to key", ("#####", "#>#K#", "#####"), ".", OptionStatus.CANNOT),
         ("pick up key", ("#####", "#>.K#", "#####"), ".", (FORWARD,)),
         ("pick up key", ("#####", "#.>K#", "#####"), ".", (PICKUP,)),
-        ("pick up key", ("#####", "#.>.#", "#####"), "K", Outcome.DONE),
-        ("pick up red key", ("#####", "#.>K#", "#####"), ".", Outcome.CANNOT),
+        ("pick up key", ("#####", "#.>.#", "#####"), "K", OptionStatus.DONE),
+        ("pick up red key", ("#####", "#.>K#", "#####"), ".", OptionStatus.CANNOT),
         ("pick up green key", ("#####", "#.>K#", "#####"), ".", (PICKUP,)),
         ("drop key", ("#####", "#.>.#", "#####"), "K", (DROP,)),
         ("drop key", ("#####", "#..>#", "#####"), "K", (LEFT, RIGHT)),
-        ("drop key", ("#####", "#.>.#", "#####"), ".", Outcome.DONE),
-        ("drop key", ("###", "#>#", "###"), "K", Outcome.CANNOT),
+        ("drop key", ("#####", "#.>.#", "#####"), ".", OptionStatus.DONE),
+        ("drop key", ("###", "#>#", "###"), "K", OptionStatus.CANNOT),
         ("drop key", ("#####", "#.>.D", "#.###"), "K", (LEFT, RIGHT)),  # not before a door
         ("open door", ("####", "#>.D", "####"), "K", (FORWARD,)),
         ("open door", ("####", "#.>D", "####"), "K", (TOGGLE,)),
-        ("open door", ("####", "#.>D", "####"), ".", Outcome.CANNOT),
-        ("open door", ("####", "#.>R", "####"), "K", Outcome.CANNOT),  # a green key, a red door
-        ("open door", ("####", "#.>O", "####"), ".", Outcome.DONE),
-        ("open door", ("####", "#>.#", "####"), "K", Outcome.CANNOT),
+        ("open door", ("####", "#.>D", "####"), ".", OptionStatus.CANNOT),
+        (
+            "open door",
+            ("####", "#.>R", "####"),
+            "K",
+            OptionStatus.CANNOT,
+        ),  # a green key, a red door
+        ("open door", ("####", "#.>O", "####"), ".", OptionStatus.DONE),
+        ("open door", ("####", "#>.#", "####"), "K", OptionStatus.CANNOT),
         ("open box", ("####", "#>B#", "####"), ".", (TOGGLE,)),
         ("open box", ("#####", "#>.B#", "#####"), "K", (FORWARD,)),
         ("go to goal", ("#####", "#>.G#", "#####"), ".", (FORWARD,)),
@@ -129,15 +134,15 @@ def test_bitboards_equal_the_slow_search() -> None:
         ("go through door", ("######", "#>.O.#", "######"), ".", (FORWARD,)),
         ("go through door", ("######", "#.>O.#", "######"), ".", (FORWARD,)),
         ("go through door", ("######", "#..>.#", "######"), ".", (FORWARD,)),  # stands on it
-        ("go through door", ("######", "#..O>#", "######"), ".", Outcome.DONE),
+        ("go through door", ("######", "#..O>#", "######"), ".", OptionStatus.DONE),
         ("go through door", ("######", "#>.D.#", "######"), "K", (FORWARD,)),  # between walls
-        ("go through door", ("####", "#>.#", "#..#", "####"), ".", Outcome.CANNOT),
+        ("go through door", ("####", "#>.#", "#..#", "####"), ".", OptionStatus.CANNOT),
         ("put key next to ball", ("######", "#>..A#", "######"), "K", (FORWARD,)),
         ("put key next to ball", ("######", "#.>.A#", "######"), "K", (DROP,)),
-        ("put key next to ball", ("######", "#>KA.#", "######"), ".", Outcome.DONE),
+        ("put key next to ball", ("######", "#>KA.#", "######"), ".", OptionStatus.DONE),
         ("put key next to ball", ("######", "#>K.A#", "######"), ".", (PICKUP,)),
-        ("put key next to box", ("######", "#>K.A#", "######"), "K", Outcome.CANNOT),
-        ("open the dragon", ("####", "#>.#", "####"), "K", Outcome.CANNOT),
+        ("put key next to box", ("######", "#>K.A#", "######"), "K", OptionStatus.CANNOT),
+        ("open the dragon", ("####", "#>.#", "####"), "K", OptionStatus.CANNOT),
     ],
 )
 def test_each_option(option: str, rows: tuple[str, ...], holds: str, expected: object) -> None:
@@ -154,12 +159,12 @@ def test_the_first_option_that_is_not_done_acts() -> None:
     assert act("######", "#>.K.D", "######") == (FORWARD,)
     assert act("######", "#.>K.D", "######") == (PICKUP,)
     # With the key in hand "go to key" cannot be done, so this plan has nothing to say.
-    assert act("######", "#>...D", "######", holds="K") is Outcome.CANNOT
+    assert act("######", "#>...D", "######", holds="K") is OptionStatus.CANNOT
     short = parse_plan("pick up key > go to door > open door")
     view = GridView(scene("######", "#...>D", "######", holds="K"))
     assert decide_plan(view, short) == (TOGGLE,)
     done = GridView(scene("#####", "#.>.#", "#####", holds="K"))
-    assert decide_plan(done, parse_plan("pick up key")) is Outcome.DONE
+    assert decide_plan(done, parse_plan("pick up key")) is OptionStatus.DONE
 
 
 def test_turning_the_scene_or_its_mirror_image_changes_nothing_else() -> None:
@@ -203,7 +208,7 @@ def test_closed_loop_options_solve_the_task() -> None:
             if view.holds("key") and view.cells("door").any():
                 option = Option("open", "door")
             decision = decide(view, option)
-            assert not isinstance(decision, Outcome), (seed, option, decision)
+            assert not isinstance(decision, OptionStatus), (seed, option, decision)
             obs, reward, terminated, truncated, _ = env.step(decision[0])
             assert not truncated, f"seed {seed} took 150 steps"
             if terminated:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.door_key.state import NOTHING, Naming, pack
-from llm4teach.envs.grid.options import DOOR, KEY, GridView, Outcome, decide_plan
+from llm4teach.envs.grid.options import DOOR, KEY, GridView, OptionStatus, decide_plan
 from llm4teach.envs.task import Mixture, Observations
 
 
@@ -58,7 +58,7 @@ def slow_ground(
         view = view_of(observation, naming, lava_blind)
         for plan, share in mixtures[i]:
             decision = decide_plan(view, plan)
-            if not isinstance(decision, Outcome):
+            if not isinstance(decision, OptionStatus):
                 row[list(decision)] += share / len(decision)
     total = probs.sum(axis=1, keepdims=True)  # (N, 1)
     np.divide(probs, total, out=probs, where=total > 0)

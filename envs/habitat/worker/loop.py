@@ -12,7 +12,7 @@ import numpy as np
 
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES, Array
-from llm4teach.envs.habitat.worker.protocol import Message, Outcome, ProtocolError
+from llm4teach.envs.habitat.worker.protocol import Message, ProtocolError, StepResults
 
 
 class WorkerEnv(Protocol):
@@ -66,30 +66,30 @@ class EnvBatch:
         while len(self.envs) < n_envs:
             self.envs.append(self._make(settings))
 
-    def reset(self, numbers: Array, seeds: Array) -> Outcome:
+    def reset(self, numbers: Array, seeds: Array) -> StepResults:
         """Start episodes."""
-        outcome = self._outcome(len(numbers))
+        results = self._results(len(numbers))
         for i, (n, seed) in enumerate(zip(numbers.tolist(), seeds.tolist())):
-            self.envs[n].reset(seed, outcome.observations[i])
-            outcome.measures[i] = self.envs[n].measures()
-        return outcome
+            self.envs[n].reset(seed, results.observations[i])
+            results.measures[i] = self.envs[n].measures()
+        return results
 
-    def step(self, numbers: Array, actions: Array) -> Outcome:
+    def step(self, numbers: Array, actions: Array) -> StepResults:
         """Act in environments whose episodes are running."""
-        outcome = self._outcome(len(numbers))
+        results = self._results(len(numbers))
         values = actions.tolist()
         if values and not 0 <= min(values) <= max(values) < len(ACTIONS):
             raise ProtocolError(f"actions {values}")
         for i, (n, action) in enumerate(zip(numbers.tolist(), values)):
-            result = self.envs[n].step(action, outcome.observations[i])
-            outcome.rewards[i], outcome.terminated[i], outcome.truncated[i] = result
+            result = self.envs[n].step(action, results.observations[i])
+            results.rewards[i], results.terminated[i], results.truncated[i] = result
             if result[1] or result[2]:  # nobody asks before
-                outcome.measures[i] = self.envs[n].measures()
-        return outcome
+                results.measures[i] = self.envs[n].measures()
+        return results
 
-    def _outcome(self, count: int) -> Outcome:
+    def _results(self, count: int) -> StepResults:
         shape = self.envs[0].observation_shape if self.envs else ()
-        return Outcome(
+        return StepResults(
             np.zeros((count, *shape), np.uint8),
             np.zeros(count),
             np.zeros(count, bool),
@@ -143,7 +143,7 @@ def _answer(batch: EnvBatch, message: Message) -> Message:
         raise ProtocolError(f"no answer to a message of kind {message.kind}")
     numbers, values = protocol.unpack_request(message.payload, len(batch.envs))
     act = batch.reset if message.kind == protocol.RESET else batch.step
-    return Message(protocol.DONE, payload=protocol.pack_outcome(act(numbers, values)))
+    return Message(protocol.DONE, payload=protocol.pack_results(act(numbers, values)))
 
 
 def _send(writing: BinaryIO, message: Message) -> None:

@@ -39,7 +39,7 @@ class Message(NamedTuple):
     payload: bytes = b""
 
 
-class Outcome(NamedTuple):
+class StepResults(NamedTuple):
     """What K environments answer, in the order of the question."""
 
     observations: Array  # uint8 (K, *observation_shape)
@@ -117,21 +117,23 @@ def unpack_request(payload: bytes, n_envs: int) -> tuple[Array, Array]:
     return envs, values
 
 
-def pack_outcome(outcome: Outcome) -> bytes:
+def pack_results(results: StepResults) -> bytes:
     """The bytes of an answer."""
     return b"".join(
         (
-            outcome.rewards.astype("<f8").tobytes(),
-            outcome.measures.astype("<f8").tobytes(),
-            outcome.terminated.tobytes(),
-            outcome.truncated.tobytes(),
-            outcome.observations.tobytes(),
+            results.rewards.astype("<f8").tobytes(),
+            results.measures.astype("<f8").tobytes(),
+            results.terminated.tobytes(),
+            results.truncated.tobytes(),
+            results.observations.tobytes(),
         )
     )
 
 
-def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures: int) -> Outcome:
-    """Undo `pack_outcome`; the arrays cannot be written to.
+def unpack_results(
+    payload: bytes, count: int, shape: tuple[int, ...], measures: int
+) -> StepResults:
+    """Undo `pack_results`; the arrays cannot be written to.
 
     Raises:
         ProtocolError: the size is wrong, or a flag is neither 0 nor 1.
@@ -152,4 +154,4 @@ def unpack_outcome(payload: bytes, count: int, shape: tuple[int, ...], measures:
     if strange or not all(map(math.isfinite, rewards.tolist())):
         raise ProtocolError("an answer with flags or rewards that make no sense")
     terminated, truncated = take("?", count), take("?", count)
-    return Outcome(take("u1", count, *shape), rewards, terminated, truncated, values)
+    return StepResults(take("u1", count, *shape), rewards, terminated, truncated, values)

@@ -18,7 +18,7 @@ _ATTEMPTS = 200
 
 
 @dataclass(frozen=True)
-class Thing:
+class Pickable:
     """Something that can be picked up, and the box that it lies on."""
 
     x: float
@@ -36,7 +36,7 @@ class Apartment:
     depth: float
     boxes: Boxes
     table: int  # its number among the boxes
-    things: tuple[Thing, ...]  # the first is the one to pick up, on the table
+    things: tuple[Pickable, ...]  # the first is the one to pick up, on the table
     room_middles: Array  # float (n_rooms, 2): free places
     area: NavigableArea
     routes: RouteMap
@@ -145,7 +145,7 @@ def _place(
     return None
 
 
-def _things(boxes: Boxes, table: int, walls: int, rng: np.random.Generator) -> tuple[Thing, ...]:
+def _things(boxes: Boxes, table: int, walls: int, rng: np.random.Generator) -> tuple[Pickable, ...]:
     """The object to pick up, near an edge of the table, and others on other furniture."""
     furniture = [n for n in range(walls, len(boxes.bounds)) if n != table]
     places = [table, *(int(n) for n in rng.permutation(furniture)[:2])]
@@ -156,5 +156,5 @@ def _things(boxes: Boxes, table: int, walls: int, rng: np.random.Generator) -> t
         inset = 0.15
         x = (x0 + inset, x1 - inset, x0 + along * (x1 - x0), x0 + along * (x1 - x0))[edge]
         y = (y0 + along * (y1 - y0), y0 + along * (y1 - y0), y0 + inset, y1 - inset)[edge]
-        things.append(Thing(float(x), float(y), float(boxes.heights[n]), n))
+        things.append(Pickable(float(x), float(y), float(boxes.heights[n]), n))
     return tuple(things)

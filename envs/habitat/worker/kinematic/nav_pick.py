@@ -25,7 +25,7 @@ TASK = "NavPick-v0"
 
 
 @registry.register_task(name=TASK)
-class NavPickTask(EmbodiedTask):
+class NavPickEmbodiedTask(EmbodiedTask):
     """Find the table, go there without touching anything, and pick up the object."""
 
     def _check_episode_is_active(self, *args: Any, **kwargs: Any) -> bool:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from llm4teach.envs.habitat.worker.kinematic.apartment import ROBOT_RADIUS_M, Apartment, Thing
+from llm4teach.envs.habitat.worker.kinematic.apartment import ROBOT_RADIUS_M, Apartment, Pickable
 from llm4teach.envs.habitat.worker.kinematic.boxes import directions
 from llm4teach.envs.habitat.worker.layout import (
     FIELD_OF_VIEW,
@@ -184,10 +184,10 @@ class World:
     def _distance(self, x: float, y: float) -> float:
         return math.hypot(x - self.x, y - self.y)
 
-    def _away(self, thing: Thing) -> float:
+    def _away(self, thing: Pickable) -> float:
         return self._distance(thing.x, thing.y)
 
-    def _in_reach(self, thing: Thing) -> bool:
+    def _in_reach(self, thing: Pickable) -> bool:
         ahead = abs(self.bearing(thing.x, thing.y)) <= math.radians(REACH_DEGREES)
         near = ahead and self._away(thing) <= REACH_M
         return near and self.scene.boxes.reaches(self.x, self.y, thing.x, thing.y)
