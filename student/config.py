@@ -86,17 +86,17 @@ class FinetuneConfig(_Settings):
     rollout_length: int = Field(64, ge=1, description="env steps per environment between updates")
     epochs: int = Field(4, ge=1, description="passes over each rollout")
     minibatches: int = Field(8, ge=1, description="gradient steps per pass")
-    learning_rate: float = Field(5e-4, gt=0, description="of Adam, annealed to 0")
+    learning_rate: float = Field(5e-4, gt=0, description="learning rate of Adam, annealed to 0")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="of generalized advantage estimation")
+    gae_lambda: float = Field(
+        0.95, ge=0, le=1, description="lambda of generalized advantage estimation"
+    )
     clip: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio")
     value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
     entropy_coef: float = Field(0.005, ge=0, description="weight of the entropy bonus")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
     kl_coef: float = Field(1.0, ge=0, description="weight of KL(teacher || student) at the start")
-    kl_schedule: KLScheduleName = Field(
-        "plateau", description="how the weight falls: to a plateau, or as named, until kl_off"
-    )
+    kl_schedule: KLScheduleName = Field("plateau", description="how the weight falls until kl_off")
     kl_plateau: float = Field(0.1, ge=0, description="plateau: weight it falls to, linearly")
     kl_decay: float = Field(
         0.3, ge=0, le=1, description="plateau: fraction of the steps in which it falls"
@@ -134,9 +134,12 @@ class RetrainConfig(_Settings):
     start: Literal["scratch", "champion"] = Field(
         "scratch", description="weights that pretraining starts from"
     )
-    mode: Mode = Field("sampled", description="how both play: sampled, greedy or argmax")
+    mode: Mode = Field("sampled", description="how both choose their actions")
     confidence: float = Field(
-        0.95, gt=0.5, lt=1, description="of the paired test that the challenger is better"
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="confidence of the paired test that the challenger is better",
     )
     margin: float = Field(
         0.01, ge=0, description="loss of mean return that a cheaper student may bring"
@@ -146,7 +149,7 @@ class RetrainConfig(_Settings):
     )
     gate_lead: float = Field(
         0.5,
-        description="share of the logged actions' lead over random ones that a student must keep",
+        description="fraction of the logged actions' advantage over random to be kept",
     )
     gate_steps: int = Field(600, ge=1, description="gradient steps of each of the gate's critics")
 
@@ -154,5 +157,7 @@ class RetrainConfig(_Settings):
 class ValidationConfig(_Settings):
     """Learning curves: episodes that are played on the way and that nothing learns from."""
 
-    points: int = Field(20, ge=1, description="over the budget of env steps, at most")
-    episodes: int = Field(100, ge=1, description="at each point at most; fewer while they are long")
+    points: int = Field(20, ge=1, description="points over the budget of env steps, at most")
+    episodes: int = Field(
+        100, ge=1, description="episodes per point at most; fewer while they are long"
+    )

@@ -27,10 +27,10 @@ class _Settings(BaseModel):
 
 
 class Price(_Settings):
-    """What a model's tokens cost, in US dollars a million."""
+    """A model's prices, in US dollars per million tokens."""
 
-    prompt: float = Field(0.0, ge=0, description="US dollars a million prompt tokens")
-    completion: float = Field(0.0, ge=0, description="US dollars a million completion tokens")
+    prompt: float = Field(0.0, ge=0, description="US dollars per million prompt tokens")
+    completion: float = Field(0.0, ge=0, description="US dollars per million completion tokens")
 
     @property
     def is_free(self) -> bool:
@@ -43,51 +43,54 @@ class Price(_Settings):
 
 
 class TeacherConfig(BaseModel):
-    """Which teacher, and how it is asked. There is no place for an API key, only for its name."""
+    """Which teacher to ask, and how. An API key stays in the environment: no setting holds one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     teacher: str = Field(
         "embedded",
-        description="Backend, and after a slash its model: embedded, embedded/<model>, "
+        description="backend, and its model after a slash: embedded, embedded/<model>, "
         "recorded/<name>, openai, vllm, none",
     )
     recording: Path | None = Field(
-        None, description="recorded: a recording of your own (JSON); then teacher is 'recorded'"
+        None, description="recorded: your own recording, a JSON file; with the teacher 'recorded'"
     )
 
     hard: bool = Field(False, description="keep only the likeliest plan of any teacher's advice")
     fault: Literal["none", "random", "wrong", "constant", "stale"] = Field(
         "none",
-        description="corrupt a share of any teacher's advice: a random admissible plan, the one it "
-        "thinks least of, always the same one, or the advice for another state",
+        description="corrupt a fraction of any teacher's advice: a random admissible plan, the "
+        "least likely one, always the same one, or the advice for another state",
     )
-    fault_share: float = Field(0.3, ge=0, le=1, description="share of the states, with fault")
-    fault_seed: int = Field(0, ge=0, description="which states these are, with fault")
-    fault_plan: str = Field("explore", description="the plan that is always advised, with constant")
+    fault_share: float = Field(
+        0.3, ge=0, le=1, description="fraction of states to corrupt, with fault"
+    )
+    fault_seed: int = Field(0, ge=0, description="random seed that selects these states")
+    fault_plan: str = Field("explore", description="plan to advise everywhere, with constant")
 
     method: Literal["sampling", "verbalized", "logprobs", "plan-logprobs"] | None = Field(
         None,
-        description="embedded, openai, vllm: how replies become a distribution: shares of n "
-        "replies, percentages that the model states, or its scores of lettered options; embedded "
-        "also, and by default, its scores of whole plans (the others: sampling)",
+        description="embedded, openai, vllm: how replies become a distribution over plans: shares "
+        "of n replies, percentages that the model states, scores of lettered options, or scores "
+        "of whole plans (embedded only, its default; the others: sampling)",
     )
     prompt: str | None = Field(
         None,
         description="embedded, openai, vllm: the template "
-        "teacher_labeling/prompts/<family>.<prompt>.txt (by default named like the method)",
+        "teacher_labeling/prompts/<family>.<prompt>.txt (default: named like the method)",
     )
     permutations: int = Field(
         4, ge=1, le=24, description="logprobs: orders of the lettered options to average over"
     )
     calibrate: bool = Field(
-        False, description="logprobs: take off the scores of a state that says nothing"
+        False,
+        description="logprobs: subtract the scores of a content-free prompt (calibration)",
     )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
     )
     threads: int | None = Field(
-        None, ge=1, description="embedded: CPU threads; by default one fewer than the cores"
+        None, ge=1, description="embedded: CPU threads (default: one fewer than the cores)"
     )
 
     base_url: str = Field(
@@ -111,25 +114,27 @@ class TeacherConfig(BaseModel):
         "served",
         description="openai, vllm: which weights these are; part of the teacher's identity",
     )
-    n_samples: int = Field(10, ge=1, le=1000, description="replies a state; 1 if temperature is 0")
+    n_samples: int = Field(
+        10, ge=1, le=1000, description="replies per state; 1 if temperature is 0"
+    )
     temperature: float | None = Field(
         None,
         ge=0,
         le=2,
-        description="of sampling, or of the softmax over scores; by default 1, verbalized 0",
+        description="of sampling, or of the softmax over scores (default: 1; verbalized: 0)",
     )
-    seed: int = Field(0, ge=0, description="sampling seed, where the server honours it")
+    seed: int = Field(0, ge=0, description="sampling seed, if the server honors it")
     max_tokens: int = Field(200, ge=16, description="longest reply, in tokens")
-    max_in_flight: int = Field(16, ge=1, le=1024, description="openai, vllm: states at a time")
-    timeout_s: float = Field(120.0, gt=0, description="openai: longest wait for a reply, seconds")
+    max_in_flight: int = Field(16, ge=1, le=1024, description="openai, vllm: concurrent requests")
+    timeout_s: float = Field(120.0, gt=0, description="openai: timeout of a reply, seconds")
     max_retries: int = Field(
-        6, ge=0, le=20, description="openai: repetitions after a busy or broken answer"
+        6, ge=0, le=20, description="openai: retries after a busy or broken answer"
     )
     usd_per_million_prompt_tokens: float | None = Field(
-        None, ge=0, description="openai: price, US dollars; by default that of label.prices"
+        None, ge=0, description="openai: price, US dollars (default: from label.prices)"
     )
     usd_per_million_completion_tokens: float | None = Field(
-        None, ge=0, description="openai: price, US dollars; by default that of label.prices"
+        None, ge=0, description="openai: price, US dollars (default: from label.prices)"
     )
 
     @property
@@ -166,25 +171,27 @@ class TeacherConfig(BaseModel):
         try:
             parsed = json.loads(text)
         except ValueError as error:
-            raise ValueError(f"is no JSON ({error})") from None
+            raise ValueError(f"is not JSON ({error})") from None
         if not isinstance(parsed, dict):
             raise ValueError("must be a JSON object: arguments and their values")
         return text
 
 
 class LabelConfig(_Settings):
-    """Budgets of labelling and fine-tuning together, prices, and how runs share their work."""
+    """Budgets of labeling and fine-tuning together, prices, and how runs share their work."""
 
     max_requests: int | None = Field(None, ge=0, description="states to ask about, at most")
     max_tokens: int | None = Field(
-        None, ge=0, description="tokens to spend, prompts and completions together"
+        None, ge=0, description="tokens to spend at most, prompts and completions together"
     )
-    max_cost: float | None = Field(None, ge=0, description="US dollars to spend")
+    max_cost: float | None = Field(None, ge=0, description="US dollars to spend, at most")
     prices: dict[str, Price] = Field(
-        {}, description="prompt and completion price by model, US dollars a million tokens"
+        {}, description="prompt and completion price by model, US dollars per million tokens"
     )
     lease_s: float = Field(
-        60.0, gt=0, description="seconds after which the work of a run that hangs is taken over"
+        60.0,
+        gt=0,
+        description="lease duration, seconds; another run takes over work not renewed by then",
     )
 
 
@@ -193,17 +200,17 @@ class LiveConfig(_Settings):
 
     ask: Literal["unseen", "budgeted", "uncertain"] = Field(
         "unseen",
-        description="which states without advice: all, the commonest of them up to a number, or "
-        "those in which the student is undecided",
+        description="which states without advice to ask about: all, the commonest ones up to a "
+        "budget, or those in which the student is uncertain",
     )
     questions_per_1000_steps: float = Field(
         10.0, ge=0, description="budgeted: questions for each 1,000 env steps, at most"
     )
     min_entropy: float = Field(
-        1.0, ge=0, description="uncertain: nats of the student's policy from which on to ask"
+        1.0, ge=0, description="uncertain: entropy of the student's policy from which to ask, nats"
     )
     in_background: bool | None = Field(
         None,
-        description="go on while the teacher thinks; by default with servers only, since the same "
-        "seed then no longer gives the same student",
+        description="train on while the teacher answers (default: with servers only, because the "
+        "same seed then no longer gives the same student)",
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices, BaseModel, Field
 
+from llm4teach.flows.cli.main import COMMANDS
+from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.runtime.settings import ConfigError, Settings, canonical, load_settings
 
 
@@ -129,3 +131,20 @@ def test_an_earlier_name_means_the_present_one() -> None:
     assert canonical({"collect": {"plan_epsilon": 0.1}}, Outer)["collect"] == {"plan_epsilon": 0.1}
     with pytest.raises(ConfigError, match="given twice: plan_epsilon"):
         canonical({"collect": {"plan_epsilon": 0.1, "doubt": 0.2}}, Outer)
+
+
+def test_an_earlier_name_of_a_setting_counts_like_its_present_one_in_every_source(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "llm4teach.toml").write_text(
+        "[collect]\ndoubt = 0.11\nnoise = 0.11\nteacher_share = 0.11\n"
+    )
+    monkeypatch.setenv("LLM4TEACH_COLLECT__NOISE", "0.22")
+    monkeypatch.setenv("LLM4TEACH_COLLECT__TEACHER_SHARE", "0.22")
+    _, flags = parse(["collect", "--collect.teacher-share", "0.33"], COMMANDS)
+    collect = load_settings(flags).collect
+    assert collect.plan_epsilon == 0.11
+    assert collect.action_epsilon == 0.22
+    assert collect.teacher_fraction == 0.33
+    with pytest.raises(ConfigError, match=r"^--collect.plan-epsilon is '7': Input should be less"):
+        load_settings(parse(["collect", "--collect.doubt", "7"], COMMANDS)[1])
