@@ -39,7 +39,7 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
         "    @flow\n"
         "    def collect_trajectories(**parameters):\n"
         "        open('began', 'w').close()\n"
-        "        time.sleep(100)\n"
+        "        time.sleep(3600)\n"
         "    return types.SimpleNamespace(collect_trajectories=collect_trajectories)\n"
         "pipeline.import_module = import_module\n"
         "sys.argv = ['llm4teach', 'collect']\n"
@@ -51,11 +51,10 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
         [sys.executable, "slow.py"], env=env, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 120
-        while not (folder / "began").exists() and time.monotonic() < deadline:
+        while not (folder / "began").exists() and process.poll() is None:
             time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
-        _, printed = process.communicate(timeout=20)
+        _, printed = process.communicate()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
