@@ -1,4 +1,4 @@
-"""The tasks by name: our own, Habitat's, and any MiniGrid or BabyAI environment by its id."""
+"""The tasks by name: the paper's, Habitat's, and any MiniGrid or BabyAI environment by its id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llm4teach.envs.task import Task, TaskError
 
 
 def task_names(shifted: bool = False) -> list[str]:
-    """Names of our own grid tasks, with or without their shifted variants."""
+    """Names of the paper's grid tasks, with or without their shifted variants."""
     return [name for name in door_key_task_names() if shifted or "-" not in name]
 
 

@@ -1,4 +1,4 @@
-"""The Task protocol: all that the rest of the code knows of an environment."""
+"""The Task protocol: the rest of the code uses an environment only through it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Mixture = tuple[tuple[Plan, float], ...]  # plans and their probabilities; empty
 
 @dataclass(frozen=True)
 class State:
-    """What the teacher can tell of an observation; equal for observations it cannot tell apart.
+    """What the teacher knows about an observation; equal for observations it cannot distinguish.
 
     ``options`` are the plans that are admissible here. They follow from ``text`` alone, so that
     advice stored under ``key`` fits every observation with that key. There may be none, for example

@@ -18,7 +18,7 @@ from llm4teach.envs.grid.options import NAME
 from llm4teach.envs.plan import Option
 from llm4teach.envs.task import Mixture, Observations
 
-_MOST = 10_000  # mixtures kept; whoever makes new ones all the time does not fill the memory
+_MOST = 10_000  # mixtures kept, so that ever new ones do not fill the memory
 _NO_KIND = -1
 
 
@@ -42,7 +42,7 @@ class PlanGrounder:
     def _forget(self) -> None:
         self._by_object: dict[int, int] = {}  # row among the plans by id(mixture)
         self._by_value: dict[Mixture, int] = {}
-        self._kept: list[Mixture] = []  # all whose id is known, so that no id is used again
+        self._kept: list[Mixture] = []  # keeps them alive, so that no id is used again
         self._plans: PlanArrays | None = None
         self._latest: tuple[Mixture, ...] | None = None
         self._latest_indices = np.empty(0, np.int64)

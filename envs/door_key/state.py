@@ -1,4 +1,4 @@
-"""What the teacher is told of a room with keys and doors, in the paper's words.
+"""The describer of a room with keys and doors, in the paper's words.
 
 A state is a small integer, `pack`; its text and its admissible plans are made once.
 """
@@ -37,8 +37,8 @@ def pack(keys: int, doors: int, holds: int) -> int:
 def door_key_state(family: str, naming: Naming, packed: int) -> State:
     """Text in the paper's form, and the plans admissible by what it says.
 
-    Going to a thing is offered together with what one goes there for, because the teacher, asked
-    again in each state and told nothing of distances, would otherwise never get past "go to".
+    "go to" comes with its purpose: a teacher that is asked again in each state, and knows no
+    distances, would otherwise never get past "go to".
     """
     seen, doors, held = packed & 3, packed >> 2 & 3, packed >> 4 & 3
     colored = naming is Naming.COLORS

@@ -1,7 +1,7 @@
 """The paper's grid tasks: rooms with keys and doors, their describer and the option policies.
 
-The kernels that identify, ground and step are imported where they are first used: numba takes half
-a second to import, which nobody who only wants a task's name should wait for.
+The kernels that identify, ground and step are imported where they are first used: importing numba
+takes half a second, which listing the tasks should not cost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 _NAMINGS = {"ColoredDoorKey": Naming.COLORS, "DivergedDoorKey": Naming.COUNTED}
-# The paper's teacher is not told of lava: it says in LavaDoorKey what it says in SimpleDoorKey.
+# The paper's describer omits lava, so the teacher's advice in LavaDoorKey is SimpleDoorKey's.
 _FAMILIES = {"LavaDoorKey": "SimpleDoorKey"}
 
 

@@ -37,7 +37,7 @@ class FogOfWarEnv(MiniGridEnv):
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> Any:
-        """Act; an episode that ends by itself is terminated, never truncated as well."""
+        """Act; an episode that the environment ends is terminated, never truncated as well."""
         obs: NDArray[np.uint8]
         obs, reward, terminated, truncated, info = super().step(action)
         return obs, float(reward), terminated, truncated and not terminated, info

@@ -30,7 +30,7 @@ NAME = re.compile(r"(?:(?P<color>[a-z]+|color(?P<neutral>[1-9])) )?(?P<kind>[a-z
 
 
 class OptionStatus(Enum):
-    """What an option says where it does not act."""
+    """Why an option does not act."""
 
     DONE = "done"
     CANNOT = "cannot"
@@ -108,7 +108,7 @@ class GridView:
         return mask
 
     def neighbor(self, turns: int) -> tuple[int, int]:
-        """The cell ahead after so many quarter turns to the right."""
+        """The cell ahead after this many quarter turns to the right."""
         dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[(self.heading + turns) % 4]
         return self.agent[0] + dx, self.agent[1] + dy
 

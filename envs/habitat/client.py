@@ -27,7 +27,7 @@ _WORKER = Path(__file__).resolve().parent / "worker"
 
 
 class WorkerGoneError(RuntimeError):
-    """A worker has died, does not answer, or said something that is no message."""
+    """A worker died, does not answer, or sent something that is not a message."""
 
 
 def habitat_python() -> Path:
@@ -49,15 +49,15 @@ def habitat_python() -> Path:
 
 
 class HabitatWorker:
-    """A worker with environments; whoever asks waits for the answer before asking again.
+    """A worker with environments; the caller waits for each answer before the next request.
 
     Args:
         settings: what the environments are made of: ``simulator``, ``depth``, ``data_path``.
         answer_s: time limit of an answer, in seconds.
 
     Raises:
-        TaskError: there is no interpreter, or it cannot make such environments; the message says
-            what to do.
+        TaskError: there is no interpreter, or it cannot make such environments; the message names
+            the next step.
     """
 
     def __init__(self, settings: Mapping[str, Any], answer_s: float = ANSWER_S) -> None:
@@ -85,7 +85,7 @@ class HabitatWorker:
             ) from None
 
     def prepare(self, n_envs: int) -> None:
-        """Have at least so many environments.
+        """Make environments until the worker has ``n_envs``.
 
         Raises:
             TaskError: they cannot be made.
@@ -120,7 +120,7 @@ class HabitatWorker:
 
         Raises:
             WorkerGoneError: there is none in time, or it is no answer.
-            TaskError: the worker says that it could not do what it was asked.
+            TaskError: the worker reports that it could not do what was asked.
         """
         return self._receive(limit_s or self.answer_s, protocol.DONE)
 
@@ -134,13 +134,13 @@ class HabitatWorker:
         if message is None:
             raise WorkerGoneError(self._why("it ended"))
         if message.kind == protocol.FAILED:
-            raise TaskError(f"the habitat worker says: {message.json.get('error', 'no reason')}")
+            raise TaskError(f"the habitat worker reports: {message.json.get('error', 'no reason')}")
         if message.kind != kind:
             raise WorkerGoneError(f"an answer of kind {protocol.KINDS[message.kind - 1]}")
         return message
 
     def _read(self, size: int, deadline: float, limit_s: float) -> bytes:
-        """Read as many bytes, or fewer at the end of all."""
+        """Read ``size`` bytes, or fewer at the end of the stream."""
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         while len(self._unread) < size:
@@ -163,8 +163,8 @@ class HabitatWorker:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 2_000))
         last = self._log.read().decode(errors="replace").strip().splitlines()[-3:]
         ended = "" if code is None else f" (exit code {code})"
-        said = f"; it last said: {json.dumps(' / '.join(last))}" if last else ""
-        return f"{what}{ended}{said}"
+        output = f"; its last output: {json.dumps(' / '.join(last))}" if last else ""
+        return f"{what}{ended}{output}"
 
     @property
     def pid(self) -> int:
@@ -177,7 +177,7 @@ class HabitatWorker:
         return self._process.poll() is None
 
     def close(self, patience_s: float = _END_S) -> None:
-        """End it, however it is; one that works gets some seconds to end by itself."""
+        """End the worker; one that still works gets ``patience_s`` to exit on its own."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
@@ -197,7 +197,7 @@ _lock = Lock()
 
 
 def borrow(settings: Mapping[str, Any]) -> HabitatWorker:
-    """Return a worker with these settings that nobody else uses.
+    """Return an idle worker with these settings, or a new one.
 
     Raises:
         TaskError: there is none, and none can be started.
@@ -215,7 +215,7 @@ def borrow(settings: Mapping[str, Any]) -> HabitatWorker:
 
 
 def give_back(worker: HabitatWorker) -> None:
-    """Let others have it; end it if there are enough."""
+    """Keep the worker for the next `borrow`; end it if enough are idle."""
     with _lock:
         if worker.alive and not worker.waiting and len(_idle) < MOST_IDLE:
             _idle.append(worker)
@@ -225,7 +225,7 @@ def give_back(worker: HabitatWorker) -> None:
 
 @atexit.register
 def close_idle() -> None:
-    """End the workers that nobody uses."""
+    """End the idle workers."""
     with _lock:
         workers = list(_idle) if _owner == os.getpid() else []
         _idle.clear()

@@ -1,4 +1,4 @@
-"""What the teacher is told of a Nav & Pick observation: a few facts, coarsely."""
+"""The describer of Nav & Pick: a few coarse facts."""
 
 from __future__ import annotations
 

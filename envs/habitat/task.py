@@ -34,7 +34,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class NavPickTask:
-    """A Task whose environments live in habitat workers; all else is worked out here."""
+    """A Task with its environments in habitat workers; describer and grounding are here."""
 
     family = FAMILY
     action_names: tuple[str, ...] = ACTIONS

@@ -26,8 +26,8 @@ _logger = logging.getLogger(__name__)
 class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDArray[Any]]):
     """N environments behind the interface of `vector.serial.SerialVectorEnv`.
 
-    A worker that dies, does not answer or answers nonsense is replaced. The episodes that it ran
-    are truncated in that step, with reward 0 and their last observations.
+    A worker that dies, does not answer or sends nonsense is replaced. Its running episodes are
+    truncated in that step, with reward 0 and their last observations.
 
     Args:
         settings: see `HabitatWorker`.
@@ -199,5 +199,5 @@ class HabitatEnv(gym.Env[NDArray[np.uint8], int]):
         return self._envs.render_one() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Leave the worker to others."""
+        """Return the worker to the pool."""
         self._envs.close()

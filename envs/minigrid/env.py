@@ -72,7 +72,7 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         return self._observe(), info
 
     def step(self, action: int) -> Any:
-        """Act; an episode that ends by itself is terminated, never truncated as well."""
+        """Act; an episode that the environment ends is terminated, never truncated as well."""
         _, reward, terminated, truncated, info = self.env.step(action)
         return (
             self._observe(),
@@ -109,7 +109,7 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         if len(words) > cells:
             raise TaskError(
                 f"the mission {str(mission)!r} has {len(words)} words, more than the {cells} cells "
-                "of the grid in which they are told"
+                "of the grid that holds its tokens"
             )
         return words.ljust(cells, b"\0")
 

@@ -21,7 +21,7 @@ _PASSABLE = ~np.isin(np.arange(256), [KEY, BALL, BOX, WALL, LAVA])  # free, a do
 
 
 class Scene(GridView):
-    """Adds names that say what a thing is for, by which a teacher that is told no colors calls it.
+    """Adds names by purpose, with which a teacher that knows no colors calls things.
 
     ``target …``: what the mission's next clause is about, ``second …``: what it is to be put next
     to, ``matching key``: of the color of a locked door that was seen, ``locked door``, ``closed

@@ -1,4 +1,4 @@
-"""What the teacher is told of a generic MiniGrid task: few texts, no colors, plans to choose from.
+"""The describer of a generic MiniGrid task: few texts, no colors, plans to choose from.
 
 Every distinct text costs a question. So a thing is named by what it is for (`minigrid_scene.Scene`)
 and told only where it may matter: nothing else beside what the mission asks for, if that can be
@@ -32,7 +32,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(scene: Scene) -> Facts:
-    """Return what is told of an observation."""
+    """Return the facts that describe an observation."""
     return Facts(_mission(scene), scene.unexplored, tuple(_seen(scene)), _held(scene))
 
 
@@ -50,7 +50,7 @@ def _mission(scene: Scene) -> str:
 
 
 def _seen(scene: Scene) -> list[str]:
-    """Names of what is told, in a fixed order."""
+    """Names of the things to mention, in a fixed order."""
     names = _seen_of_mission(scene)
     if names and names[0] in ATTAINABLE:
         return names
@@ -72,7 +72,7 @@ def _seen(scene: Scene) -> list[str]:
 
 
 def _is_walk(scene: Scene) -> bool:
-    """Whether the mission is only to go somewhere, for which a key is of no use by itself."""
+    """Whether the mission is only to go somewhere, for which a key alone is of no use."""
     return scene.clause is not None and scene.clause.verb == "go to"
 
 
@@ -116,8 +116,8 @@ def minigrid_state(facts: Facts) -> State:
 
 
 def _plans(facts: Facts) -> list[str]:
-    """Going to a thing is offered with what one goes there for: asked again in each state and told
-    nothing of distances, a teacher would otherwise never get past "go to"."""
+    """Return the admissible plans. "go to" comes with its purpose: a teacher that is asked again in
+    each state, and knows no distances, would otherwise never get past "go to"."""
     verb, empty = facts.mission.partition(" <")[0], not facts.holds
     plans = ["explore"] if facts.unexplored else []
     openable = ["closed door", "box"] + ["locked door"] * (facts.holds == "matching key")

@@ -30,7 +30,7 @@ _PREFIXES = ("MiniGrid-", "BabyAI-")
 
 
 class MiniGridTask:
-    """A Task on an environment that knows nothing of us.
+    """A Task on an environment that was not made for this project.
 
     A state's id is the position of its facts in a table that this object keeps.
     """
@@ -65,7 +65,7 @@ class MiniGridTask:
         return np.array([self._identify(self._scene(o)) for o in observations], np.int64)
 
     def _scene(self, observation: NDArray[np.uint8]) -> Scene:
-        """What was worked out of an observation serves to ground the advice on it as well."""
+        """Return the parsed observation; `identify` and `ground` share it."""
         key = observation.tobytes()
         scene = self._scenes.get(key)
         if scene is None:

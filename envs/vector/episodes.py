@@ -45,7 +45,7 @@ class EpisodeVector:
         self.seeds = np.full(n_envs, -1, np.int64)  # of the episodes that are running
         self.active = np.zeros(n_envs, np.bool_)
         self.episodes_started = 0
-        # What the environments say of the episodes that the last step ended, by name, (n_envs,).
+        # Measures of the episodes that the last step ended, by name, (n_envs,).
         self.measures: dict[str, NDArray[np.float64]] = {}
         self._steps = np.zeros(n_envs, np.int64)
         self._actions = np.zeros((n_envs, task.max_steps), np.int8)  # the first _steps are valid

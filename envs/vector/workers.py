@@ -165,7 +165,7 @@ def _work(
     shared: _Shared,
     shape: tuple[int, ...],
 ) -> None:
-    """A worker's life: its environments, and the parent's requests until it is told to end."""
+    """Run a worker: make its environments, then serve the parent's requests until `_CLOSE`."""
     try:
         observations, rewards, terminated, truncated, actions, seeds, starts = shared.arrays(shape)
         envs = {int(i): make() for i in rows}

@@ -21,8 +21,8 @@ from typing import Any
 Array = Any  # numpy's own types cannot be written for Python 3.9 and numpy 1.26 alike
 
 RANGES = 24  # rays
-MAX_RANGE_M = 5.0  # ranges beyond are told as this
-MAX_DISTANCE_M = 10.0  # so are distances of targets
+MAX_RANGE_M = 5.0  # longer ranges are reported as this
+MAX_DISTANCE_M = 10.0  # and longer distances of targets as this
 
 FLAGS = ("table_seen", "arm_out", "holds_target", "holds_other", "blocked")
 # Where the planners would go next to reach the table and the unexplored, the table and the object.
@@ -44,7 +44,9 @@ MAX_STEPS = 200  # of an episode
 
 MEASURES = ("success", "collisions", "spl", "distance_to_goal", "path_length", "pick_held")
 
-HELD_OUT_START = 1 << 30  # episodes with seeds from here on are in apartments nobody trained in
+HELD_OUT_START = (
+    1 << 30
+)  # episodes with seeds from here on are in apartments that training never uses
 SCENES = 128  # apartments of either kind
 
 FIELD_OF_VIEW = math.radians(110)  # in which the table is recognized

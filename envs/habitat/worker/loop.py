@@ -53,7 +53,7 @@ class EnvBatch:
         self.envs: list[WorkerEnv] = []
 
     def prepare(self, n_envs: int, settings: dict[str, Any]) -> None:
-        """Have at least so many environments with these settings.
+        """Make environments until there are ``n_envs`` with these settings.
 
         Raises:
             ProtocolError: these are too many.
@@ -83,7 +83,7 @@ class EnvBatch:
         for i, (n, action) in enumerate(zip(numbers.tolist(), values)):
             result = self.envs[n].step(action, results.observations[i])
             results.rewards[i], results.terminated[i], results.truncated[i] = result
-            if result[1] or result[2]:  # nobody asks before
+            if result[1] or result[2]:  # they are read only then
                 results.measures[i] = self.envs[n].measures()
         return results
 
@@ -105,9 +105,9 @@ class EnvBatch:
 
 
 def serve(reading: BinaryIO, writing: BinaryIO, make: Make, facts: dict[str, Any]) -> int:
-    """Answer messages until the other side is gone or says so; return the exit code.
+    """Answer messages until the core closes the pipe or says CLOSE; return the exit code.
 
-    Whatever goes wrong is told in a FAILED message; after bytes that are no message nothing more
+    Errors are sent as a FAILED message; after bytes that are no message nothing more
     is read, since it would not be known where the next one begins.
     """
     batch = EnvBatch(make)

@@ -1,8 +1,7 @@
 """The messages between core and worker: framed bytes with a version and bounded sizes, no pickle.
 
-A message is a header (magic, version, kind, two lengths), JSON for what is said once, and a payload
-of raw little-endian arrays for what is said at every step. Who gets anything else than a message
-refuses it.
+A message is a header (magic, version, kind, two lengths), JSON for what is sent once, and a payload
+of raw little-endian arrays for what is sent at every step. Anything else is refused.
 """
 
 from __future__ import annotations
@@ -69,10 +68,10 @@ def read_message(read: Callable[[int], bytes]) -> Message | None:
     """Read one message; None if there is nothing more to read.
 
     Args:
-        read: returns as many bytes as it is asked for, or fewer at the end.
+        read: returns the requested number of bytes, or fewer at the end.
 
     Raises:
-        ProtocolError: these are other bytes, another version, or a message cut short.
+        ProtocolError: these are other bytes, another version, or a truncated message.
     """
     header = read(_HEADER.size)
     if not header:

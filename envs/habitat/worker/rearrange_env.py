@@ -187,7 +187,7 @@ class RearrangeEnv:
     # ---- acting
 
     def _drive(self, name: str) -> None:
-        """Repeat habitat's velocity action until the robot has gone as far as one of ours."""
+        """Repeat habitat's velocity action until the robot has gone as far as one action."""
         action = self._env.task.actions["base_velocity"]
         frequency = self._env.sim.ctrl_freq
         length = FORWARD_M if name == "forward" else math.radians(TURN_DEGREES)

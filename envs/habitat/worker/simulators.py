@@ -16,7 +16,7 @@ _habitat, HAS_HABITAT_SIM = import_habitat()
 
 
 def facts() -> dict[str, Any]:
-    """What the core is told of this interpreter."""
+    """Facts about this interpreter, for the core."""
     return {"habitat_lab": _habitat.__version__, "habitat_sim": HAS_HABITAT_SIM}
 
 

@@ -20,7 +20,7 @@ from llm4teach.envs.habitat.worker.layout import (
 
 logger.setLevel("WARNING")
 
-_config = lru_cache(kinematic_config)  # composing one takes much longer than making what it says
+_config = lru_cache(kinematic_config)  # composing one takes much longer than building from it
 
 
 class KinematicEnv:

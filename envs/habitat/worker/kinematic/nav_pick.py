@@ -120,7 +120,7 @@ class PickHeld(NavPickSuccess):
 
 @registry.register_measure(name="NavPickDistanceToGoal")
 class NavPickDistanceToGoal(DistanceToGoal):
-    """Habitat's distance to the goal, in meters, asked for anew only after a move."""
+    """Habitat's distance to the goal, in meters, computed again only after a move."""
 
     _previous_position: Any
 
@@ -134,7 +134,7 @@ class NavPickDistanceToGoal(DistanceToGoal):
 
 @registry.register_measure(name="NavPickSPL")
 class NavPickSPL(SPL):
-    """Habitat's SPL, looked at anew only after a move or a success."""
+    """Habitat's SPL, computed again only after a move or a success."""
 
     _seen: Any = None
 

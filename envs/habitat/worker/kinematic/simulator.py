@@ -102,14 +102,14 @@ class KinematicSim(Simulator):
             self._start = episode.scene_id, *place, heading_of(episode.start_rotation)
 
     def reset(self) -> Any:
-        """Put everything back to the start of the episode; return what the sensors say."""
+        """Put everything back to the start of the episode; return the sensors' readings."""
         assert self._start is not None, "reconfigure comes first"
         scene, x, y, heading = self._start
         self.world = World(apartment(scene), x, y, heading)
         return self._suite.get_observations(self.world)
 
     def step(self, action: Any, *args: Any, **kwargs: Any) -> Any:
-        """Act, ``None`` does nothing; return what the sensors say."""
+        """Act, ``None`` does nothing; return the sensors' readings."""
         if action == "forward":
             self.world.forward()
         elif action in ("left", "right"):

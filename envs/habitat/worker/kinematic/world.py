@@ -26,7 +26,7 @@ from llm4teach.envs.habitat.worker.layout import (
 )
 
 NOTHING, TARGET = -1, 0  # what is held: nothing, or the number of a thing
-_ROOM_KNOWN_M = 1.2  # a room has been looked at by whoever came so near to its middle
+_ROOM_KNOWN_M = 1.2  # a room counts as visited within this distance of its middle
 _RAYS = np.arange(RANGES) * (2 * np.pi / RANGES)
 _SLIDES = 5  # small steps of one that touches something
 _LONGEST_M = 1.1 * FORWARD_M / _SLIDES  # around a corner the way is a little longer
