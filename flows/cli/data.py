@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.parser import Argument, Command, SettingsCommand
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 
 _FOR_FILES = {"parquet": "Parquet", "arrow": "Arrow"}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from llm4teach.errors import DatasetError
+from llm4teach.errors import ConfigError, DatasetError
 from llm4teach.flows.cli.parser import Argument, RunArgument, SettingsCommand
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from llm4teach.datasets.champions import Event

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_args, get_or
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.settings import (
-    ConfigError,
     Settings,
     aliases,
     did_you_mean,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
+from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.parser import Argument, SettingsCommand
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from llm4teach.errors import TeacherError
+from llm4teach.errors import ConfigError, TeacherError
 from llm4teach.flows.cli.parser import Argument, Command, QuietCommand
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from llm4teach.teacher_labeling.config import Price

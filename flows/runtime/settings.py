@@ -243,7 +243,6 @@ def _read_environment() -> dict[str, Any]:
         source = EnvSettingsSource(
             Settings,  # type: ignore[arg-type]  # of the class it reads no more than the fields
             env_prefix=ENV_PREFIX,
-            env_prefix_target="all",  # of aliases, too
             env_nested_delimiter=ENV_DELIMITER,
         )
         return source()

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError, TeacherError
 from llm4teach.flows.cli import pipeline
 from llm4teach.flows.cli.main import COMMANDS, main
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 FLOWS = {name: kind for name, kind in COMMANDS.items() if issubclass(kind, pipeline.FlowCommand)}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices, BaseModel, Field
 
+from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.main import COMMANDS
 from llm4teach.flows.cli.parser import parse
-from llm4teach.flows.runtime.settings import ConfigError, Settings, canonical, load_settings
+from llm4teach.flows.runtime.settings import Settings, canonical, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from bad_server import BadServer
 
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import TeacherError
 from llm4teach.flows.cli.teachers import check_teacher
 from llm4teach.flows.experiments.train_trial import run_trial
 from llm4teach.flows.experiments.trial import TEACHER, Trial
@@ -20,7 +21,6 @@ from llm4teach.flows.stages import context as stages
 from llm4teach.flows.stages import label as labelling
 from llm4teach.student.config import CollectConfig, EvaluateConfig
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 TABLE = LabelConfig(prices={"m": Price(prompt=1.0)})
 RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
