@@ -57,7 +57,6 @@ class Sql(SettingsCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Answer the query, or open the prompt."""
         sources = (self.statement, self.file, self.query)
         if sum([source is not None for source in sources] + [self.list_all, self.shell]) != 1:
             raise ConfigError(
@@ -118,7 +117,6 @@ class Compact(SettingsCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Compact the workspace and print what changed in each folder."""
         from llm4teach.datasets.compaction import compact_workspace
         from llm4teach.datasets.storage.paths import below
         from llm4teach.datasets.workspace import Workspace
@@ -165,7 +163,6 @@ class Import(SettingsCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Import the episodes and print the run."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.flows.cli.tables import print_result
         from llm4teach.flows.stages.import_episodes import import_episodes
@@ -194,7 +191,6 @@ class Tasks(Command):
     examples = ("llm4teach tasks",)
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Print a table of the tasks."""
         from llm4teach.envs.habitat.task import habitat_task_names
         from llm4teach.envs.registry import get_task, task_names
         from llm4teach.flows.cli.tables import print_table

@@ -36,7 +36,6 @@ class Compare(QuietCommand):
     format: Literal["markdown", "json"] = Field("markdown", description="format of the result")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Train what is missing and print the table."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_training_task
         from llm4teach.flows.runtime.prefect_env import prepare_environment
@@ -89,7 +88,6 @@ class Experiment(QuietCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """List the experiments, or run one."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_training_task
         from llm4teach.flows.experiments.catalog import EXPERIMENTS
@@ -151,7 +149,6 @@ class Report(SettingsCommand):
     run_id: RunArgument = Field(None, description="run to report (default: the newest)")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Write the report and print its path."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.errors import DatasetError
 

@@ -26,14 +26,14 @@ COMMANDS = {kind.command: kind for kind in _ALL}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (it failed), 2 (misuse) or 130 (Ctrl-C)."""
-    if argv is None:  # called as a program, not from another one
+    if argv is None:  # as a program, not called from another one
         handle_signals()
     try:
         return _main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -65,7 +65,7 @@ def _say(message: str) -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The message for people, and the exit status."""
+    """Return the message for people, and the exit status."""
     message = str(error).strip()
     if isinstance(error, LLM4TeachError):
         return message, error.exit_status

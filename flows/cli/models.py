@@ -36,7 +36,6 @@ class Models(SettingsCommand):
     reason: str = Field("by hand", description="stored with the decision")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Show the registry, or change the champion."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.flows.cli.tables import print_table
 
@@ -173,7 +172,6 @@ class Export(SettingsCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Write the files and print their paths."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_training_task
         from llm4teach.flows.stages.checkpoints import newest_student

@@ -22,7 +22,6 @@ class FlowCommand(QuietCommand):
     needs_server: ClassVar[bool] = False  # a single stage can run without Prefect's server
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Run the flow and print its result."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_task, get_training_task
         from llm4teach.flows.cli.tables import print_result
@@ -100,7 +99,6 @@ class Label(FlowCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Label the states, or print what that would take."""
         if not self.dry_run:
             super().run(settings, flags)
             return

@@ -94,7 +94,6 @@ class Play(SettingsCommand):
     no_advice: bool = Field(False, description="ask the teacher nothing, and show no advice")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Play the episodes from ``--seed`` on."""
         is_human = self.agent == "human"
         if is_human and not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise ConfigError("--agent human needs a terminal; the others play without one")

@@ -30,7 +30,6 @@ class Up(SettingsCommand):
     port: PositiveInt = Field(4200, description="port of the server")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Start the processes and print where they are."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.flows.runtime.prefect_env import prepare_environment
 
@@ -55,7 +54,6 @@ class Down(SettingsCommand):
     uses = ("workspace",)
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Stop them and print their names."""
         from llm4teach.flows.service.local_server import down
 
         print("stopped:", ", ".join(down(settings)) or "nothing, it was gone already")
@@ -69,7 +67,6 @@ class Serve(SettingsCommand):
     uses = _DEPLOYED
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Serve until interrupted."""
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 
@@ -104,7 +101,6 @@ class ServeStudent(SettingsCommand):
     max_batch: PositiveInt = Field(1024, description="observations per request, at most")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Serve until interrupted."""
         from llm4teach.datasets.workspace import Workspace
 
         path = exported(Workspace(settings.workspace), settings.task, self.student)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run within seconds and leave no Prefect server behind."""
+"""Ctrl-C and SIGTERM end a run within seconds and leave no Prefect server running."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-GRACE_S = 4.0  # for a stage to leave its files in order; they are written atomically anyway
+GRACE_S = 4.0  # for a stage to end by itself; files are written atomically in any case
 INTERRUPTED = 128 + signal.SIGINT
-_came: list[int] = []
+_received: list[int] = []  # signals, in order
 
 
 def handle_signals() -> None:
-    """Install the handlers; for a process of our own, in its main thread."""
+    """Install the handlers; call it in the main thread of a process that runs one command."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """Raise KeyboardInterrupt or SystemExit, and see to it that it gets through.
+    """Raise KeyboardInterrupt or SystemExit, and exit after `GRACE_S` if that has no effect.
 
-    A signal often reaches Prefect's temporary server too (the terminal sends Ctrl-C to both), and
-    Prefect would then try for minutes to tell the dead server of the interruption.
+    A signal often reaches Prefect's temporary server, too (the terminal sends Ctrl-C to both), and
+    Prefect would then try for minutes to report the interruption to the dead server.
     """
-    _came.append(number)
-    signal.signal(number, lambda *_: _give_up(number))  # who asks twice does not wait
+    _received.append(number)
+    signal.signal(number, lambda *_: _give_up(number))  # a second signal exits at once
     watchdog = threading.Timer(GRACE_S, _give_up, (number,))
     watchdog.daemon = True
     watchdog.start()
@@ -37,11 +37,11 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def status_of_signal() -> int:
-    """The exit status if a signal has come, 0 if none has.
+    """Return the exit status of the first signal; 0 if there was none.
 
-    A library may make some other error of the interruption, where it fell into its own work.
+    A library that is interrupted in its own work may raise some other error instead.
     """
-    return 128 + _came[0] if _came else 0
+    return 128 + _received[0] if _received else 0
 
 
 def _give_up(number: int) -> None:

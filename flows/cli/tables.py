@@ -23,7 +23,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """Print what a flow returned: its evaluation, if any, what it cost, and where it lies."""
+    """Print what a flow returned: its evaluation, if any, its cost, and its run."""
     if table := result.get("table"):
         print_table([_evaluation_row(row) for row in table])
         print()
@@ -49,7 +49,7 @@ def print_result(result: Mapping[str, Any]) -> None:
 
 
 def _evaluation_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation with its confidence interval beside the rate."""
+    """Return an evaluation with its confidence interval beside the rate."""
     low, high = row["success_low"], row["success_high"]
     return {
         "policy": row["policy"],

@@ -35,7 +35,6 @@ class Teachers(Command):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Print the teachers and whether each is ready, or download weights."""
         from llm4teach.flows.cli.tables import print_table
 
         if self.fetch:
@@ -81,7 +80,6 @@ class TeacherCommand(QuietCommand):
     no_fqe: bool = Field(False, description="report: leave fitted Q evaluation out")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Check one teacher, or write the report on all."""
         if self.action == "check":
             check_teacher(settings, self.replies)
         else:
@@ -189,7 +187,6 @@ class Prompts(Command):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        """Print the table of prompts, or one prompt."""
         if (self.action == "show") != (self.prompt is not None):
             raise ConfigError(
                 "show, and nothing else, takes a prompt: `llm4teach prompts show "
