@@ -60,11 +60,14 @@ class BadServer:
         self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
         self.tells_usage = True
         self.down = False  # every chat request gets 503
+        self.down_for = self.fault_times = 1 << 30  # until so many 503, or faults, were sent
+        self.times: list[float] = []  # of the first thousand chat requests, monotonic seconds
         self.met: Counter[str] = Counter()  # faults and good replies, as sent
         self.asked: Counter[str] = Counter()  # last messages of chat requests
         self.bodies: list[dict[str, Any]] = []  # the first thousand
         self.targets: list[str] = []  # of the first requests, as they stand there
         self.in_flight = self.most_in_flight = 0
+        self.slow = 0  # chat requests that met a latency of a second or more
         self.connections = 0
         self.scores: dict[str, float] = {"A": -0.3, "B": -2.0, "C": -3.0}  # log p, nats
         self._rng = random.Random(seed)
@@ -138,14 +141,19 @@ class BadServer:
         if self.useless_times > 0 and any(key in str(body["messages"][-1]) for key in self.useless):
             self.useless_times -= 1
             return await send(writer, self._content(body) | {"choices": []})
+        if len(self.times) < 1000:
+            self.times.append(time.monotonic())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
+            self.down = self.down and self.met["503"] < self.down_for
             fault = "503" if self.down else ""
-            if self.faults and self._rng.random() < self.rate:
+            faults = self.met.total() - self.met["good"]
+            if self.faults and self._rng.random() < self.rate and faults < self.fault_times:
                 fault = self._rng.choice(self.faults)
             self.met[fault or "good"] += 1
             if self.latency_s:
+                self.slow += self.latency_s >= 1
                 await asyncio.sleep(self.latency_s)
             return await self._misbehave(fault, body, writer)
         finally:

@@ -15,7 +15,6 @@ from bad_server import BadServer
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
-from llm4teach.teacher_labeling.backends.openai import circuit_breaker
 from llm4teach.teacher_labeling.backends.openai import client as openai_client
 
 SCENES = [  # sees, holds
@@ -169,7 +168,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(circuit_breaker, "RESTS_S", (0.05, 0.1, 0.2, 0.4))
+    monkeypatch.setattr(openai_client, "RESTS_S", (0.05, 0.1, 0.2, 0.4))
     made: list[BadServer] = []
 
     def serve(*arguments: Any, **settings: Any) -> BadServer:

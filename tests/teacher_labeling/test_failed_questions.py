@@ -58,17 +58,6 @@ def test_a_server_that_refuses_everything_is_soon_left_alone(chat_server: Any) -
     assert len(chat_server.requests) <= 10
 
 
-def test_who_takes_long_to_store_an_answer_asks_nothing_twice() -> None:
-    server = BadServer(latency_s=0.1)
-    try:
-        asker = teacher_at(server, timeout_s=2, max_in_flight=4, max_retries=3)
-        for n, _ in enumerate(asker.advise(STATES[:8])):
-            time.sleep(0 if n else 2.5)  # a slow disk
-    finally:
-        server.close()
-    assert len(server.asked) == 8 and set(server.asked.values()) == {1}
-
-
 def test_training_goes_on_without_a_refused_state(
     chat_server: Any, states: list[State], tmp_path: Path
 ) -> None:

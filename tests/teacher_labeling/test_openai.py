@@ -175,9 +175,7 @@ def test_a_caller_that_stops_listening(chat_server: Any, states: list[State]) ->
     for _ in teacher(chat_server, max_in_flight=1).advise(states * 50):
         break
     time.sleep(0.3)
-    asked = len(chat_server.requests)
-    time.sleep(0.3)
-    assert len(chat_server.requests) == asked < 300
+    assert len(chat_server.requests) == 1
 
 
 def test_server_not_there(states: list[State]) -> None:

@@ -1,5 +1,9 @@
 """Requests to an OpenAI-compatible server: bounded retries, and one clear sentence when it fails.
 
+After many failures in a row a circuit breaker holds all questions back for a while; then one of
+them probes. So a server that restarts is not flooded, and one that is gone is noticed in bounded
+time, however many states wait.
+
 The API key is handed in or comes from the environment (``LLM4TEACH_API_KEY``, else
 ``OPENAI_API_KEY``), is sent as a header, and stands in no message.
 """
@@ -11,6 +15,7 @@ import json
 import os
 import random
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,11 +25,6 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from llm4teach.teacher_labeling.backends.openai.circuit_breaker import (
-    CircuitBreaker,
-    CircuitOpenError,
-    pause,
-)
 from llm4teach.teacher_labeling.backends.openai.errors import (
     CHECK_KIND,
     CHECK_LOAD,
@@ -47,10 +47,81 @@ NOT_IMPLEMENTED = 501
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # by ourselves
 LONGEST_RETRY_AFTER_S = 900.0  # because the server asks for it
 CONNECT_TIMEOUT_S = 10.0
+THRESHOLD = 20  # failures in a row, after which the circuit opens
+RESTS_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # before each probe; after the last one it is over
+_POLL_S = 0.05
 JSON = dict[str, Any]  # a ``read`` that takes the object as it is
 _T = TypeVar("_T")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
 _MOST_TOKENS = 10**9  # of one reply; more is not believed
+
+
+class CircuitOpenError(Exception):
+    """The server failed again after every rest."""
+
+
+class CircuitBreaker:
+    """Shared by all the questions to a server; used in one event loop at a time."""
+
+    def __init__(self) -> None:
+        self._failures = 0  # in a row
+        self._rests = 0
+        self._not_before = 0.0  # monotonic seconds
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether questions wait for a probe."""
+        return self._rests > 0
+
+    async def admit(self, stop: asyncio.Event) -> bool:
+        """Wait until a question may go out, at once if nothing is wrong; return if it is a probe.
+
+        Returns early when ``stop`` is set.
+
+        Raises:
+            CircuitOpenError: the last probe failed.
+        """
+        while not stop.is_set():
+            if self._rests > len(RESTS_S):
+                raise CircuitOpenError
+            wait = self._not_before - time.monotonic()
+            if wait > 0:
+                await pause(wait, stop)
+            elif not self.is_open:
+                return False
+            elif not self._probing:
+                self._probing = True
+                return True
+            else:
+                await pause(_POLL_S, stop)
+        return False
+
+    def succeeded(self) -> None:
+        """The server has answered: all may ask."""
+        self._failures, self._rests, self._probing = 0, 0, False
+
+    def failed(self, probe: bool) -> None:
+        """The server has not answered this question, or not sensibly."""
+        self._failures += 1
+        if probe or (self._failures >= THRESHOLD and not self.is_open):
+            self._probing = False
+            self._rests += 1
+            if self._rests <= len(RESTS_S):
+                self._not_before = time.monotonic() + RESTS_S[self._rests - 1]
+
+    def wait(self, seconds: float) -> None:
+        """Let nobody ask for so long: the server has said when to come again."""
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+
+async def pause(seconds: float, stop: asyncio.Event) -> None:
+    """Sleep, but not once ``stop`` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
 
 
 class Session:
@@ -65,12 +136,20 @@ class Session:
         self.trouble = Trouble("nothing went wrong")  # the last one that any question met
         self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
 
-    async def __aenter__(self) -> Session:
+    async def open(self) -> None:
+        """Get ready for requests."""
         await self.connections.__aenter__()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.connections.__aexit__(None, None, None)
+
+    async def __aenter__(self) -> Session:
+        await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.connections.__aexit__(None, None, None)
+        await self.close()
 
 
 class OpenAIClient:
@@ -121,7 +200,7 @@ class OpenAIClient:
         body: dict[str, Any] | None = None,
         *,
         retries: int | None = None,
-        spent: Usage | None = None,
+        usage: Usage | None = None,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
@@ -133,7 +212,7 @@ class OpenAIClient:
             path: below the base URL, or beside its ``/v1`` if it begins with a slash.
             body: a JSON object.
             retries: at most; by default the client's.
-            spent: is told the tokens of every reply, those that are of no use included.
+            usage: counts the tokens of every reply, those that are of no use included.
             read: raises `Trouble` if the reply is of no use; then it is asked again.
 
         Raises:
@@ -150,7 +229,7 @@ class OpenAIClient:
             if attempt and session.stop.is_set():
                 break  # what has begun is tried once, and not repeated
             try:
-                value = await self._once(session, path, data, spent, read)
+                value = await self._once(session, path, data, usage, read)
             except Trouble as error:
                 trouble = session.trouble = error
             except TeacherError:
@@ -179,7 +258,7 @@ class OpenAIClient:
         session: Session,
         path: str,
         data: bytes,
-        spent: Usage | None,
+        usage: Usage | None,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         beside = path.startswith("/")
@@ -208,8 +287,8 @@ class OpenAIClient:
             kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
             raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
         self.errors.hide_in(content)
-        if spent is not None:
-            spent.add(*_usage(content))
+        if usage is not None:
+            usage.add(*_usage(content))
         return read(content)
 
     async def _admit(self, session: Session) -> bool:

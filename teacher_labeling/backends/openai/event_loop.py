@@ -1,142 +1,104 @@
-"""An event loop in the caller's own thread, which stands still while results are looked at."""
+"""An event loop in a thread of its own, for a caller that is plain synchronous code."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from functools import partial
-from itertools import islice
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from llm4teach.teacher_labeling.backends.openai.interrupts import held_back
-
 _T = TypeVar("_T")
+NOTICE = "interrupted: waiting for the questions in flight; Ctrl-C again stops at once"
 
 
-class StandingLoop(asyncio.SelectorEventLoop):
-    """While nobody runs it its clock stands too, and with it the time limits of what it awaits.
+class LoopThread:
+    """Runs coroutines while the block lasts; at its end, those that still run are canceled.
 
-    So a reply that came in meanwhile is in time, and not asked for, and paid, again.
+    Time limits inside the loop do not depend on what the caller does meanwhile. It also works where
+    the caller's thread runs an event loop of its own, as in a notebook.
     """
 
     def __init__(self) -> None:
-        self._may_pause = False
-        self._stood_s = 0.0
-        self._stands_at: float | None = None
-        super().__init__()
+        self._loop: asyncio.AbstractEventLoop
+        self._end: asyncio.Event
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="teacher-requests", daemon=True)
 
-    def time(self) -> float:
-        """Monotonic seconds, but for those in which it did not run."""
-        return super().time() - self._stood_s if self._stands_at is None else self._stands_at
+    def __enter__(self) -> LoopThread:
+        self._thread.start()
+        self._started.wait()
+        return self
 
-    def run_forever(self) -> None:
-        """Go on where it stood."""
-        if self._stands_at is not None:
-            self._stood_s, self._stands_at = super().time() - self._stands_at, None
-        try:
-            super().run_forever()
-        finally:
-            self._stands_at = self.time()
+    def __exit__(self, *_: object) -> None:
+        self.call(self._end.set)
+        self._thread.join()
 
-    def run_on(self) -> None:
-        """Run until `pause` is called, or a signal comes.
+    def submit(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine; canceling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-        The signal's handler is called, and may raise, when no callback is under way.
-        """
-        self._may_pause = True
-        try:
-            with held_back(partial(self.call_soon_threadsafe, self.pause)):
-                self.run_forever()
-        finally:
-            self._may_pause = False
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine, and wait for it."""
+        return self.submit(coroutine).result()
 
-    def pause(self) -> None:
-        """Stand as soon as the callbacks that are due have run; of no use outside `run_on`."""
-        if self._may_pause:
-            self.stop()
+    def call(self, function: Callable[[], object]) -> None:
+        """Have a function called in the loop, soon."""
+        self._loop.call_soon_threadsafe(function)
+
+    def _main(self) -> None:
+        async def serve() -> None:
+            self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+            self._started.set()
+            await self._end.wait()
+
+        asyncio.run(serve())  # cancels what is still running
 
 
-def results_of(
-    work: Callable[[Callable[[_T], None]], Coroutine[Any, Any, None]],
-) -> Generator[_T, None, None]:
-    """Yield what a coroutine gives, at once; until the next is asked for, nothing moves.
+def run_in_thread(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run one coroutine to its end, also where an event loop runs already."""
+    with LoopThread() as thread:
+        return thread.run(coroutine)
 
-    So the coroutine is never ahead of who takes its results. A thread for it would cost more than
-    it does itself: to wake one and to hand it the interpreter takes some 50 us of CPU.
 
-    Args:
-        work: makes the coroutine; it is called with the function that takes the results.
+@contextmanager
+def first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` on the first SIGINT or SIGTERM, and obey it only when the block has ended.
 
-    Raises:
-        BaseException: what the coroutine or the handler of a signal raises, after all that was
-            given.
-        RuntimeError: this thread runs an event loop already (see `beside_a_loop`).
+    A second signal is obeyed at once. Only the main thread handles signals; elsewhere nothing
+    changes.
     """
-    results: list[_T] = []
-    runner = asyncio.Runner(loop_factory=StandingLoop)
-    try:
-        with held_back(lambda: None):
-            loop = runner.get_loop()
-        assert isinstance(loop, StandingLoop)
-
-        def give(result: _T) -> None:
-            results.append(result)
-            loop.pause()
-
-        task = loop.create_task(work(give))
-        task.add_done_callback(lambda _: loop.pause())
-
-        def end() -> None:
-            task.cancel()
-            while not task.done():
-                loop.run_on()
-
-        try:
-            while not task.done():
-                loop.run_on()
-                given, results = results, []
-                yield from given
-            task.result()
-        except GeneratorExit:  # nobody listens any more
-            end()
-            raise
-        except BaseException:
-            end()
-            yield from results
-            raise
-    finally:
-        with closing(runner), held_back(lambda: None):  # closing: where a signal comes just before
-            runner.close()
-
-
-def beside_a_loop(
-    results: Generator[_T, None, None], abandon: Callable[[], None]
-) -> Generator[_T, None, None]:
-    """Yield the same; from another thread if this one runs an event loop, as in a notebook.
-
-    Args:
-        results: of `results_of`.
-        abandon: makes the coroutine end soon, whatever it waits for; from any thread.
-    """
-    if not _runs_a_loop():
-        yield from results
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    with ThreadPoolExecutor(1, "beside-a-loop") as thread:
-        try:
-            while one := thread.submit(lambda: list(islice(results, 1))).result():
-                yield from one
-        except BaseException:
-            abandon()
-            raise
-        finally:
-            thread.submit(results.close).result()
+    before = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
 
+    def restore() -> None:
+        for n, handler in before.items():
+            if signal.getsignal(n) is first:
+                signal.signal(n, handler)
 
-def _runs_a_loop() -> bool:
+    def first(number: int, frame: object) -> None:
+        received.append(number)
+        restore()
+        stop()
+        with suppress(OSError, ValueError):  # the same Ctrl-C may have ended what reads this
+            print(f"llm4teach: {NOTICE}", file=sys.stderr, flush=True)
+
+    for n in before:
+        signal.signal(n, first)
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        yield
+    except Exception:
+        restore()
+        if received:  # whatever failed after it, this was an interrupt
+            signal.raise_signal(received[0])
+        raise
+    finally:
+        restore()
+    if received:
+        signal.raise_signal(received[0])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
-from llm4teach.teacher_labeling.backends.openai.openai_replies import models_of
+from llm4teach.teacher_labeling.backends.openai.protocol import models_of
 from llm4teach.teacher_labeling.config import TeacherConfig, cache_folder
 from llm4teach.teacher_labeling.elicitation.base import ChatRequest
 from llm4teach.teacher_labeling.elicitation.token_counts import CHARACTERS_PER_TOKEN

@@ -12,22 +12,19 @@ what was asked, and when it does not fit, the next way of asking is taken:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.errors import CHECK_KIND, RefusedError, Trouble
-from llm4teach.teacher_labeling.backends.openai.openai_replies import (
-    first_token_scores,
-    matching,
-    texts_of,
-)
-from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
+from llm4teach.teacher_labeling.elicitation.base import FORBIDDEN, Answer, ChatRequest, reply_text
 from llm4teach.teacher_labeling.teacher import Usage
 
 _T = TypeVar("_T")
+ASK_OTHERWISE = "use --teacher.method sampling or verbalized with this server"
+_ABOVE_ZERO = 1e-3  # rounding; a log probability is at most 0
 TOP_LOGPROBS, FEWER_LOGPROBS = 20, 5  # the most that the protocol allows; that any server does
 
 
@@ -50,67 +47,67 @@ class OpenAIEngine:
         self._can_choose = True  # knows structured_outputs
         self._token_ids: dict[str, int] = {}
 
-    async def ask(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
-        """Put one question.
+    async def ask(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
+        """Put one request.
 
         Raises:
             UnansweredError: no usable reply, however often it was repeated.
             TeacherError: the server refuses, or will not do.
         """
-        if question.labels:
-            return await self._score(session, question, spent)
-        return await self._reply(session, question, spent)
+        if request.labels:
+            return await self._score(session, request, usage)
+        return await self._reply(session, request, usage)
 
-    async def _reply(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
+    async def _reply(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
         texts: list[str] = []
         at_once = self._at_once
-        while len(texts) < question.n:  # some servers ignore ``n``; each answer has one at least
-            n = question.n - len(texts) if at_once else 1
-            body = self._body(question) | {
+        while len(texts) < request.n:  # some servers ignore ``n``; each answer has one at least
+            n = request.n - len(texts) if at_once else 1
+            body = self._body(request) | {
                 "n": n,
-                "temperature": question.temperature,
-                "max_tokens": question.max_tokens,
-                "seed": question.seed(len(texts)),
+                "temperature": request.temperature,
+                "max_tokens": request.max_tokens,
+                "seed": request.seed(len(texts)),
             }
             try:
-                texts += await self._chat(session, body, spent, partial(texts_of, n=n))
+                texts += await self._chat(session, body, usage, partial(texts_of, n=n))
             except RefusedError:
                 if n == 1:
                     raise  # it is the state that is refused, and not how we ask
                 at_once = False  # some refuse n > 1
             else:
                 self._at_once = self._at_once and at_once
-        return Answer(tuple(texts[: question.n]))
+        return Answer(tuple(texts[: request.n]))
 
-    async def _score(self, session: Session, question: ChatRequest, spent: Usage) -> Answer:
-        by_ids = self._scoring is Scoring.TOKEN_IDS and self._token_ids.keys() >= {*question.labels}
+    async def _score(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
+        by_ids = self._scoring is Scoring.TOKEN_IDS and self._token_ids.keys() >= {*request.labels}
         if by_ids:
-            answer = await self._score_by_ids(session, question, spent)
+            answer = await self._score_by_ids(session, request, usage)
             if answer is not None:
                 return answer
-        body = self._one_token(question)
+        body = self._one_token(request)
         try:
-            seen = await self._chat(session, body, spent, first_token_scores)
+            seen = await self._chat(session, body, usage, first_token_scores)
         except RefusedError:
             if body["top_logprobs"] == FEWER_LOGPROBS:
                 raise
             body["top_logprobs"] = FEWER_LOGPROBS  # some allow no more
-            seen = await self._chat(session, body, spent, first_token_scores)
+            seen = await self._chat(session, body, usage, first_token_scores)
             self._top = FEWER_LOGPROBS
         if by_ids and not self._scoring_proven:  # not so a state that is refused in every way
             self._scoring = Scoring.TOP
-        scores = matching(seen, question.labels)
-        if len(scores) < len(question.labels) <= self._top and self._can_choose:
-            forced = await self._score_by_choice(session, question, spent)
+        scores = matching(seen, request.labels)
+        if len(scores) < len(request.labels) <= self._top and self._can_choose:
+            forced = await self._score_by_choice(session, request, usage)
             scores = rescaled(forced, scores, min(seen.values())) if forced else scores
         return Answer(scores=scores, protocol=Scoring.TOP.value)
 
     async def _score_by_ids(
-        self, session: Session, question: ChatRequest, spent: Usage
+        self, session: Session, request: ChatRequest, usage: Usage
     ) -> Answer | None:
         """Return the exact scores, or None if the server does not know how."""
-        ids = {label: self._token_ids[label] for label in question.labels}
-        body = self._one_token(question) | {
+        ids = {label: self._token_ids[label] for label in request.labels}
+        body = self._one_token(request) | {
             "logprob_token_ids": list(ids.values()),
             "return_tokens_as_token_ids": True,
         }
@@ -125,9 +122,9 @@ class OpenAIEngine:
             return found
 
         try:
-            scores = await self._chat(session, body, spent, scores_of)
+            scores = await self._chat(session, body, usage, scores_of)
         except RefusedError:
-            if self._scoring_proven:  # this question is refused, not the way of asking
+            if self._scoring_proven:  # this request is refused, not the way of asking
                 raise
             return None
         if len(scores) < len(ids):
@@ -136,18 +133,18 @@ class OpenAIEngine:
         return Answer(scores=scores, protocol=Scoring.TOKEN_IDS.value)
 
     async def _score_by_choice(
-        self, session: Session, question: ChatRequest, spent: Usage
+        self, session: Session, request: ChatRequest, usage: Usage
     ) -> dict[str, float]:
         """Return scores among the labels only; empty if the server does not know how."""
-        body = self._one_token(question)
-        body["structured_outputs"] = {"choice": list(question.labels)}
+        body = self._one_token(request)
+        body["structured_outputs"] = {"choice": list(request.labels)}
         try:
-            seen = await self._chat(session, body, spent, first_token_scores)
+            seen = await self._chat(session, body, usage, first_token_scores)
         except RefusedError:
             self._can_choose = False
             return {}
-        scores = matching(seen, question.labels)
-        self._can_choose = len(scores) == len(question.labels)
+        scores = matching(seen, request.labels)
+        self._can_choose = len(scores) == len(request.labels)
         return scores if self._can_choose else {}
 
     def use_tokens(self, tokens: dict[str, int]) -> None:
@@ -155,11 +152,11 @@ class OpenAIEngine:
         self._token_ids = tokens
         self._scoring = Scoring.TOKEN_IDS if tokens else Scoring.TOP
 
-    def _body(self, question: ChatRequest) -> dict[str, Any]:
-        return {"model": self._model, "messages": question.messages}
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        return {"model": self._model, "messages": request.messages}
 
-    def _one_token(self, question: ChatRequest) -> dict[str, Any]:
-        return self._body(question) | {
+    def _one_token(self, request: ChatRequest) -> dict[str, Any]:
+        return self._body(request) | {
             "max_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,
@@ -170,10 +167,10 @@ class OpenAIEngine:
         self,
         session: Session,
         body: dict[str, Any],
-        spent: Usage,
+        usage: Usage,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
-        return await self._client.request(session, "chat/completions", body, spent=spent, read=read)
+        return await self._client.request(session, "chat/completions", body, usage=usage, read=read)
 
 
 def rescaled(
@@ -192,3 +189,79 @@ def rescaled(
     else:
         shift = least
     return {label: free.get(label, min(score + shift, least)) for label, score in forced.items()}
+
+
+def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
+    """Return the text of each choice; of choices with one index, which are one, the first.
+
+    Where there are ``n`` of them, as asked for, each is one: some servers give all the same index.
+
+    Raises:
+        Trouble: there is none, or one is not text.
+    """
+    by_index: dict[int, str] = {}
+    choices = _list(content.get("choices"))
+    for place, choice in enumerate(choices):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        text = message.get("content") if isinstance(message, dict) else 0
+        if text is not None and not isinstance(text, str):
+            raise Trouble("it answered without any choices", CHECK_KIND)
+        index = choice.get("index", place) if len(choices) != n else place
+        reply = reply_text(text or "", choice.get("finish_reason"))
+        by_index.setdefault(index if type(index) is int else place, reply)
+    if not by_index:
+        raise Trouble("it answered without any choices", CHECK_KIND)
+    return list(by_index.values())
+
+
+def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return log p of each token that the reply tells of at its first place, in nats.
+
+    Raises:
+        Trouble: it tells nothing, or what it tells is not a log probability.
+    """
+    choices = _list(content.get("choices"))
+    first = choices[0] if choices and isinstance(choices[0], dict) else {}
+    told = first.get("logprobs")
+    places = _list(told.get("content")) if isinstance(told, dict) else []
+    place = places[0] if places and isinstance(places[0], dict) else {}
+    scores: dict[str, float] = {}
+    for entry in (*_list(place.get("top_logprobs")), place):
+        token = entry.get("token") if isinstance(entry, dict) else None
+        score = entry.get("logprob") if isinstance(entry, dict) else None
+        if not isinstance(token, str):
+            continue
+        scores.setdefault(token, _log_probability(score))
+    if not scores:
+        raise Trouble("it answered without logprobs", ASK_OTHERWISE)
+    return scores
+
+
+def _log_probability(told: Any) -> float:
+    try:
+        score = float(told) if type(told) in (int, float) else math.nan
+    except OverflowError:  # JSON has integers of any length
+        score = math.nan
+    if math.isnan(score) or score > _ABOVE_ZERO:
+        raise Trouble(f"it gave {str(told)[:20]!r} for a log probability", ASK_OTHERWISE)
+    return min(max(score, FORBIDDEN), 0.0)
+
+
+def matching(scores: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """Return log p of those labels that some token spells, white space aside, in nats."""
+    mass: dict[str, float] = {}
+    for token, score in scores.items():
+        if (label := token.strip()) in labels:
+            mass[label] = mass.get(label, 0.0) + math.exp(score)
+    return {label: math.log(m) for label, m in mass.items() if m > 0}
+
+
+def models_of(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each served model's name and what else the server says of it."""
+    for entry in _list(content.get("data")):
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
+            yield entry["id"], entry
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

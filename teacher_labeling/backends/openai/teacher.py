@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, TypeVar
 
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
-from llm4teach.teacher_labeling.backends.openai.event_loop import beside_a_loop, results_of
-from llm4teach.teacher_labeling.backends.openai.interrupts import finishing_on_interrupt
+from llm4teach.teacher_labeling.backends.openai.event_loop import run_in_thread
 from llm4teach.teacher_labeling.backends.openai.probe import (
     ServerFacts,
     label_tokens,
@@ -22,7 +16,7 @@ from llm4teach.teacher_labeling.backends.openai.probe import (
     with_version,
 )
 from llm4teach.teacher_labeling.backends.openai.protocol import OpenAIEngine
-from llm4teach.teacher_labeling.backends.openai.scheduler import Labelling
+from llm4teach.teacher_labeling.backends.openai.scheduler import Scheduler
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
@@ -33,8 +27,6 @@ from llm4teach.teacher_labeling.elicitation.token_counts import (
     count_requests,
 )
 from llm4teach.teacher_labeling.teacher import Advice, States, TeacherError, TeacherInfo
-
-_T = TypeVar("_T")
 
 
 class OpenAITeacher:
@@ -57,7 +49,7 @@ class OpenAITeacher:
             )
         self._config, self._engine = config, OpenAIEngine(self._client, config.model)
         self._is_open = False
-        self._memos: dict[str, Answer] = {}
+        self._shared: dict[str, Answer] = {}
         self.info = TeacherInfo(
             backend="openai",
             model=config.model,
@@ -81,21 +73,15 @@ class OpenAITeacher:
         """
         if not states:
             return
-        labelling = Labelling(
+        scheduler = Scheduler(
             self._client,
             self._engine,
             self._elicitation,
             self._config.price,
-            self._memos,
+            self._shared,
             self._open,
         )
-        work = partial(labelling.run, states, min(self._config.max_in_flight, len(states)))
-        with (
-            finishing_on_interrupt(labelling.stop),
-            closing(beside_a_loop(results_of(work), labelling.abandon)) as batches,
-        ):
-            for batch in batches:
-                yield from batch
+        yield from scheduler.run(states, min(self._config.max_in_flight, len(states)))
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Have the server count the prompts, or guess them from their characters.
@@ -111,7 +97,7 @@ class OpenAITeacher:
 
         def lengths(questions: Sequence[ChatRequest]) -> list[int]:
             nonlocal all_counted
-            counts, all_counted = _in_thread(count(questions))
+            counts, all_counted = run_in_thread(count(questions))
             return counts
 
         counts = count_requests(self._elicitation, states, lengths)
@@ -131,7 +117,7 @@ class OpenAITeacher:
                 facts = await look_at_server(self._client, session, self._config)
                 return await with_version(self._client, session, facts)
 
-        return _in_thread(look())
+        return run_in_thread(look())
 
     def close(self) -> None:
         """Nothing to free: connections live as long as a call of ``advise``."""
@@ -158,27 +144,8 @@ def only_model(config: TeacherConfig, api_key: str = "") -> str:
         async with client.session() as session:
             return (await look_at_server(client, session, config)).model
 
-    return _in_thread(look())
+    return run_in_thread(look())
 
 
 def _client(config: TeacherConfig, api_key: str) -> OpenAIClient:
     return OpenAIClient(config.base_url, config.timeout_s, config.max_retries, api_key)
-
-
-def _in_thread(question: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end, also where an event loop runs already."""
-    outcome: list[_T] = []
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(asyncio.run(question))
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, name="openai-teacher-start", daemon=True)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
