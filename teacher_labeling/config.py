@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 
 def cache_folder() -> Path:
     """Return the user's cache folder: ``LLM4TEACH_CACHE``, else by the XDG rules."""
-    if own := os.environ.get("LLM4TEACH_CACHE"):
-        return Path(own).expanduser()
+    if folder := os.environ.get("LLM4TEACH_CACHE"):
+        return Path(folder).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llm4teach"
 
@@ -155,13 +155,13 @@ class TeacherConfig(BaseModel):
     @classmethod
     def _has_no_secret(cls, url: str) -> str:
         # By its characters: an address that is no URL is not to be shown or stored either.
-        if found := set("@?#").intersection(url):
+        if characters := set("@?#").intersection(url):
             raise PydanticCustomError(
                 SECRET_IN_VALUE,
-                "an address is written to disk, and this one holds {found}: give it without user "
-                "name, password, query and fragment; a key goes into the environment variable "
+                "an address is written to disk, and this one holds {characters}: give it without "
+                "user name, password, query and fragment; a key goes into the environment variable "
                 "LLM4TEACH_API_KEY, or into the Prefect secret block that api_key_block names",
-                {"found": " and ".join(sorted(found))},
+                {"characters": " and ".join(sorted(characters))},
             )
         return url
 

@@ -37,7 +37,7 @@ class TeacherChoice:
 
     spec: str
     description: str
-    ready: bool  # can answer here and now, as far as can be told without a network
+    ready: bool  # can answer here and now, as far as is known without a network
     hint: str = ""  # what to do when it is not
 
 

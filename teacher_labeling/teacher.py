@@ -16,16 +16,16 @@ from llm4teach.errors import TeacherError as TeacherError
 
 
 class AdviceStatus(StrEnum):
-    """What became of a question."""
+    """The outcome of a question."""
 
     OK = "ok"
-    NO_ADVICE = "no_advice"  # the teacher has nothing to say of this state
-    INVALID = "invalid"  # it answered, and no part of the answer was an admissible plan
+    NO_ADVICE = "no_advice"  # the teacher has no answer for this state
+    INVALID = "invalid"  # no part of its answer was an admissible plan
 
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """Who the teacher is: everything that, when changed, makes its earlier advice another's.
+    """A teacher's identity: everything that, when changed, makes a different teacher.
 
     It is known from the settings alone, without a connection or weights. ``remote`` says whether
     the tokens are billed unless a price of 0 is set; it is not part of the identity.
@@ -47,7 +47,7 @@ class TeacherInfo:
 
     @property
     def slug(self) -> str:
-        """``teacher_id`` made fit for a folder's name, unique by a short hash."""
+        """``teacher_id`` as a folder name, unique by a short hash."""
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.teacher_id).strip("-")[:60]
         return f"{plain}-{hashlib.sha256(self.teacher_id.encode()).hexdigest()[:8]}"
 
@@ -70,7 +70,7 @@ class Advice:
     """One teacher's answer for one state.
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
-    ``coverage`` is what was on valid plans before that normalisation: the model's mass on the
+    ``coverage`` is what was on valid plans before normalization: the model's mass on the
     options it was offered (logprobs), or the share of its replies that parse (sampling,
     verbalized).
     """
@@ -85,7 +85,7 @@ class Advice:
     completion_tokens: int = 0
     latency_s: float = 0.0
     cost: float = 0.0  # US dollars
-    raw_sum: float | None = None  # verbalized: the stated shares added up, before normalising
+    raw_sum: float | None = None  # verbalized: the stated shares added up, before normalizing
 
     @property
     def entropy(self) -> float:
@@ -94,7 +94,7 @@ class Advice:
 
 
 def advice_from_weights(state: State, weights: dict[Plan, float], **measured: object) -> Advice:
-    """Normalise non-negative weights (a share each of all replies or all mass) to an Advice."""
+    """Normalize non-negative weights (a share each of all replies or all mass) to an Advice."""
     total = math.fsum(weights.values())
     if not 0 < total < math.inf:
         return Advice(state, AdviceStatus.INVALID, **measured)  # type: ignore[arg-type]
@@ -106,8 +106,8 @@ def advice_from_weights(state: State, weights: dict[Plan, float], **measured: ob
 class States(Protocol):
     """States to ask about, such as a list.
 
-    Labelling hands them out as late as it can, since other runs may share the work: take the next
-    one when there is room for it, go over them once, from one thread at a time.
+    Labeling hands them out as late as it can, since other runs may share the work: take the next
+    one when there is room for it, iterate once, from one thread at a time.
     """
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class States(Protocol):
 
 @runtime_checkable
 class Metered(Protocol):
-    """States whose questions are paid from a budget; who asks tells what was spent in vain."""
+    """States whose questions are paid from a budget, to which failures report what they cost."""
 
     def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
         """A question got no answer, and was billed nevertheless; the cost is in US dollars.
@@ -145,7 +145,7 @@ class Teacher(Protocol):
     info: TeacherInfo
 
     def advise(self, states: States) -> Iterable[Advice]:
-        """Yield one Advice a state, in any order, as each becomes known.
+        """Yield one Advice a state, in any order, as each arrives.
 
         Raises:
             TeacherError: the backend cannot answer (not reachable, no such model, …). What was

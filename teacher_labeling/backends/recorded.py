@@ -32,7 +32,7 @@ from llm4teach.teacher_labeling.teacher import (
 )
 
 SUM_TOLERANCE = 0.02  # published shares are rounded to two places
-PLACES = 4  # decimals of the probabilities; less than a thousandth is not worth a line
+PLACES = 4  # decimals of the probabilities; smaller than `_LEAST` are left out
 _LEAST = 1e-3
 _SEEN = re.compile(r"(?<=sees )<.*?>(?=, holds )")
 
@@ -49,7 +49,7 @@ class RecordedReply(_Strict):
 
 
 class RecordedState(_Strict):
-    """A state's text and what the model said of it."""
+    """A state's text and the model's replies to it."""
 
     state_text: str
     replies: list[RecordedReply]
@@ -165,7 +165,7 @@ def _scene(state_text: str) -> str:
 def write_recording(
     path: Path, info: TeacherInfo, stores: Mapping[str, AdviceStore], regenerate: str
 ) -> int:
-    """Write what a teacher said of every state of some task families; return how many states.
+    """Write a teacher's advice on every state of some task families; return how many states.
 
     Args:
         path: of the JSON file; the folder ``recorded`` is where teachers are looked for by name.

@@ -1,7 +1,7 @@
-"""The ``vllm`` teacher: vLLM in this process, for the largest labelling jobs on one machine.
+"""The ``vllm`` teacher: vLLM in this process, for the largest labeling jobs on one machine.
 
-Questions and the reading of answers are the server backend's. A batch of states goes to the engine
-at once, which then has all of the model's work before it and keeps the GPU full.
+Requests are written, and answers read, as for a server. The engine gets a batch of states at once,
+which keeps the GPU full.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class VLLMTeacher:
 
         Raises:
             TeacherError: the model cannot be loaded, or the prompts of some states do not fit its
-                context; the others' advice has been given.
+                context; the others' advice has been yielded.
         """
         waiting, taken = iter(states), 0
         refused: dict[str, TeacherError] = {}  # by state key
@@ -167,11 +167,11 @@ class VLLMTeacher:
             if not asked:
                 yield Advice(state, AdviceStatus.NO_ADVICE)
                 continue
-            mine = [
+            replies = [
                 self._shared.get(q.shared) or answers[q.shared or f"{i}/{j}"]
                 for j, q in enumerate(asked)
             ]
-            verdict = self._elicitation.judge(state, mine)
+            verdict = self._elicitation.judge(state, replies)
             yield to_advice(state, verdict, usage[i], latency_s, price)
 
     def _ask(self, requests: list[tuple[ChatRequest, Usage]]) -> Iterator[Answer]:
@@ -198,9 +198,11 @@ class VLLMTeacher:
             if not request.labels:
                 yield Answer(tuple(reply_text(r.text, r.finish_reason) for r in output.outputs))
                 continue
-            told = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
+            logprobs = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
             ids = self._label_ids(request.labels)
-            scores = {k: max(told[i].logprob, FORBIDDEN) for k, i in ids.items() if i in told}
+            scores = {
+                k: max(logprobs[i].logprob, FORBIDDEN) for k, i in ids.items() if i in logprobs
+            }
             yield Answer(scores=scores, protocol="logprob_token_ids")
 
     def _params(self, request: ChatRequest) -> Any:

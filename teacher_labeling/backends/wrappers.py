@@ -1,6 +1,6 @@
 """Teachers that change another teacher's advice: a share of it corrupted, or only its argmax.
 
-For robustness studies: what does the student make of a teacher that is wrong in known ways?
+For robustness studies: what does the student make of a teacher that is wrong in a known way?
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FaultyTeacher:
     """Passes advice on, corrupted where a hash of the state key and the seed say so.
 
     Seeds in a row take turns: over n of them each state is corrupted n times the share, give or
-    take two, so that a study of few states and seeds corrupts as much as it says.
+    take two, so that a study of few states and seeds corrupts the share that is set.
 
     Which states these are, and what becomes of them, does not depend on the order in which they are
     asked about, except that stale advice is that of the state answered before. Only advice is

@@ -5,8 +5,8 @@ the options in several orders, and averaged:
 
     P(k | c(s)) = mean over orders o of softmax_k( log p(letter_o(k) | prompt_o) / temperature )
 
-With ``calibrate`` the same is asked of a state that says nothing, and its scores are subtracted
-before the softmax (contextual calibration, arXiv 2102.09690). Coverage is the mass that the model
+With ``calibrate`` the scores of a content-free prompt are subtracted before the softmax (contextual
+calibration, arXiv 2102.09690). Coverage is the mass that the model
 puts on the letters it was offered, averaged over the orders.
 """
 
@@ -51,7 +51,7 @@ class OptionLogprobs:
         )
 
     def requests(self, state: State) -> list[ChatRequest]:
-        """Return one request per order, then the same of a state that says nothing."""
+        """Return one request per order, then the same with a content-free state."""
         if len(state.options) > len(LETTERS):
             raise TeacherError(
                 f"the state {state.text!r} has {len(state.options)} options, and there are only "
@@ -119,7 +119,7 @@ def orders_of(options: tuple[Plan, ...], permutations: int) -> list[tuple[Plan, 
 
 
 def softmax(scores: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """Return ``exp(score / temperature)``, normalised; scores are in nats."""
+    """Return ``exp(score / temperature)``, normalized; scores are in nats."""
     top = max(scores.values())
     odds = {label: math.exp((score - top) / temperature) for label, score in scores.items()}
     total = math.fsum(odds.values())
@@ -127,7 +127,7 @@ def softmax(scores: Mapping[str, float], temperature: float) -> dict[str, float]
 
 
 def calibrated(scores: Mapping[str, float], bare: Mapping[str, float]) -> dict[str, float]:
-    """Subtract the scores of a state that says nothing; if a label is unknown there, none.
+    """Subtract the scores of the content-free prompt; if it lacks a label, subtract none.
 
     What is forbidden stays so, also where it is forbidden in every state.
     """

@@ -40,7 +40,7 @@ class PromptTemplate:
 
     @property
     def lists_options(self) -> bool:
-        """Whether the question says what may be done."""
+        """Whether the question lists the options."""
         return "options" in self._places
 
     def messages(self, state_text: str, order: int = 0, options: str = "") -> list[Message]:
@@ -87,10 +87,10 @@ def load_template(family: str, use: str) -> PromptTemplate:
     """
     files = template_files()
     if f"{family}.{use}" not in files:
-        known = sorted({name.partition(".")[0] for name in files if name.endswith(f".{use}")})
+        families = sorted({name.partition(".")[0] for name in files if name.endswith(f".{use}")})
         raise TeacherError(
             f"there is no {use} prompt for the task family {family!r}, only for "
-            f"{', '.join(known) or 'none'}; add teacher_labeling/prompts/{family}.{use}.txt"
+            f"{', '.join(families) or 'none'}; add teacher_labeling/prompts/{family}.{use}.txt"
         )
     return parse_template(files[f"{family}.{use}"].read_text("utf-8"), f"{family}.{use}")
 

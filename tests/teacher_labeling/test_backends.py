@@ -9,16 +9,20 @@ from types import ModuleType
 
 import pytest
 
+from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.recorded import recordings
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import (
     check_installed,
     list_teachers,
     make_teacher,
     teacher_info,
 )
+from llm4teach.teacher_labeling.labeling.budget import priced
+from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
 
 FAMILY = "SimpleDoorKey"
 
@@ -87,6 +91,24 @@ def test_a_recording_of_ones_own(tmp_path: Path) -> None:
         make_teacher(config, FAMILY)
     own.write_bytes(recordings()["vicuna-33b"].read_bytes())
     assert make_teacher(config, FAMILY).info.model == "vicuna-33b"
+
+
+def test_the_control_is_uniform_over_the_admissible_plans_and_free(
+    states: list[State], tmp_path: Path
+) -> None:
+    config = TeacherConfig(teacher="none")
+    teacher = make_teacher(config, FAMILY)
+    store = AdviceStore(tmp_path, teacher.info.teacher_id, teacher.info.prompt_version)
+    limits = priced(config, LabelConfig(max_cost=1.0, max_tokens=10), teacher.info)
+    report = label_states(teacher, store, states, limits=limits)
+    assert (report.ok, report.cost, report.prompt_tokens, report.stopped_by) == (6, 0.0, 0, "")
+    options = {state.key: [str(plan) for plan in sorted(state.options)] for state in states}
+    for row in store.rows():
+        plans = options[row["state_key"]]
+        assert [o["plan"] for o in row["options"]] == plans
+        assert {o["probability"] for o in row["options"]} == {1 / len(plans)}
+    (nothing,) = teacher.advise([State("k", "a state without options", ())])
+    assert nothing.status is AdviceStatus.NO_ADVICE
 
 
 def test_every_setting_is_described() -> None:

@@ -23,7 +23,7 @@ EXPLORE = parse_plan("explore")
 
 
 def teacher(server: Any, **settings: Any) -> OpenAITeacher:
-    defaults = {"model": "test-model", "n_samples": 4, "max_retries": 2, "timeout_s": 5}
+    defaults = {"model": "test-model", "n_samples": 4, "max_retries": 2, "timeout_s": 60}
     return OpenAITeacher(
         TeacherConfig(base_url=server.url, **(defaults | settings)), "SimpleDoorKey"
     )
@@ -251,7 +251,7 @@ def test_a_key_is_found_however_json_writes_it(
     errors.hide_in(content)
     assert content == {"a": [[{"b": "***"}]]}
     told = '{"error": {"message": "no such key: ' + written + '"}}'
-    assert errors.said(Reply(404, {}, told.encode())) == ": no such key: ***"
+    assert errors.server_message(Reply(404, {}, told.encode())) == ": no such key: ***"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class CircuitBreaker:
                 self._not_before = time.monotonic() + RESTS_S[self._rests - 1]
 
     def wait(self, seconds: float) -> None:
-        """Let nobody ask for so long: the server has said when to come again."""
+        """Hold all questions back for so long, as the server asks (Retry-After)."""
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
 
@@ -127,7 +127,7 @@ async def pause(seconds: float, stop: asyncio.Event) -> None:
 class Session:
     """Connections, their circuit breaker, and a way to end waiting; for one event loop.
 
-    A new session starts with new hope: what was down an hour ago may be up.
+    A new session forgets earlier failures: what was down an hour ago may be up.
     """
 
     def __init__(self, connections: HTTPConnections) -> None:
@@ -153,7 +153,7 @@ class Session:
 
 
 class OpenAIClient:
-    """An address, a key if there is one, and the patience to ask again.
+    """An address, a key if there is one, and bounded retries.
 
     The address holds no secret: TeacherConfig refuses those that might.
 
@@ -278,9 +278,9 @@ class OpenAIClient:
             raise Trouble(str(error) or type(error).__name__) from None
         is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
         if is_broken or reply.status in RETRIED:
-            said = f"HTTP {reply.status}{self.errors.said(reply)}"
+            what = f"HTTP {reply.status}{self.errors.server_message(reply)}"
             is_alive = reply.status in RETRIED
-            raise Trouble(said, wait_s=_retry_after(reply), is_alive=is_alive)
+            raise Trouble(what, wait_s=_retry_after(reply), is_alive=is_alive)
         self.errors.raise_for_status(reply)
         content = parsed(reply.body)
         if not isinstance(content, dict):
@@ -299,7 +299,7 @@ class OpenAIClient:
 
 
 def parsed(body: bytes) -> Any:
-    """Return what a body says, None if it is no JSON; also of servers that write NaN."""
+    """Return a body's JSON, None if it is none; also from servers that write NaN."""
     for loads in (orjson.loads, json.loads):  # the first takes a quarter of the time, and no NaN
         with suppress(ValueError, RecursionError):
             return loads(body)
@@ -313,12 +313,12 @@ def _usage(content: dict[str, Any]) -> tuple[int, int]:
     return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
 
 
-def _count(told: Any) -> int:
-    return told if isinstance(told, int) and 0 <= told < _MOST_TOKENS else 0
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else 0
 
 
 def _retry_after(reply: Reply) -> float:
-    """Return the seconds that the server asks to wait; 0 if it does not say."""
+    """Return the seconds that the server asks to wait; 0 if it does not ask."""
     value = reply.headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
         return float(value)

@@ -16,7 +16,7 @@ CHECK_KIND = "check that base_url is an OpenAI-compatible server's, /v1 included
 _TOO_LONG = re.compile(
     r"context.?length|context window|too (?:long|large)|max(?:imum|_model_len)", re.I
 )
-_LONGEST_QUOTE = 200  # characters of what a server said
+_LONGEST_QUOTE = 200  # characters of a server's message
 # Real keys are longer. Shorter ones are dummies (EMPTY, key, none) for servers that want some key:
 # they are no secret, and taking them out would change words that a model has written.
 _SHORTEST_SECRET = 8
@@ -80,23 +80,24 @@ class ServerErrors:
         """
         if (status := reply.status) == 200:
             return
-        said = self.said(reply)
+        message = self.server_message(reply)
         if status in (401, 403):
             has = "was refused the API key" if self._has_key else "wants an API key and none is set"
             raise TeacherError(f"{self._server} {has} (HTTP {status}); set {self._key_variable}")
-        if status == 413 or (status in (400, 422) and _TOO_LONG.search(said)):
+        if status == 413 or (status in (400, 422) and _TOO_LONG.search(message)):
             raise RefusedError(
                 f"{self._server} refused a question that is too long for the model "
-                f"(HTTP {status}{said}); lower max_tokens, or serve the model with a longer context"
+                f"(HTTP {status}{message}); lower max_tokens, or serve the model with a longer "
+                "context"
             )
         if status in (400, 422):
             raise RefusedError(
-                f"{self._server} refused the request (HTTP {status}{said}); check model, "
+                f"{self._server} refused the request (HTTP {status}{message}); check model, "
                 "max_tokens and the server's context length"
             )
         raise TeacherError(
-            f"{self._server} answered HTTP {status}{said}; check model, that base_url ends in /v1 "
-            "and that the server is OpenAI-compatible"
+            f"{self._server} answered HTTP {status}{message}; check model, that base_url ends in "
+            "/v1 and that the server is OpenAI-compatible"
         )
 
     def unanswered(self, attempts: int, trouble: Trouble) -> str:
@@ -115,7 +116,7 @@ class ServerErrors:
         )
 
     def away(self, trouble: Trouble) -> str:
-        """No question will get an answer before long, as the server says."""
+        """No question will get an answer before long, by the server's Retry-After."""
         minutes = math.ceil(trouble.wait_s / 60)
         return (
             f"{self._server} asks to be left alone for {minutes} minutes (Retry-After, with "
@@ -143,13 +144,13 @@ class ServerErrors:
                 elif isinstance(value, dict | list):
                     holders.append(value)
 
-    def said(self, reply: Reply) -> str:
+    def server_message(self, reply: Reply) -> str:
         """Return the server's own error message, shortened."""
         try:
             content = json.loads(reply.body)
             error = content.get("error", content)
-            message = error.get("message", "") if isinstance(error, dict) else error
+            quote = error.get("message", "") if isinstance(error, dict) else error
         except (ValueError, AttributeError, RecursionError):
-            message = ""
-        text = self.hide(" ".join(str(message)[:10_000].split()))
+            quote = ""
+        text = self.hide(" ".join(str(quote)[:10_000].split()))
         return f": {text[:_LONGEST_QUOTE]}" if text else ""

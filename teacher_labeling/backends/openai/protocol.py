@@ -1,7 +1,7 @@
-"""Puts questions to an OpenAI-compatible server, by the best protocol that it turns out to have.
+"""Sends chat requests to an OpenAI-compatible server, by the best protocol that it supports.
 
-Servers answer 200 to fields that they do not know, and ignore them. So each reply is held against
-what was asked, and when it does not fit, the next way of asking is taken:
+Servers answer 200 to fields that they do not know, and ignore them. So each reply is checked
+against the request, and when it does not fit, the next way of asking is tried:
 
 - ``n`` replies at once, else one by one;
 - labels scored by ``logprob_token_ids`` (vLLM), exactly; else looked for in ``top_logprobs``, and
@@ -36,7 +36,7 @@ class Scoring(Enum):
 
 
 class OpenAIEngine:
-    """Knows a server's model and ways; safe to use for many questions at a time."""
+    """Remembers what a server supports; safe to use for many requests at a time."""
 
     def __init__(self, client: OpenAIClient, model: str) -> None:
         self._client, self._model = client, model
@@ -116,10 +116,10 @@ class OpenAIEngine:
         def scores_of(content: dict[str, Any]) -> dict[str, float]:
             seen = first_token_scores(content)
             names = {label: (f"token_id:{number}", label) for label, number in ids.items()}
-            found = {label: seen[n] for label, both in names.items() for n in both if n in seen}
-            if len(found) < len(ids) and self._scoring_proven:
+            scores = {label: seen[n] for label, both in names.items() for n in both if n in seen}
+            if len(scores) < len(ids) and self._scoring_proven:
                 raise Trouble("it left labels out that were to be scored", CHECK_KIND)
-            return found
+            return scores
 
         try:
             scores = await self._chat(session, body, usage, scores_of)
@@ -181,11 +181,11 @@ def rescaled(
     Args:
         forced: log p of every label, given that the reply is one of them, nats.
         free: log p of some labels with nothing given, nats.
-        least: the smallest log p that the server told: labels it did not name are below.
+        least: the smallest log p in the server's list: labels that it does not name are below.
     """
     if free:
-        given = math.log(math.fsum(math.exp(forced[label]) for label in free) or 1e-300)
-        shift = math.log(math.fsum(map(math.exp, free.values())) or 1e-300) - given
+        forced_mass = math.log(math.fsum(math.exp(forced[label]) for label in free) or 1e-300)
+        shift = math.log(math.fsum(map(math.exp, free.values())) or 1e-300) - forced_mass
     else:
         shift = least
     return {label: free.get(label, min(score + shift, least)) for label, score in forced.items()}
@@ -215,15 +215,15 @@ def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
 
 
 def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
-    """Return log p of each token that the reply tells of at its first place, in nats.
+    """Return log p of each token that the reply lists for its first place, in nats.
 
     Raises:
-        Trouble: it tells nothing, or what it tells is not a log probability.
+        Trouble: it lists none, or a value is not a log probability.
     """
     choices = _list(content.get("choices"))
     first = choices[0] if choices and isinstance(choices[0], dict) else {}
-    told = first.get("logprobs")
-    places = _list(told.get("content")) if isinstance(told, dict) else []
+    logprobs = first.get("logprobs")
+    places = _list(logprobs.get("content")) if isinstance(logprobs, dict) else []
     place = places[0] if places and isinstance(places[0], dict) else {}
     scores: dict[str, float] = {}
     for entry in (*_list(place.get("top_logprobs")), place):
@@ -237,13 +237,13 @@ def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
     return scores
 
 
-def _log_probability(told: Any) -> float:
+def _log_probability(value: Any) -> float:
     try:
-        score = float(told) if type(told) in (int, float) else math.nan
+        score = float(value) if type(value) in (int, float) else math.nan
     except OverflowError:  # JSON has integers of any length
         score = math.nan
     if math.isnan(score) or score > _ABOVE_ZERO:
-        raise Trouble(f"it gave {str(told)[:20]!r} for a log probability", ASK_OTHERWISE)
+        raise Trouble(f"it gave {str(value)[:20]!r} for a log probability", ASK_OTHERWISE)
     return min(max(score, FORBIDDEN), 0.0)
 
 
@@ -257,7 +257,7 @@ def matching(scores: Mapping[str, float], labels: Sequence[str]) -> dict[str, fl
 
 
 def models_of(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each served model's name and what else the server says of it."""
+    """Yield each served model's name and what else the server reports about it."""
     for entry in _list(content.get("data")):
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
             yield entry["id"], entry

@@ -1,6 +1,6 @@
 """Kept HTTP connections to one server, and replies of bounded size, over aiohttp.
 
-httpx, which Prefect brings along, spends over a millisecond of CPU on a request; a labelling run
+httpx, which Prefect brings along, spends over a millisecond of CPU on a request; a labeling run
 makes millions of them. Proxies are taken from the environment, certificates are always checked.
 """
 
@@ -21,11 +21,11 @@ _PIECE = 256 * 1024  # bytes read at a time
 
 
 class BadReplyError(Exception):
-    """What came back is no HTTP, or more of it than is read; the connection is closed."""
+    """The reply is no HTTP, or too long; the connection is closed."""
 
 
 class UntrustedError(Exception):
-    """Nobody that is trusted vouches for the server's certificate; the message says why."""
+    """The server's certificate is not trusted; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         and length <= MAX_REPLY_BYTES
         and "Content-Encoding" not in response.headers
     ):
-        return await response.read()  # what is said to be short, and cannot unfold
+        return await response.read()  # short by its header, and not compressed
     body = bytearray()
     async for piece in response.content.iter_chunked(_PIECE):
         body += piece
