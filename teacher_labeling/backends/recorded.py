@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.teacher import (
@@ -30,6 +29,9 @@ from llm4teach.teacher_labeling.teacher import (
     TeacherInfo,
     advice_from_weights,
 )
+
+if TYPE_CHECKING:  # a teacher needs none of what the store imports
+    from llm4teach.datasets.advice_store import AdviceStore
 
 SUM_TOLERANCE = 0.02  # published shares are rounded to two places
 PLACES = 4  # decimals of the probabilities; smaller than `_LEAST` are left out

@@ -1,11 +1,13 @@
 """Naming teachers: every known name works, every wrong one is answered with the right ones."""
 
+import math
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -115,6 +117,70 @@ def test_every_setting_is_described() -> None:
     assert all(field.description for field in TeacherConfig.model_fields.values())
 
 
+def install_in_place_of_vllm(monkeypatch: pytest.MonkeyPatch, engine: type) -> None:
+    fake = ModuleType("vllm")
+    parameters = SimpleNamespace
+    vars(fake).update(LLM=engine, SamplingParams=parameters, __spec__=ModuleSpec("vllm", None))
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+
+
+class Letters:
+    """An engine and tokenizer: a letter is a token, and A is half as likely as B."""
+
+    batches: ClassVar[list[int]] = []
+
+    def __init__(self, **options: object) -> None:
+        self.batches.clear()
+
+    def get_tokenizer(self) -> "Letters":
+        return self
+
+    def encode(self, text: str, **_: object) -> list[int]:
+        return [ord(letter) for letter in text]
+
+    def chat(self, chats: list[Any], parameters: list[Any], **_: object) -> list[Any]:
+        self.batches.append(len(chats))
+        if len(chats) > 1 and any("too long" in chat[-1]["content"] for chat in chats):
+            raise ValueError("The decoder prompt is longer than the maximum of 64.")
+        if "too long" in chats[0][-1]["content"]:
+            raise ValueError("The decoder prompt is longer than the maximum of 64.")
+        return [self._output(wanted) for wanted in parameters]
+
+    def _output(self, wanted: Any) -> Any:
+        ids = getattr(wanted, "logprob_token_ids", [])
+        table = {i: SimpleNamespace(logprob=math.log(0.1 * (i - ord("A") + 1))) for i in ids}
+        reply = SimpleNamespace(
+            text="Action: {explore}", finish_reason="stop", token_ids=[1, 2], logprobs=[table]
+        )
+        return SimpleNamespace(prompt_token_ids=[1] * 5, outputs=[reply] * getattr(wanted, "n", 1))
+
+
+def test_batches_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores and replies are read, shared requests sent once, and a refused state fails alone."""
+    install_in_place_of_vllm(monkeypatch, Letters)
+    states = list(probe_states(FAMILY))
+    settings: dict[str, Any] = {"teacher": "vllm/org/model", "method": "logprobs"}
+    calibrated = TeacherConfig(**settings, permutations=1, calibrate=True)
+    teacher = make_teacher(calibrated, FAMILY)
+    assert all(advice.plans for advice in teacher.advise(states))
+    assert Letters.batches == [6], "one chat per state, and one per distinct list of options"
+    list(teacher.advise(states))
+    assert Letters.batches == [6, 3]
+    plain = make_teacher(TeacherConfig(**settings, permutations=1), FAMILY)
+    advice = {advice.state.key: advice for advice in plain.advise(states)}[states[1].key]
+    assert dict(advice.plans) == pytest.approx(
+        {plan: (i + 1) / 6 for i, plan in enumerate(states[1].options)}
+    )
+    assert (advice.prompt_tokens, advice.completion_tokens) == (5, 2)
+    sampled = make_teacher(TeacherConfig(teacher="vllm/org/model", n_samples=3), FAMILY)
+    long, kept = State("long", "too long", ()), []
+    with pytest.raises(TeacherError, match="lower max_tokens") as caught:
+        for advice in sampled.advise([states[0], long, states[1]]):
+            kept.append((advice.state.key, advice.n_samples, str(advice.plans[0][0])))
+    assert kept == [(states[0].key, 3, "explore"), (states[1].key, 3, "explore")]
+    assert caught.value.failed_states == {"long"} and not sampled.info.remote
+
+
 def test_a_prompt_that_vllm_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of vLLM, which is not in this environment, something that raises what it raises."""
 
@@ -125,9 +191,7 @@ def test_a_prompt_that_vllm_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         def chat(self, *arguments: object, **options: object) -> None:
             raise ValueError("The decoder prompt (length 512) is longer than the maximum of 64.")
 
-    fake = ModuleType("vllm")
-    vars(fake).update(LLM=TooShort, SamplingParams=dict, __spec__=ModuleSpec("vllm", None))
-    monkeypatch.setitem(sys.modules, "vllm", fake)
+    install_in_place_of_vllm(monkeypatch, TooShort)
     teacher = make_teacher(TeacherConfig(teacher="vllm/org/model"), FAMILY)
     with pytest.raises(TeacherError, match=r"length 512.*lower max_tokens or raise max_model_len"):
         list(teacher.advise(probe_states(FAMILY)))
@@ -137,7 +201,8 @@ def test_importing_is_light() -> None:
     code = (
         "import sys, llm4teach.teacher_labeling.factory as b\n"
         "b.make_teacher(b.TeacherConfig(teacher='recorded/vicuna-33b'), 'SimpleDoorKey')\n"
-        "print([m for m in ('xllamacpp', 'httpx', 'torch') if m in sys.modules])"
+        "heavy = ('xllamacpp', 'httpx', 'aiohttp', 'pyarrow', 'torch')\n"
+        "print([module for module in heavy if module in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
