@@ -1,7 +1,7 @@
 r"""Coverage-guided fuzzing of all that reads a model's or a server's words (needs ``atheris``).
 
     pip install atheris
-    python tests/fuzz/fuzz_grammar.py -runs=1000000 -max_len=600 -timeout=2 \
+    python tests/fuzz/fuzz_parsing.py -runs=1000000 -max_len=600 -timeout=2 \
         -dict=tests/fuzz/words.dict tests/fuzz/corpus
 
 Whatever comes in, it is refused by the one error that says so or read as a plan of the grammar; and
