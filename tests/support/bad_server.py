@@ -78,9 +78,10 @@ class BadServer:
         started.wait()
 
     def close(self) -> None:
-        """Stop at once."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
+        """Stop at once; a second time does no harm."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
 
     def _run(self, started: threading.Event) -> None:
         async def serve() -> None:
