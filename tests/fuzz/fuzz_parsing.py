@@ -19,8 +19,8 @@ import atheris
 
 with atheris.instrument_imports(include=["llm4teach.envs.plan", "llm4teach.teacher_labeling"]):
     from llm4teach.envs.plan import VERBS, PlanSyntaxError, parse_plan
-    from llm4teach.teacher_labeling.backends.openai.errors import Trouble
-    from llm4teach.teacher_labeling.backends.openai.openai_replies import (
+    from llm4teach.teacher_labeling.backends.openai.errors import AttemptError
+    from llm4teach.teacher_labeling.backends.openai.protocol import (
         first_token_scores,
         matching,
         texts_of,
@@ -102,9 +102,9 @@ def check_reply(text: str) -> None:
     for wrapped in (content, {"choices": content}, {"choices": [{"logprobs": content}]}):
         if not isinstance(wrapped, dict):
             continue
-        with suppress(Trouble):
+        with suppress(AttemptError):
             assert all(text.encode() is not None for text in texts_of(wrapped, 2))
-        with suppress(Trouble):
+        with suppress(AttemptError):
             scores = first_token_scores(wrapped)
             assert all(score <= 0 for score in scores.values())
             assert set(matching(scores, "ABCD")) <= set("ABCD")

@@ -98,7 +98,7 @@ def test_minutes_are_waited_by_all(status: str, speed: float, serve: Make) -> No
 def test_hours_are_not_waited(status: str, serve: Make) -> None:
     server, kept = serve([status], rate=0.0), []
     server.retry_after, server.retry_after_with = "3601", {status}
-    words = rf"left alone for 61 minutes .*HTTP {status}.*is kept; repeat the command then"
+    words = rf"asks to wait 61 minutes .*HTTP {status}.*is kept; rerun the command after that"
     with pytest.raises(GoneError, match=words):
         for advice in make_teacher(server, max_in_flight=4).advise(make_states(3000)):
             kept.append(advice)

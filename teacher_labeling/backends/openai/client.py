@@ -5,7 +5,7 @@ them probes. So a server that restarts is not flooded, and one that is gone is n
 time, however many states wait.
 
 The API key is handed in or comes from the environment (``LLM4TEACH_API_KEY``, else
-``OPENAI_API_KEY``), is sent as a header, and stands in no message.
+``OPENAI_API_KEY``), is sent as a header, and appears in no message.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import orjson
 from llm4teach.teacher_labeling.backends.openai.errors import (
     CHECK_KIND,
     CHECK_LOAD,
+    AttemptError,
     GoneError,
     ServerErrors,
-    Trouble,
     UnansweredError,
 )
 from llm4teach.teacher_labeling.backends.openai.transport import (
@@ -44,8 +44,8 @@ from llm4teach.teacher_labeling.teacher import TeacherError, Usage
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
 NOT_IMPLEMENTED = 501
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # by ourselves
-LONGEST_RETRY_AFTER_S = 900.0  # because the server asks for it
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # of the exponential backoff
+LONGEST_RETRY_AFTER_S = 900.0  # if the server asks for it
 CONNECT_TIMEOUT_S = 10.0
 THRESHOLD = 20  # failures in a row, after which the circuit opens
 RESTS_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # before each probe; after the last one it is over
@@ -98,11 +98,11 @@ class CircuitBreaker:
         return False
 
     def succeeded(self) -> None:
-        """The server has answered: all may ask."""
+        """Record that the server has answered: all may ask."""
         self._failures, self._rests, self._probing = 0, 0, False
 
     def failed(self, probe: bool) -> None:
-        """The server has not answered this question, or not sensibly."""
+        """Record that the server has not answered a question, or not usably."""
         self._failures += 1
         if probe or (self._failures >= THRESHOLD and not self.is_open):
             self._probing = False
@@ -133,7 +133,7 @@ class Session:
     def __init__(self, connections: HTTPConnections) -> None:
         self.connections = connections
         self.breaker = CircuitBreaker()
-        self.trouble = Trouble("nothing went wrong")  # the last one that any question met
+        self.last_error = AttemptError("nothing went wrong")  # the last one that any question met
         self.stop = asyncio.Event()  # set: finish what is on its way, repeat nothing
 
     async def open(self) -> None:
@@ -213,7 +213,7 @@ class OpenAIClient:
             body: a JSON object.
             retries: at most; by default the client's.
             usage: counts the tokens of every reply, those that are of no use included.
-            read: raises `Trouble` if the reply is of no use; then it is asked again.
+            read: raises `AttemptError` if the reply is of no use; then it is asked again.
 
         Raises:
             RefusedError: 400, 413 or 422.
@@ -230,27 +230,27 @@ class OpenAIClient:
                 break  # what has begun is tried once, and not repeated
             try:
                 value = await self._once(session, path, data, usage, read)
-            except Trouble as error:
-                trouble = session.trouble = error
+            except AttemptError as error:
+                failure = session.last_error = error
             except TeacherError:
                 session.breaker.succeeded()  # it has answered, if only to refuse
                 raise
             else:
                 session.breaker.succeeded()
                 return value
-            if trouble.is_alive:
+            if failure.is_alive:
                 session.breaker.succeeded()
             else:
                 session.breaker.failed(probe)
-            if trouble.wait_s > LONGEST_RETRY_AFTER_S:
-                raise GoneError(self.errors.away(trouble))
-            session.breaker.wait(trouble.wait_s)
+            if failure.wait_s > LONGEST_RETRY_AFTER_S:
+                raise GoneError(self.errors.away(failure))
+            session.breaker.wait(failure.wait_s)
             if attempt < retries:
                 backoff = min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S)
                 jitter = backoff * random.uniform(0.0, 0.5)
-                await pause(max(backoff, trouble.wait_s) + jitter, session.stop)
-        unanswered = UnansweredError(self.errors.unanswered(attempt + 1, trouble))
-        unanswered.transient = trouble.hint != CHECK_KIND  # another kind of server stays one
+                await pause(max(backoff, failure.wait_s) + jitter, session.stop)
+        unanswered = UnansweredError(self.errors.unanswered(attempt + 1, failure))
+        unanswered.transient = failure.hint != CHECK_KIND  # another kind of server stays one
         raise unanswered
 
     async def _once(
@@ -271,21 +271,21 @@ class OpenAIClient:
                 "your own, name the file of its CA in SSL_CERT_FILE"
             ) from None
         except TimeoutError:
-            raise Trouble(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
+            raise AttemptError(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
         except EOFError:
-            raise Trouble("it closed the connection in the middle of a reply") from None
+            raise AttemptError("it closed the connection in the middle of a reply") from None
         except (OSError, BadReplyError) as error:
-            raise Trouble(str(error) or type(error).__name__) from None
+            raise AttemptError(str(error) or type(error).__name__) from None
         is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
         if is_broken or reply.status in RETRIED:
             what = f"HTTP {reply.status}{self.errors.server_message(reply)}"
             is_alive = reply.status in RETRIED
-            raise Trouble(what, wait_s=_retry_after(reply), is_alive=is_alive)
+            raise AttemptError(what, wait_s=_retry_after(reply), is_alive=is_alive)
         self.errors.raise_for_status(reply)
         content = parsed(reply.body)
         if not isinstance(content, dict):
             kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
-            raise Trouble(f"{kind} and not a JSON object", CHECK_KIND)
+            raise AttemptError(f"{kind} and not a JSON object", CHECK_KIND)
         self.errors.hide_in(content)
         if usage is not None:
             usage.add(*_usage(content))
@@ -295,7 +295,7 @@ class OpenAIClient:
         try:
             return await session.breaker.admit(session.stop)
         except CircuitOpenError:
-            raise GoneError(self.errors.gone(session.trouble)) from None
+            raise GoneError(self.errors.gone(session.last_error)) from None
 
 
 def parsed(body: bytes) -> Any:

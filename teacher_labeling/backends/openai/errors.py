@@ -1,4 +1,4 @@
-"""What went wrong between us and a server, in one sentence each, and never with the key in it."""
+"""The failures of a server, in one sentence each, and never with the key in it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class GoneError(TeacherError):
     transient = True
 
 
-class Trouble(Exception):  # noqa: N818  # it is no error unless it stays
-    """One attempt was of no use; the next may be.
+class AttemptError(Exception):
+    """One attempt failed; the next may succeed.
 
     Args:
         what: what happened.
-        hint: what to do if it stays so.
-        wait_s: how long the server asks to be left alone.
-        is_alive: the server works, and is only asked too much.
+        hint: what to do if it keeps failing.
+        wait_s: how long the server asks to wait, seconds.
+        is_alive: the server works, and is only busy.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Trouble(Exception):  # noqa: N818  # it is no error unless it stays
 
 
 class ServerErrors:
-    """Words the failures of one server.
+    """Writes the messages about one server.
 
     Args:
         url: its address.
@@ -100,28 +100,28 @@ class ServerErrors:
             "/v1 and that the server is OpenAI-compatible"
         )
 
-    def unanswered(self, attempts: int, trouble: Trouble) -> str:
-        """One question was asked in vain."""
+    def unanswered(self, attempts: int, failure: AttemptError) -> str:
+        """One question got no answer."""
         return (
             f"{self._server} did not answer in {attempts} attempt(s) "
-            f"(last: {self.hide(str(trouble))}); {trouble.hint}"
+            f"(last: {self.hide(str(failure))}); {failure.hint}"
         )
 
-    def gone(self, trouble: Trouble) -> str:
-        """All questions are asked in vain."""
+    def gone(self, failure: AttemptError) -> str:
+        """No question gets an answer."""
         return (
             f"{self._server} has stopped answering: many questions in a row failed, and so did one "
-            f"after each of several rests (last: {self.hide(str(trouble))}). What it had answered "
-            f"is kept; {trouble.hint}, and repeat the command to go on"
+            f"after each of several rests (last: {self.hide(str(failure))}). What it had answered "
+            f"is kept; {failure.hint}, and rerun the command to resume"
         )
 
-    def away(self, trouble: Trouble) -> str:
+    def away(self, failure: AttemptError) -> str:
         """No question will get an answer before long, by the server's Retry-After."""
-        minutes = math.ceil(trouble.wait_s / 60)
+        minutes = math.ceil(failure.wait_s / 60)
         return (
-            f"{self._server} asks to be left alone for {minutes} minutes (Retry-After, with "
-            f"{self.hide(str(trouble))}). What it had answered is kept; repeat the command then to "
-            "go on"
+            f"{self._server} asks to wait {minutes} minutes (Retry-After, with "
+            f"{self.hide(str(failure))}). What it had answered is kept; rerun the command after "
+            "that to resume"
         )
 
     def hide(self, text: str) -> str:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
-from llm4teach.teacher_labeling.backends.openai.errors import CHECK_KIND, RefusedError, Trouble
+from llm4teach.teacher_labeling.backends.openai.errors import CHECK_KIND, AttemptError, RefusedError
 from llm4teach.teacher_labeling.elicitation.base import FORBIDDEN, Answer, ChatRequest, reply_text
 from llm4teach.teacher_labeling.teacher import Usage
 
@@ -118,7 +118,7 @@ class OpenAIEngine:
             names = {label: (f"token_id:{number}", label) for label, number in ids.items()}
             scores = {label: seen[n] for label, both in names.items() for n in both if n in seen}
             if len(scores) < len(ids) and self._scoring_proven:
-                raise Trouble("it left labels out that were to be scored", CHECK_KIND)
+                raise AttemptError("it left labels out that were to be scored", CHECK_KIND)
             return scores
 
         try:
@@ -197,7 +197,7 @@ def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
     Where there are ``n`` of them, as asked for, each is one: some servers give all the same index.
 
     Raises:
-        Trouble: there is none, or one is not text.
+        AttemptError: there is none, or one is not text.
     """
     by_index: dict[int, str] = {}
     choices = _list(content.get("choices"))
@@ -205,12 +205,12 @@ def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
         message = choice.get("message") if isinstance(choice, dict) else None
         text = message.get("content") if isinstance(message, dict) else 0
         if text is not None and not isinstance(text, str):
-            raise Trouble("it answered without any choices", CHECK_KIND)
+            raise AttemptError("it answered without any choices", CHECK_KIND)
         index = choice.get("index", place) if len(choices) != n else place
         reply = reply_text(text or "", choice.get("finish_reason"))
         by_index.setdefault(index if type(index) is int else place, reply)
     if not by_index:
-        raise Trouble("it answered without any choices", CHECK_KIND)
+        raise AttemptError("it answered without any choices", CHECK_KIND)
     return list(by_index.values())
 
 
@@ -218,7 +218,7 @@ def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
     """Return log p of each token that the reply lists for its first place, in nats.
 
     Raises:
-        Trouble: it lists none, or a value is not a log probability.
+        AttemptError: it lists none, or a value is not a log probability.
     """
     choices = _list(content.get("choices"))
     first = choices[0] if choices and isinstance(choices[0], dict) else {}
@@ -233,7 +233,7 @@ def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
             continue
         scores.setdefault(token, _log_probability(score))
     if not scores:
-        raise Trouble("it answered without logprobs", ASK_OTHERWISE)
+        raise AttemptError("it answered without logprobs", ASK_OTHERWISE)
     return scores
 
 
@@ -243,7 +243,7 @@ def _log_probability(value: Any) -> float:
     except OverflowError:  # JSON has integers of any length
         score = math.nan
     if math.isnan(score) or score > _ABOVE_ZERO:
-        raise Trouble(f"it gave {str(value)[:20]!r} for a log probability", ASK_OTHERWISE)
+        raise AttemptError(f"it gave {str(value)[:20]!r} for a log probability", ASK_OTHERWISE)
     return min(max(score, FORBIDDEN), 0.0)
 
 
