@@ -281,8 +281,9 @@ def _split(values: Mapping[str, Any], kind: type[Command]) -> tuple[Command, dic
 
 
 def _refuse_removed(words: Sequence[str]) -> None:
+    flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     for (command, *more), replacement in _REMOVED.items():
-        if words[:1] == [command] and set(more) <= set(words):
+        if words[:1] == [command] and (words[1:2] == more or not more or flags.issuperset(more)):
             removed = " ".join([command, *more])
             raise ConfigError(f"`{removed}` was removed: {replacement}")
 

@@ -243,6 +243,7 @@ def test_prompts_are_listed_and_shown(folder: Path, capsys: pytest.CaptureFixtur
         (["prompts", "diff", "a", "b"], "`prompts diff` was removed"),
         (["prompts", "test"], "`prompts test` was removed"),
         (["export", "--quantize", "int8"], "`export --quantize` was removed"),
+        (["export", "RUN", "--quantize=int8"], "`export --quantize` was removed"),
     ],
 )
 def test_a_removed_command_names_its_replacement(
