@@ -58,6 +58,7 @@ def test_calibration_error_by_hand() -> None:
     assert calibration([]) is None
 
 
+@pytest.mark.extended
 def test_a_calibrated_teacher_has_a_small_error() -> None:
     rng = np.random.default_rng(0)
     sure = rng.uniform(0.2, 1, 20_000)

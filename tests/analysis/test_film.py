@@ -72,6 +72,7 @@ def test_the_sheet_holds_every_frame_in_its_place() -> None:
         assert np.abs(shown - frame).mean() < 8, "but for the palette's rounding"
 
 
+@pytest.mark.extended
 def test_a_long_film_gets_smaller_until_it_fits() -> None:
     film = replay(TASK, 5, [0, 1] * 75)  # up to the time limit
     assert film.outcome == "time limit"

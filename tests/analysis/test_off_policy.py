@@ -119,6 +119,7 @@ def test_episodes_of_unknown_behaviour_do_not_count() -> None:
     assert mixed.value == pytest.approx(alone.value)
 
 
+@pytest.mark.extended
 def test_fitted_q_evaluation_tells_bad_from_good() -> None:
     pytest.importorskip("d3rlpy")
     logged = world(600, 1)
@@ -146,6 +147,7 @@ def with_cuts(logged: Logged, lengths: list[int]) -> Logged:
     )
 
 
+@pytest.mark.extended
 def test_cut_episodes_teach_the_critic_and_have_no_weight() -> None:
     pytest.importorskip("d3rlpy")
     logged = world(600, 1)

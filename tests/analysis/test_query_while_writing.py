@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import time
 
+import pytest
 from busy_workspace import STEPS, write_a_run
 
 from llm4teach.analysis.sql.query import connect, run_sql
 from llm4teach.datasets.workspace import Workspace
+
+pytestmark = pytest.mark.extended
 
 SECONDS = 4.0
 

@@ -207,6 +207,7 @@ def test_a_film_that_cannot_be_played_leaves_a_note(
     assert "cannot be shown" in page.text and problem in page.text
 
 
+@pytest.mark.extended
 def test_more_advice_than_a_page_should_hold(workspace: Workspace) -> None:
     results = write_teach_run(workspace, finish=False) | {"films": []}
     [state] = describe(get_task(TASK), play(1).observations[:1])

@@ -164,6 +164,7 @@ def test_one_at_a_time_and_damage_is_named(workspace: Workspace) -> None:
         current_parts(folder, PART_GLOB)
 
 
+@pytest.mark.extended
 def test_readers_and_writers_all_the_while(workspace: Workspace, tmp_path: Path) -> None:
     advise_gap = advice_store(workspace)
     advise(advise_gap, 30, 1)  # episodes and states are counted alike from here on
@@ -193,6 +194,7 @@ def test_readers_and_writers_all_the_while(workspace: Workspace, tmp_path: Path)
     assert written.value > 31 and writer.exitcode == 0
 
 
+@pytest.mark.extended
 def test_killed_at_any_moment(workspace: Workspace) -> None:
     before = contents(workspace)
     code = (

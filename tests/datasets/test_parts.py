@@ -89,6 +89,7 @@ while True:
 """
 
 
+@pytest.mark.extended
 def test_killed_at_any_moment_every_part_is_whole(tmp_path: Path) -> None:
     for attempt in range(4):
         command = [sys.executable, "-c", WRITER, str(tmp_path)]

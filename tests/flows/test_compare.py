@@ -25,6 +25,8 @@ from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
+pytestmark = pytest.mark.extended
+
 FLAGS = (
     *("--task", "SimpleDoorKey", "--teacher", "recorded/vicuna-33b", "--seeds", "2"),
     *("--collect.steps", "512", "--collect.rounds", "2", "--collect.n-envs", "8"),

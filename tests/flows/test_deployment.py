@@ -27,6 +27,8 @@ from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import read_parts
 from llm4teach.flows.service.deployments import DEPLOYMENTS
 
+pytestmark = pytest.mark.extended
+
 RECORDED = json.dumps({"teacher": "recorded/vicuna-33b"})
 
 

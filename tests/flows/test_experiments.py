@@ -88,6 +88,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
         Experiment("e", "?", (Variant("a"),), baseline="b")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -107,6 +108,7 @@ def test_misuse_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...], said
     assert done.stderr.count("\n") == 1 and said in done.stderr
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("command", ["compare", "experiment"])
 def test_a_budget_is_refused(command: str, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"

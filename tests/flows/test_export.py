@@ -31,6 +31,7 @@ def test_the_card_reports_the_check(workspace: Workspace) -> None:
     assert OnnxStudent(path).facts["task"] == "SimpleDoorKey"
 
 
+@pytest.mark.extended
 def test_an_exported_file_names_no_path_of_this_machine(workspace: Workspace) -> None:
     path, _ = export(workspace, "teach-1", "onnx", None)
     content = path.read_bytes()

@@ -92,6 +92,7 @@ def test_no_secret_is_written(taught: tuple[Workspace, str], state: Path) -> Non
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+@pytest.mark.extended
 def test_stages_and_sql(
     s3: object, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_one_clear_message(
     assert told in shown and len(shown.splitlines()) == 1 and SECRET not in shown
 
 
+@pytest.mark.extended
 def test_a_store_that_is_not_there(
     s3: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

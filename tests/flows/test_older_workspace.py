@@ -18,6 +18,8 @@ import pytest
 from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.workspace import Workspace
 
+pytestmark = pytest.mark.extended
+
 STORED = Path(__file__).parents[1] / "data" / "workspace-0.1"
 TAUGHT, KILLED = "teach-20261129-024716-f402", "teach-20261129-024757-8286"
 TRIAL = "compare-20261129-024814-980b"

@@ -36,6 +36,8 @@ from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.teacher import TeacherError
 
+pytestmark = pytest.mark.extended
+
 Artifacts = dict[str, list[dict[str, Any]]]
 TASK = "ColoredDoorKey"  # 13 states in 1,000 random steps
 PATIENT = PatienceConfig(retries=4, pause_s=2)

@@ -111,6 +111,7 @@ def test_labelling_again_asks_nothing_and_says_so(taught: tuple[Workspace, str])
     assert sorted((workspace.root / "advice").rglob("*.parquet")) == parts
 
 
+@pytest.mark.extended
 def test_killed_while_fine_tuning_it_resumes_to_the_same_student(
     taught: tuple[Workspace, str],
 ) -> None:
@@ -161,6 +162,7 @@ def test_killed_while_fine_tuning_it_resumes_to_the_same_student(
     assert "is complete; there is nothing to resume" in done.stderr
 
 
+@pytest.mark.extended
 def test_a_teach_run_is_taken_up_where_it_stopped(tmp_path: Path) -> None:
     where = ("--workspace", str(tmp_path / "w"))
     process = subprocess.Popen(
@@ -189,6 +191,7 @@ def test_a_teach_run_is_taken_up_where_it_stopped(tmp_path: Path) -> None:
     assert row["n"] == 640, "no step twice"
 
 
+@pytest.mark.extended
 def test_faults_are_told_in_one_sentence_and_leave_nothing(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

@@ -16,6 +16,8 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.stages import promote as promotion
 from llm4teach.student.config import EvaluateConfig
 
+pytestmark = pytest.mark.extended
+
 TASK = "SimpleDoorKey"
 SMALL = (
     *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "2", "--pretrain.epochs", "2"),

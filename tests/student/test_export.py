@@ -37,6 +37,7 @@ def random_student(shape: tuple[int, ...]) -> Student:
     return student
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("shape", "kind", "n"),
     [
@@ -65,6 +66,7 @@ def test_the_same_answers_for_any_batch(
         np.testing.assert_allclose(shares, expected[0], atol=0.03)
 
 
+@pytest.mark.extended
 def test_it_runs_without_torch_and_without_the_rest(tmp_path: Path) -> None:
     student, path = random_student((10, 10, 4)), tmp_path / "student.onnx"
     facts = FACTS | {"observation_shape": [10, 10, 4]}

@@ -49,6 +49,7 @@ def test_plain_ppo_solves_the_toy() -> None:
     assert score(tuner.student) > 7.5, "of 8; chance is 2.7"
 
 
+@pytest.mark.extended
 def test_a_teacher_makes_it_faster_and_may_be_wrong() -> None:
     short = CONFIG.model_copy(update={"steps": 1_024})
     alone = Finetuner(TASK, student(), None, short, seed=0)
@@ -85,6 +86,7 @@ def test_the_teacher_is_left_alone_once_the_schedule_is_off() -> None:
     assert [rate for _, rate in seen] == [1.0] * 8 + [0.0] * 8
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kl_coef", "schedule"), [(0.0, "plateau"), (0.5, "plateau"), (0.5, "return-ratio")]
 )

@@ -259,6 +259,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c(presses: int, serve: Make) -> None:
     """One finishes and keeps what is in flight, so that nothing paid is lost; two stop at once."""

@@ -228,6 +228,7 @@ def test_all_that_is_known_of_an_answer_is_stored(tmp_path: Path) -> None:
     assert {name: row[name] for name in expected} == expected
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("method", ["sampling", "verbalized", "logprobs"])
 def test_the_embedded_engine_can_do_all_three(method: str) -> None:
     """Real replies of the small LLM; a state's advice does not depend on what came before."""

@@ -18,6 +18,8 @@ from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.teacher import Teacher
 
+pytestmark = pytest.mark.extended
+
 PRICE = Price(prompt=1.0, completion=10.0)
 
 

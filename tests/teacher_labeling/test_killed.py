@@ -43,6 +43,7 @@ def check(folder: Path, n_states: int, in_flight: int) -> None:
     print(f"{len(killed)} kills, {n_states} states, {again} asked again, {len(parts)} parts")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("kills", "n_states"), [(40, 6_000), pytest.param(300, 40_000, marks=pytest.mark.slow)]
 )
@@ -51,6 +52,7 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int, n_states: int) -> 
     check(tmp_path, n_states, labeling_children.IN_FLIGHT)
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("kills", "n_states"), [(20, 6_000), pytest.param(250, 20_000, marks=pytest.mark.slow)]

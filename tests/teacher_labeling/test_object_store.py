@@ -19,6 +19,8 @@ from llm4teach.datasets.schema import ADVICE
 from llm4teach.datasets.storage.parquet import part_paths, read_parts
 from llm4teach.datasets.storage.paths import StoragePath, storage_path
 
+pytestmark = pytest.mark.extended
+
 LABEL = "import labeling_children as c, sys; c.label_through_server(*sys.argv[1:3], "
 
 

@@ -41,6 +41,7 @@ def asked_by(folder: Path, name: str = "asked.log") -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.extended
 def test_two_processes_share_the_states(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [

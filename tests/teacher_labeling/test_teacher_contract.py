@@ -15,7 +15,12 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 DETERMINISTIC = {"embedded", "recorded", "none"}
 
 
-@pytest.fixture(params=["recorded/vicuna-33b", "none", "openai", "embedded", "embedded, lettered"])
+_EMBEDDED = [
+    pytest.param(p, marks=pytest.mark.extended) for p in ("embedded", "embedded, lettered")
+]
+
+
+@pytest.fixture(params=["recorded/vicuna-33b", "none", "openai", *_EMBEDDED])
 def spec(request: pytest.FixtureRequest, chat_server: Any) -> tuple[str, dict[str, Any]]:
     if request.param == "openai":
         return request.param, {
