@@ -23,5 +23,5 @@ def make_states(n: int) -> list[State]:
 
 
 def make_teacher(server: BadServer, **settings: Any) -> OpenAITeacher:
-    defaults = {"model": "m", "timeout_s": 30, "n_samples": 2, "permutations": 2}
+    defaults = {"model": "m", "timeout_s": 60, "n_samples": 2, "permutations": 2}
     return OpenAITeacher(TeacherConfig(base_url=server.url, **(defaults | settings)), FAMILY)
