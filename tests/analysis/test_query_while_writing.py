@@ -29,7 +29,7 @@ def test_answers_never_fail_while_a_run_writes(workspace: Workspace) -> None:
         with connect(workspace) as kept:  # a notebook's connection, opened once
             until = time.monotonic() + SECONDS
             while time.monotonic() < until or seen < 10 * STEPS or asked <= 20:
-                assert writer.is_alive() and time.monotonic() < until + 60
+                assert writer.is_alive() and time.monotonic() < until + 500
                 [row] = run_sql(workspace, "SELECT count(*) AS n FROM trajectories").to_pylist()
                 assert row["n"] >= seen and row["n"] % STEPS == 0
                 seen = row["n"]
@@ -43,5 +43,5 @@ def test_answers_never_fail_while_a_run_writes(workspace: Workspace) -> None:
                 run_sql(workspace, "FROM runs")
     finally:
         stop.set()
-        writer.join(30)
+        writer.join(300)
     assert writer.exitcode == 0

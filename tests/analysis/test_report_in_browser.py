@@ -29,7 +29,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        port_file, deadline = profile / "DevToolsActivePort", time.monotonic() + 60
+        port_file, deadline = profile / "DevToolsActivePort", time.monotonic() + 300
         while not (port_file.exists() and len(port_file.read_text().split()) == 2):
             assert self.process.poll() is None and time.monotonic() < deadline, "no browser"
             time.sleep(0.1)
@@ -50,7 +50,7 @@ class Browser:
         self.socket.send(
             json.dumps(message | ({"sessionId": self.session} if self.session else {}))
         )
-        while (answer := json.loads(self.socket.recv(timeout=60))).get("id") != self.calls:
+        while (answer := json.loads(self.socket.recv(timeout=300))).get("id") != self.calls:
             self.events.append(answer)
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
@@ -60,7 +60,7 @@ class Browser:
         self.events.clear()
         self.call("Page.navigate", url=page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(json.loads(self.socket.recv(timeout=60)))
+            self.events.append(json.loads(self.socket.recv(timeout=300)))
 
     def evaluate(self, expression: str) -> Any:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -91,7 +91,7 @@ class Browser:
     def close(self) -> None:
         self.socket.close()
         self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_a_film_is_stepped_through_with_the_keyboard(browser: Browser, report: P
     browser.evaluate(f"{film}.querySelector('[data-part=play]').focus()")
     browser.press("Enter")
     assert shown("play") == "Pause" and shown("step").startswith("Step 0 of ")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while shown("step").startswith("Step 0 of "):
         assert time.monotonic() < deadline, "it does not play"
         time.sleep(0.1)

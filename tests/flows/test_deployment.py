@@ -112,7 +112,7 @@ def test_serve_runs_every_deployment_from_one_process(tmp_path: Path, how: signa
             assert set(advice.column("state_key").to_pylist()) == keys
         finally:
             serving.send_signal(how)
-            status = serving.wait(timeout=60)
+            status = serving.wait(timeout=300)
             print(log.read_text())
         lines = [line["message"] for line in post(env, "logs/filter", {}).json()]
         assert any(line.startswith("label: 4 distinct states") for line in lines), "in the UI"

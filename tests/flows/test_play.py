@@ -152,5 +152,5 @@ def test_a_person_plays_with_keys(tmp_path: Path) -> None:
         if "solved after" in said:
             break
     until("1 of 1 solved by human")
-    assert child.wait(timeout=30) == 0
+    assert child.wait(timeout=300) == 0
     os.close(ours)

@@ -73,10 +73,9 @@ def test_an_outage_costs_advice_and_no_training(
         rates.append(values["advice_rate"])
         assert np.isfinite(values["kl"])
         if len(rates) == 3:
-            assert teacher.tried.wait(10)
+            assert teacher.tried.wait(120)
             teacher.back.set()
-            end = time.monotonic() + 10
-            while not len(store) and time.monotonic() < end:
+            while live.waiting:  # the teacher answers all; the suite's time limit is the guard
                 time.sleep(0.01)
 
     Finetuner(TASK, student(), live, CONFIG, seed=0).run(log)

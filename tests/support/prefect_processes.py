@@ -120,7 +120,7 @@ def post(env: Mapping[str, str], path: str, body: Mapping[str, Any]) -> httpx.Re
     """POST to the server, again while its database is busy (503), as Prefect's own client does."""
     for _ in range(30):
         url = f"{env['PREFECT_API_URL']}/{path}/"
-        response = httpx.post(url, json=dict(body), timeout=60, follow_redirects=True)
+        response = httpx.post(url, json=dict(body), timeout=300, follow_redirects=True)
         if response.status_code != 503:
             break
         time.sleep(1)

@@ -283,7 +283,7 @@ def test_ctrl_c(presses: int, serve: Make) -> None:
     assert "waiting for the questions in flight" in child.stderr.readline()
     if presses == 2:
         child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=300)
     if presses == 1:
         assert int(out) == server.asked.total()
     else:

@@ -51,7 +51,7 @@ def test_two_processes_share_the_states(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(300)
     assert [worker.exitcode for worker in workers] == [0, 0]
     asked = asked_by(tmp_path)
     assert sorted(key for keys in asked.values() for key in keys) == sorted(s.key for s in STATES)
@@ -70,7 +70,7 @@ class Slow(children.LoggingTeacher):
         for n, advice in enumerate(super().advise(states)):
             if n == 3:
                 self.stopped.set()
-                assert self.go_on.wait(30)
+                assert self.go_on.wait(300)
             yield advice
 
 
@@ -84,7 +84,7 @@ def in_thread(call: Any, *arguments: Any, **options: Any) -> tuple[threading.Thr
 def test_a_process_asks_what_is_free_and_waits_for_the_rest(tmp_path: Path) -> None:
     slow, quick = Slow(tmp_path / "slow.log"), children.LoggingTeacher(tmp_path / "quick.log", 0)
     first, a = in_thread(label_states, slow, children.store_in(tmp_path), STATES)
-    assert slow.stopped.wait(30)
+    assert slow.stopped.wait(300)
     (taken,) = asked_by(tmp_path, "slow.log").values()
     locked = {partition_of(key) for key in taken}
     free = {state.key for state in STATES if partition_of(state.key) not in locked}
@@ -208,7 +208,7 @@ def test_ctrl_c_keeps_what_was_answered_and_frees_the_rest(tmp_path: Path) -> No
         time.sleep(0.01)
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGINT)
-    worker.join(20)
+    worker.join(300)
     assert worker.exitcode == 1
     asked = len(log.read_text().splitlines())
     store = children.store_in(tmp_path)
@@ -277,7 +277,7 @@ def test_answers_whose_commit_fails_are_not_asked_again_by_a_run_beside_it(
     beside.start()
     with pytest.raises(OSError, match="No space"):
         label_states(children.LoggingTeacher(log, 0.005), failing, STATES)
-    beside.join(60)
+    beside.join(300)
     asked = [line.split()[1] for line in log.read_text().splitlines()]
     assert len(other.rows()) == len(STATES) == len(set(asked))
     assert len(asked) - len(STATES) <= 4, "no more than were in flight"
