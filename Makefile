@@ -29,10 +29,10 @@ install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: $(INSTALLED) ## run the tests for every change (5 minutes on two cores)
+test: $(INSTALLED) ## run the tests for every change (3 minutes on two cores)
 	$(PYTEST) -m "not extended and not slow and not vllm" $(ARGS)
 
-test-all: $(INSTALLED) ## run those that `make test` leaves out, but for slow and vllm (15 minutes)
+test-all: $(INSTALLED) ## run those that `make test` leaves out, but for slow and vllm (6 minutes)
 	$(PYTEST) -m "extended and not slow and not vllm" $(ARGS)
 
 test-slow: $(INSTALLED) ## run the slow tests, the README's promises among them
