@@ -40,7 +40,7 @@ pytestmark = pytest.mark.extended
 
 Artifacts = dict[str, list[dict[str, Any]]]
 TASK = "ColoredDoorKey"  # 13 states in 1,000 random steps
-PATIENT = PatienceConfig(retries=4, pause_s=2)
+PATIENT = PatienceConfig(retries=60, pause_s=2)  # until the server is back
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,17 @@ def teacher_at(server: BadServer | MortalServer, **more: Any) -> TeacherConfig:
 
 
 def attempts(prefect: dict[str, str], stage: str) -> int:
-    """How often the newest task of this name was begun."""
+    """How often the newest task of this name was started."""
+    # states of tasks reach the server as events, a little later
+    while (task := newest_task(prefect, stage)).get("state_type") not in ("COMPLETED", "FAILED"):
+        time.sleep(0.2)
+    return int(task["run_count"])
+
+
+def newest_task(prefect: dict[str, str], stage: str) -> dict[str, Any]:
+    """The newest task of this name; empty if there is none yet."""
     wanted = {"task_runs": {"name": {"like_": stage}}, "sort": "EXPECTED_START_TIME_DESC"}
-    for _ in range(60):  # states of tasks reach the server as events, a little later
-        found = post(prefect, "task_runs/filter", wanted).json()
-        if found and found[0]["state_type"] in ("COMPLETED", "FAILED"):
-            break
-        time.sleep(0.5)
-    return int(found[0]["run_count"])
+    return next(iter(post(prefect, "task_runs/filter", wanted).json()), {})
 
 
 def test_labelling_goes_on_when_the_teachers_server_is_back(
@@ -77,7 +80,8 @@ def test_labelling_goes_on_when_the_teachers_server_is_back(
         while server.answered()[0] < 6:  # so few are left that they fail at once
             time.sleep(0.01)
         server.kill()
-        time.sleep(5)
+        while newest_task(prefect, "label").get("state_name") != "AwaitingRetry":
+            time.sleep(0.1)
         server.start()
 
     fate = threading.Thread(target=die_and_come_back)
@@ -99,11 +103,10 @@ def test_what_a_person_has_to_mend_is_not_repeated(prefect: dict[str, str], tmp_
     write_random_episodes(tmp_path, TASK, steps=1000)
     server = BadServer()
     server.key = "another"
-    began = time.monotonic()
     with pytest.raises(TeacherError, match="API key"):
         label_states(str(tmp_path), TASK, teacher=teacher_at(server), patience=PATIENT)
     server.close()
-    assert attempts(prefect, "label") == 1 and time.monotonic() - began < 60
+    assert attempts(prefect, "label") == 1
     with pytest.raises(DatasetError, match="no trajectories"):
         label_states(str(tmp_path / "empty"), patience=PATIENT)
     assert attempts(prefect, "label") == 1
@@ -117,7 +120,7 @@ def test_a_stage_ends_when_its_time_is_over(prefect: dict[str, str], tmp_path: P
         label_states(str(tmp_path), TASK, teacher=teacher_at(server), patience=patience)
     assert attempts(prefect, "label") == 1, "the limit was a person's choice"
     stored = len(read_parts(tmp_path / "advice", schema.ADVICE))
-    assert 1 <= stored < 10, "what was answered in time is kept"
+    assert server.met["good"] - 1 <= stored < 10, "what was answered in time is kept"
     server.close()
 
 
