@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _as_talkative_as_before() -> Iterator[None]:
+def _restore_quiet() -> Iterator[None]:
     """`--quiet`, given to a command in this process, would hold for all tests after it."""
     yield
     os.environ.pop("LLM4TEACH_QUIET", None)
