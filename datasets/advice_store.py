@@ -177,8 +177,6 @@ class AdviceStore:
     def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """These columns of this teacher's rows in a part."""
         needed = list(dict.fromkeys([*columns, *_IDENTITY]))
-        if "question_key" in needed and "state_key" not in needed:
-            needed.append("state_key")
         table = read_parquet(self.folder / name, schema.ADVICE, needed, _IDENTITY)
         identity = (self.teacher_id, self.prompt_version)
         for column, value in zip(_IDENTITY, identity, strict=True):
@@ -186,15 +184,9 @@ class AdviceStore:
             if any(set(chunk.dictionary.to_pylist()) - {value} for chunk in values.chunks):
                 table = table.filter(pc.equal(values.cast(pa.string()), value))
         for column in set(columns) & set(_IDENTITY):
-            table = _replaced(table, column, table.column(column).cast(pa.string()))
-        if "question_key" in needed:  # null in parts of releases without this column
-            keys = pc.coalesce(table.column("question_key"), table.column("state_key"))
-            table = _replaced(table, "question_key", keys)
+            i = table.schema.get_field_index(column)
+            table = table.set_column(i, column, table.column(column).cast(pa.string()))
         return table.select(list(columns))
-
-
-def _replaced(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
-    return table.set_column(table.schema.get_field_index(name), name, column)
 
 
 def _with_order(columns: Sequence[str]) -> tuple[str, ...]:

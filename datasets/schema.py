@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from llm4teach.datasets.storage.parquet import EARLIER_NAME
+from llm4teach.datasets.storage.parquet import DEFAULT_COLUMN, EARLIER_NAME
 
 VERSION = 1
 _EARLIER = {"behavior": "behaviour", "reweighted": "weighed"}  # names in files of version 0.1
+_DEFAULTS = {"question_key": "state_key"}  # files of version 0.1 lack the first
 
 
 def _table(
@@ -21,6 +22,8 @@ def _table(
         metadata: dict[str | bytes, str | bytes] = {"unit": unit, "description": text}
         if column in _EARLIER:
             metadata[EARLIER_NAME] = _EARLIER[column]
+        if column in _DEFAULTS:
+            metadata[DEFAULT_COLUMN] = _DEFAULTS[column]
         fields.append(pa.field(column, kind, metadata=metadata))
     return pa.schema(fields, metadata={"table": name, "schema_version": str(version)})
 

@@ -21,7 +21,13 @@ from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
-from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import (
+    Advice,
+    States,
+    Teacher,
+    TeacherError,
+    question_key,
+)
 
 _UNKNOWN, _NO_ADVICE = -1, 0  # places
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down
@@ -46,7 +52,7 @@ class LiveLabeler:
         self._budget = budget or Budget(limits)
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
-        """Ask, and return the answers that are there by now; none for what exceeds the budget.
+        """Ask, and return the answers so far; none for states that exceed the budget.
 
         Raises:
             TeacherError: the teacher cannot answer.
@@ -55,11 +61,11 @@ class LiveLabeler:
 
     @property
     def waiting(self) -> int:
-        """States that are being asked about, or will be when the teacher is there again."""
+        """States that are being asked about, or will be when the teacher is back."""
         return 0
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Stop asking; nothing is in flight."""
 
     def _label(
         self, states: Sequence[State], teacher: Teacher, stop: threading.Event | None
@@ -77,11 +83,11 @@ class LiveLabeler:
             )
         finally:
             self.report.add(done)
-        rows = self._store.lookup((state.key for state in states), ["options"])
-        return [(key, plans_of(row)) for key, row in rows.items()]
+        rows = self._store.lookup(map(question_key, states), ["state_key", "options"])
+        return [(row["state_key"], plans_of(row)) for row in rows.values()]
 
     def news(self) -> Iterator[Answer]:
-        """Yield the answers that have come in since the last call."""
+        """Yield the answers since the last call."""
         yield from ()
 
 
@@ -89,7 +95,7 @@ class BackgroundLabeler(LiveLabeler):
     """Asks in a thread of its own; a teacher that is down is asked again and again.
 
     Args:
-        warn: told once, in one sentence, that the teacher is down or does not answer.
+        warn: is called once, with one sentence, when the teacher is down or does not answer.
     """
 
     def __init__(
@@ -106,12 +112,12 @@ class BackgroundLabeler(LiveLabeler):
         self._waiting: dict[str, State] = {}  # all that is still without an answer
         self._mutex, self._stop, self._wake = threading.Lock(), threading.Event(), threading.Event()
         self._failure: Exception | None = None
-        self._told, self._heard_at = False, time.monotonic()
+        self._has_warned, self._heard_at = False, time.monotonic()
         self._thread = threading.Thread(target=self._work, name="live-teacher", daemon=True)
         self._thread.start()
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
-        """Have them asked about; the answers will be among the `news`."""
+        """Queue states; `news` yields the answers."""
         with self._mutex:
             if not self._waiting:
                 self._heard_at = time.monotonic()
@@ -125,10 +131,10 @@ class BackgroundLabeler(LiveLabeler):
         return len(self._waiting)
 
     def news(self) -> Iterator[Answer]:
-        """Yield the answers that have come in since the last call.
+        """Yield the answers since the last call.
 
         Raises:
-            Exception: what went wrong in the background, other than with the teacher.
+            Exception: of the background thread, except the teacher's.
         """
         if self._failure is not None:
             raise self._failure
@@ -136,7 +142,7 @@ class BackgroundLabeler(LiveLabeler):
             self._heard_at = time.monotonic()
             yield self._answers.get()
         if self._waiting and time.monotonic() - self._heard_at > SLOW_S:
-            self._tell(
+            self._warn_once(
                 f"the teacher has not answered for {SLOW_S:g} s, training goes on without it"
             )
 
@@ -159,9 +165,9 @@ class BackgroundLabeler(LiveLabeler):
                 answers = self._label(states, _Tap(self._teacher, self._answers), self._stop)
             except TeacherError as error:
                 how = "refuses a state" if error.permanent else "is down"
-                self._tell(f"the teacher {how}, training goes on without it: {error}")
+                self._warn_once(f"the teacher {how}, training goes on without it: {error}")
                 with self._mutex:
-                    for key in error.failed_states:
+                    for key in error.failed_states if error.permanent else ():
                         self._waiting.pop(key, None)
                 if error.failed_states or not error.permanent:
                     self._stop.wait(retry_s)
@@ -181,14 +187,14 @@ class BackgroundLabeler(LiveLabeler):
             for answer in answers:  # also what other runs have asked
                 self._answers.put(answer)
 
-    def _tell(self, message: str) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_once(self, message: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             self._warn(message)
 
 
 class _Tap:
-    """Passes answers on as they come, before their commit."""
+    """Passes answers on as they arrive, before they are committed."""
 
     def __init__(self, teacher: Teacher, answers: queue.SimpleQueue[Answer]) -> None:
         self.info = teacher.info
@@ -200,20 +206,19 @@ class _Tap:
             yield advice
 
     def close(self) -> None:
-        """The teacher is not ours to close."""
+        """Leave the teacher open: its owner closes it."""
 
 
 class LiveTeacher:
     """Looks advice up in memory; with a teacher it asks about what the store lacks.
 
-    Without one it is the stored advice alone: states that have none get a row of zeros, and so do
-    states about which a question is under way in the background. What comes in meanwhile counts
-    from the next call on.
+    States without advice get a row of zeros, and so do states about which a question is in flight
+    in the background: its answer counts from the next call on.
 
     Args:
         task: identifies, describes and grounds.
         store: of the teacher's advice.
-        teacher: whom to ask: a Teacher, while the caller waits, or Questions of another kind.
+        teacher: is asked while the caller waits; or a LiveLabeler that decides on that.
         weighed: advice by state key that stands in the place of the teacher's own.
         policy: which states to ask about.
     """
@@ -229,7 +234,7 @@ class LiveTeacher:
         self.task, self._store = task, store
         if teacher is not None and not isinstance(teacher, LiveLabeler):
             teacher = LiveLabeler(teacher, store)
-        self._questions = teacher
+        self._labeler = teacher
         self._policy = policy or AskUnseen()
         self._weighed = dict(weighed or {})
         self._plans: dict[str, Mixture] = {}  # by state key
@@ -241,17 +246,17 @@ class LiveTeacher:
     @property
     def questions(self) -> LabelReport:
         """What was asked live."""
-        return self._questions.report if self._questions else LabelReport()
+        return self._labeler.report if self._labeler else LabelReport()
 
     @property
     def waiting(self) -> int:
         """States that a question in the background is still under way about."""
-        return self._questions.waiting if self._questions else 0
+        return self._labeler.waiting if self._labeler else 0
 
     def close(self) -> None:
         """Finish what is asked in the background; the teacher stays open."""
-        if self._questions is not None:
-            self._questions.close()
+        if self._labeler is not None:
+            self._labeler.close()
 
     def mixtures(self, states: Sequence[State]) -> list[Mixture]:
         """The distribution over plans for each state; empty where there is no advice.
@@ -278,9 +283,9 @@ class LiveTeacher:
         self, state_ids: NDArray[np.int64], observations: Observations
     ) -> NDArray[np.integer]:
         """Where the advice for each state is, int (N,); asks about those that come up first."""
-        if self._questions is not None:
+        if self._labeler is not None:
             self._policy.saw(len(state_ids))
-            self._take_in(self._questions.news())
+            self._take_in(self._labeler.news())
         try:
             places = self._places[state_ids]  # (N,)
         except IndexError:
@@ -309,7 +314,7 @@ class LiveTeacher:
         if not missing:
             return
         lacking = np.array([state.key in missing for state in states])  # (K,)
-        if self._questions is None:
+        if self._labeler is None:
             self._places[ids[lacking]] = _NO_ADVICE
             return
         rows = lacking[which]  # of the observations, those whose state has no advice
@@ -325,15 +330,18 @@ class LiveTeacher:
 
     def _look_up(self, states: Sequence[State]) -> list[State]:
         """Read the advice of states that come up first; return those that have none."""
-        new = [s.key for s in states if s.key not in self._plans and s.key not in self._not_stored]
-        rows = self._store.lookup(new, ["options"])
-        self._plans |= {key: plans_of(row) for key, row in rows.items()}
-        self._not_stored.update(key for key in new if key not in rows)
+        new = [s for s in states if s.key not in self._plans and s.key not in self._not_stored]
+        rows = self._store.lookup(map(question_key, new), ["options"])
+        for state in new:
+            if row := rows.get(question_key(state)):
+                self._plans[state.key] = plans_of(row)
+            else:
+                self._not_stored.add(state.key)
         return [state for state in states if state.key not in self._plans]
 
     def _ask(self, states: Sequence[State]) -> None:
-        if states and self._questions is not None:
-            self._take_in(self._questions.ask(states))
+        if states and self._labeler is not None:
+            self._take_in(self._labeler.ask(states))
 
     def _take_in(self, answers: Iterable[tuple[str, Mixture]]) -> None:
         for key, plans in answers:

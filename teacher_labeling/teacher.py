@@ -65,6 +65,15 @@ class Usage:
         self.completion_tokens += completion_tokens
 
 
+def question_key(state: State) -> str:
+    """Key of the question that a state's advice takes, by which its answer is stored and shared.
+
+    Every elicitation asks one question per state so far, whose text is the state's: the keys are
+    the same, and advice is the answer to one question.
+    """
+    return state.key
+
+
 @dataclass(frozen=True)
 class Advice:
     """One teacher's answer for one state.
@@ -106,8 +115,8 @@ def advice_from_weights(state: State, weights: dict[Plan, float], **measured: ob
 class States(Protocol):
     """States to ask about, such as a list.
 
-    Labeling hands them out as late as it can, since other runs may share the work: take the next
-    one when there is room for it, iterate once, from one thread at a time.
+    Labeling hands them out as late as it can, since other processes may share the work: take the
+    next one when there is room for it, iterate once, from one thread at a time.
     """
 
     def __len__(self) -> int:
@@ -121,21 +130,21 @@ class States(Protocol):
 
 @runtime_checkable
 class Metered(Protocol):
-    """States whose questions are paid from a budget, to which failures report what they cost."""
+    """States whose questions are paid from a budget; a teacher reports what failures cost."""
 
     def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
-        """A question got no answer, and was billed nevertheless; the cost is in US dollars.
+        """Charge a question that got no answer and was billed nevertheless; in US dollars.
 
-        Less than nothing, if it has got one later: then what it has cost stands with the answer.
+        Negative, if it was answered later: then the answer reports what all attempts have cost.
         """
         ...
 
     def may_retry(self) -> bool:
-        """Whether a question that failed may be put once more."""
+        """Whether a question that failed may be asked again."""
         ...
 
     def is_over(self) -> bool:
-        """Whether nothing more is wanted but what is on its way; may change at any time."""
+        """Whether nothing more is wanted but what is in flight; may change at any time."""
         ...
 
 

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from llm4teach.datasets.storage.parquet import earlier_names
+from llm4teach.datasets.storage.parquet import default_columns, earlier_names
 from llm4teach.datasets.storage.paths import StoragePath, below
 
 if TYPE_CHECKING:
@@ -171,8 +171,9 @@ def create_part_view(
 ) -> None:
     """Create the view of a dataset's parts, typed also where there are none.
 
-    Columns that a part lacks, because it is of an earlier schema version, are null. A renamed
-    column has its values under both names, whichever name a part stores.
+    Columns that a part lacks, because it is of an earlier schema version, are null, or have the
+    values of their default column. A renamed column has its values under both names, whichever
+    name a part stores.
 
     Args:
         connection: in which a `PartFiles` with these paths is registered.
@@ -200,9 +201,11 @@ def create_part_view(
     keys = {column: key for key, column in folders.items()}
     twins = earlier_names(table)
     twins |= {old: new for new, old in twins.items()}
+    defaults = default_columns(table)
     columns = []
     for column, kind in kinds.items():
-        names = [n for n in (keys.get(column, column), twins.get(column, "")) if n in stored]
+        names = [keys.get(column, column), twins.get(column, ""), defaults.get(column, "")]
+        names = [n for n in names if n in stored]
         values = [_name(n) if stored[n] == kind else f"CAST({_name(n)} AS {kind})" for n in names]
         value = f"coalesce({', '.join(values)})" if values else f"NULL::{kind}"
         columns.append(f"{values[0] if len(values) == 1 else value} AS {_name(column)}")

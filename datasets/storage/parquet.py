@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from llm4teach.datasets.storage.part_index import current_parts, with_compactions
@@ -23,6 +24,7 @@ from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
 
 PART_GLOB = "part-*.parquet"
 EARLIER_NAME = b"earlier_name"  # in a renamed column's metadata: its name in older files
+DEFAULT_COLUMN = b"default_column"  # likewise: the column with its values where it has none
 COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
 
 
@@ -148,9 +150,10 @@ def read_parquet(
 ) -> pa.Table:
     """Read one file written under ``schema`` or an earlier version with fewer columns.
 
-    Renamed columns have their present names. Columns that are asked for and that the file is too
-    old to have are null. Columns named in
-    ``dictionaries`` come dictionary-encoded: small where few values repeat.
+    Renamed columns have their present names. A column with a default has the values of that other
+    column where it is null or missing. Other columns that are asked for and that the file is too
+    old to have are null. Columns named in ``dictionaries`` come dictionary-encoded: small where few
+    values repeat.
 
     Raises:
         DatasetError: the file is missing, damaged, or of a newer version.
@@ -160,7 +163,10 @@ def read_parquet(
         file = pq.ParquetFile(source, read_dictionary=list(dictionaries))
         stored = file.schema_arrow.names
         earlier = {new: old for new, old in earlier_names(schema).items() if new not in stored}
-        wanted = [earlier.get(name, name) for name in columns or ()]
+        defaults = default_columns(schema)
+        needed = list(columns or ())
+        needed += [other for name, other in defaults.items() if name in needed]
+        wanted = [earlier.get(name, name) for name in dict.fromkeys(needed)]
         table = file.read(columns=[n for n in wanted if n in stored] if columns else None)
         for new, old in earlier.items():
             if old in table.column_names:
@@ -178,6 +184,13 @@ def read_parquet(
     known = int((schema.metadata or {})[b"schema_version"])
     if found > known:
         raise DatasetError(f"{path} has schema version {found}; this release knows up to {known}")
+    for name, other in defaults.items():
+        if name in (columns or schema.names) and other in table.column_names:
+            values = table.column(other)
+            if name in table.column_names:
+                values = pc.coalesce(table.column(name), values)
+                table = table.drop_columns([name])
+            table = table.append_column(schema.field(name), values)
     for name in set(columns or ()) - set(table.column_names):
         table = table.append_column(
             schema.field(name), pa.nulls(len(table), schema.field(name).type)
@@ -189,6 +202,12 @@ def earlier_names(schema: pa.Schema) -> dict[str, str]:
     """Return the earlier names of renamed columns, by their present names."""
     names = {field.name: (field.metadata or {}).get(EARLIER_NAME) for field in schema}
     return {name: earlier.decode() for name, earlier in names.items() if earlier}
+
+
+def default_columns(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns whose values stand in for missing ones, by the name of the column."""
+    names = {field.name: (field.metadata or {}).get(DEFAULT_COLUMN) for field in schema}
+    return {name: other.decode() for name, other in names.items() if other}
 
 
 def part_paths(folder: StoragePath) -> list[StoragePath]:

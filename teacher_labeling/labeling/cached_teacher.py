@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
-from llm4teach.envs.task import State
+from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.labeling.writer import plans_of
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
+from llm4teach.teacher_labeling.labeling.writer import to_advice
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, question_key
 
 
 class CachedTeacher:
@@ -40,27 +39,11 @@ class CachedTeacher:
             TeacherError: a state is new and the teacher cannot answer.
             DatasetError: the shared store is damaged.
         """
-        taken = list(states)  # whoever hands them out may do so only once
+        taken = list(states)  # it can be iterated only once
         label_states(self._teacher, self._shared, taken, limits=self._limits)
-        rows = self._shared.lookup(state.key for state in taken)
+        rows = self._shared.lookup(map(question_key, taken))
         for state in taken:
-            yield _advice(rows[state.key], state)
+            yield to_advice(rows[question_key(state)], state)
 
     def close(self) -> None:
         self._teacher.close()
-
-
-def _advice(row: AdviceRow, state: State) -> Advice:
-    return Advice(
-        state,
-        AdviceStatus(row["status"]),
-        plans_of(row),
-        coverage=row["coverage"],
-        n_samples=row["n_samples"],
-        replies=tuple(row["replies"]),
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        latency_s=row["latency_s"],
-        cost=row["cost"],
-        raw_sum=row["raw_sum"],
-    )

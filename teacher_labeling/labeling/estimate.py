@@ -1,4 +1,4 @@
-"""What labelling would take, said before anything is asked."""
+"""What labeling would cost, estimated before anything is asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
-from llm4teach.teacher_labeling.teacher import Teacher
+from llm4teach.teacher_labeling.teacher import Teacher, question_key
 
 SAMPLE = 20  # states whose questions are counted
 
@@ -42,7 +42,7 @@ def estimate(
     Raises:
         TeacherError: the model cannot be loaded.
     """
-    by_key = {state.key: state for state in states}
+    by_key = {question_key(state): state for state in states}
     missing = store.missing(by_key)
     stored = store.table(["prompt_tokens", "completion_tokens", "cost"])
     means: dict[str, float | None] = dict.fromkeys(stored.column_names)

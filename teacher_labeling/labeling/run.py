@@ -12,9 +12,9 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.budget import Budget, with_cost
 from llm4teach.teacher_labeling.labeling.report import LabelReport as LabelReport
-from llm4teach.teacher_labeling.labeling.work_queue import WorkQueue, question_key
+from llm4teach.teacher_labeling.labeling.work_queue import WorkQueue
 from llm4teach.teacher_labeling.labeling.writer import AdviceWriter, to_row
-from llm4teach.teacher_labeling.teacher import Advice, Teacher
+from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError, question_key
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between attempts to lock what other processes hold
 
@@ -52,7 +52,8 @@ def label_states(
         report: filled in as it goes, for callers that need it also after a failure.
 
     Raises:
-        TeacherError: the teacher cannot answer.
+        TeacherError: the teacher cannot answer; if that is so of some states only
+            (``failed_states``), all others were asked before.
         DatasetError: the store is damaged.
     """
     began, wait_s = time.monotonic(), _FIRST_WAIT_S
@@ -68,11 +69,20 @@ def label_states(
     missing = len(queue)
     if not missing:
         return report
+    failure: TeacherError | None = None
+    failed_states: frozenset[str] = frozenset()
     labeling = _Labeling(teacher, queue, AdviceWriter(store), budget, price, report, on_progress)
     try:
         while len(queue) and not (queue.is_closed or budget.reached or stop.is_set()):
             if queue.lock_next():
-                labeling.ask()
+                asked = report.asked
+                try:
+                    labeling.ask()
+                except TeacherError as error:
+                    if not error.failed_states or report.asked == asked:
+                        raise
+                    failed_states |= error.failed_states
+                    failure = failure or error  # raised when all others are asked
                 wait_s = _FIRST_WAIT_S
                 continue
             report.waiting_for = len(queue)
@@ -86,6 +96,9 @@ def label_states(
         report.seconds = time.monotonic() - began
     report.waiting_for, report.stopped_by = 0, budget.reached
     report.left = missing - report.asked - report.answered_elsewhere
+    if failure is not None:
+        failure.failed_states = failed_states
+        raise failure
     return report
 
 

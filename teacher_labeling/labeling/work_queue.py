@@ -16,15 +16,11 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.report import LabelReport
+from llm4teach.teacher_labeling.teacher import question_key
 
 PARTITIONS = 16  # of the questions, by their keys: enough for a dozen processes side by side
 BATCH_QUESTIONS, BATCH_S = 1_024, 5.0  # of one partition, before other processes get their turn
 _HEX_KEY = re.compile(r"[0-9a-f]{16}")
-
-
-def question_key(state: State) -> str:
-    """Key of the question whose answer is a state's advice: one per state, so the state's own."""
-    return state.key
 
 
 def partition_of(key: str) -> int:

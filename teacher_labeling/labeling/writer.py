@@ -8,9 +8,9 @@ from typing import Any
 
 from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
 from llm4teach.envs.plan import parse_plan
-from llm4teach.envs.task import Mixture
+from llm4teach.envs.task import Mixture, State
 from llm4teach.teacher_labeling.labeling.work_queue import Batch
-from llm4teach.teacher_labeling.teacher import Advice, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo, question_key
 
 COMMIT_EVERY_S = 5.0  # after at most so long, others see an answer; a crash loses none
 COMMIT_EVERY_ROWS = 2_048
@@ -23,6 +23,7 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
     return {
         "state_key": advice.state.key,
         "state_text": advice.state.text,
+        "question_key": question_key(advice.state),
         "status": advice.status.value,
         "options": [{"plan": _text(plan), "probability": p} for plan, p in advice.plans],
         "entropy": advice.entropy,
@@ -39,6 +40,23 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
         "latency_s": advice.latency_s,
         "cost": advice.cost,
     }
+
+
+def to_advice(row: AdviceRow, state: State) -> Advice:
+    """The advice for a state that a row holds, the answer to its question."""
+    return Advice(
+        state,
+        AdviceStatus(row["status"]),
+        plans_of(row),
+        coverage=row["coverage"],
+        n_samples=row["n_samples"],
+        replies=tuple(row["replies"]),
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        latency_s=row["latency_s"],
+        cost=row["cost"],
+        raw_sum=row["raw_sum"],
+    )
 
 
 def plans_of(row: dict[str, Any]) -> Mixture:

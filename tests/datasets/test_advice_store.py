@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.compaction import compact_folder
-from llm4teach.datasets.storage.parquet import parquet_file, part_paths
+from llm4teach.datasets.schema import ADVICE
+from llm4teach.datasets.storage.parquet import parquet_file, part_paths, read_parquet, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 
 
@@ -90,6 +91,24 @@ def test_advice_stored_before_a_column_was_added_is_read(tmp_path: Path) -> None
     assert again.lookup(["a"])["a"]["raw_sum"] is None
     assert again.missing(["a", "b", "c"]) == ["c"]
     assert [r["state_key"] for r in again.rows()] == ["a", "b"]
+
+
+def test_advice_of_earlier_releases_is_keyed_by_its_state(folder: StoragePath) -> None:
+    """They had no question_key; a part that lacks it may be compacted with one that has it."""
+    AdviceStore(folder, "t", "p").commit([row("a")])
+    [part] = part_paths(folder)
+    write_parquet(part, read_parquet(part, ADVICE).drop_columns(["question_key"]))
+    store = AdviceStore(folder, "t", "p")
+    assert store.commit([row("a"), row("b"), {**row("b"), "question_key": "q"}]) == 2
+    for _ in range(2):
+        assert store.missing(["a", "b", "q", "c"]) == ["c"]
+        answers = store.lookup(["a", "q"], ["question_key", "state_key"])
+        assert answers == {
+            "a": {"question_key": "a", "state_key": "a"},
+            "q": {"question_key": "q", "state_key": "b"},
+        }
+        assert sorted(store.table(["question_key"]).column(0).to_pylist()) == ["a", "b", "q"]
+        compact_folder(folder, "advice", grace_s=0)
 
 
 def test_two_rows_of_one_state_count_as_the_earlier(tmp_path: Path) -> None:

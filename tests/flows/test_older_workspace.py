@@ -76,6 +76,7 @@ def last_update(workspace: Path, run_id: str) -> dict[str, float]:
         ("SELECT count(*) FROM metrics WHERE stage = 'finetune'", 90),
         ("SELECT count(*) FROM evaluations WHERE policy = 'teacher' AND success", 80),
         ("SELECT count(DISTINCT state_key) FROM states", None),
+        ("SELECT count(*) FROM advice WHERE question_key = state_key", None),
         ("SELECT count(*) FROM trajectories WHERE behavior = 'noise'", None),
         ("SELECT count(*) FROM outcomes WHERE weighed > advised", None),
         ("SELECT count(*) FROM reweighting WHERE reweighted > advised", None),

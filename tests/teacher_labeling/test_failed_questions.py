@@ -18,6 +18,7 @@ from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.factory import resolve_model
+from llm4teach.teacher_labeling.labeling import work_queue
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice, TeacherError
@@ -49,6 +50,34 @@ def test_a_refused_state_holds_up_no_other(
     with pytest.raises(TeacherError, match="HTTP 400"):
         label_states(asker, store, states)
     assert len(chat_server.requests) == asked + 1, "only the one that is left"
+
+
+class OneFails(children.LoggingTeacher):
+    """Answers all but one state, and says so at the end of the call that it was in."""
+
+    def advise(self, states: Sequence[State]) -> Iterator[Advice]:
+        failed = False
+        for advice in super().advise(states):
+            if advice.state.key == STATES[0].key:
+                failed = True
+            else:
+                yield advice
+        if failed:
+            error = TeacherError("one got no answer")
+            error.failed_states = frozenset({STATES[0].key})
+            raise error
+
+
+def test_a_state_that_fails_holds_up_no_later_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_queue, "BATCH_QUESTIONS", 1)
+    states = sorted(STATES, key=lambda state: state.key != STATES[0].key)
+    store, report = children.store_in(tmp_path), LabelReport()
+    with pytest.raises(TeacherError, match="one got no answer") as failed:
+        label_states(OneFails(tmp_path / "asked.log", 0), store, states, report=report)
+    assert failed.value.failed_states == {STATES[0].key}
+    assert report.asked == len(STATES) - 1 == len(store.rows()) and report.left == 1
 
 
 def test_a_server_that_refuses_everything_is_soon_left_alone(chat_server: Any) -> None:

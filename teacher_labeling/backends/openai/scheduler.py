@@ -120,7 +120,9 @@ class Scheduler:
         if self._is_over():
             return
         if self._failed and not self._is_unpaid:
-            raise self._failed[0][1]
+            error = self._failed[0][1]
+            error.failed_states = frozenset(state.key for state, _ in self._failed)
+            raise error
         if self._refused:
             n, first = len(self._refused), next(iter(self._refused.values()))
             more = f" (so it did for {n} states; the others have their advice)" if n > 1 else ""
