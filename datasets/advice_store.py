@@ -152,19 +152,19 @@ class AdviceStore:
             "created_at": datetime.now(UTC),
         }
         if not isinstance(rows, pa.Table):
-            rows = [{"question_key": row["state_key"], **row, **added} for row in rows]
-            return pa.Table.from_pylist(rows, schema=schema.ADVICE)
+            rows = pa.Table.from_pylist(list(rows), schema=schema.ADVICE)
         columns = []
         for field in schema.ADVICE:
             if field.name in added:
                 columns.append(pa.repeat(pa.scalar(added[field.name], field.type), len(rows)))
             elif field.name in rows.column_names:
                 columns.append(rows.column(field.name).cast(field.type))
-            elif field.name == "question_key":
-                columns.append(rows.column("state_key").cast(field.type))
             else:
                 columns.append(pa.nulls(len(rows), field.type))
-        return pa.Table.from_arrays(columns, schema=schema.ADVICE)
+        table = pa.Table.from_arrays(columns, schema=schema.ADVICE)
+        i = table.schema.get_field_index("question_key")
+        keys = pc.coalesce(table.column(i), table.column("state_key"))
+        return table.set_column(i, schema.ADVICE.field(i), keys)
 
     def _add(self, name: str, question_keys: Iterable[str]) -> None:
         self._parts.add(name)

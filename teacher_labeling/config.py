@@ -191,7 +191,8 @@ class LabelConfig(_Settings):
     lease_s: float = Field(
         60.0,
         gt=0,
-        description="lease duration, seconds; another run takes over work not renewed by then",
+        description="in an object store: seconds after which the lock of a run that hangs or was "
+        "killed expires",
     )
 
 

@@ -159,10 +159,15 @@ def test_a_table_is_committed_like_rows(folder: StoragePath) -> None:
     by_rows.commit(rows)
     by_table.commit(pa.Table.from_pylist(rows))
 
+    null = pa.nulls(2, pa.string())
+    by_null_keys = AdviceStore(folder / "nulls", "teacher", "p1")
+    assert by_null_keys.commit(pa.Table.from_pylist(rows).append_column("question_key", null)) == 2
+
     def kept(store: AdviceStore) -> list[dict[str, Any]]:
         return [{k: v for k, v in r.items() if k != "created_at"} for r in store.rows()]
 
-    assert kept(by_rows) == kept(by_table)
+    assert kept(by_rows) == kept(by_table) == kept(by_null_keys)
+    assert [answer["question_key"] for answer in kept(by_rows)] == ["a", "b"]
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
