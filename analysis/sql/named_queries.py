@@ -98,3 +98,29 @@ def parse_query(name: str, text: str) -> NamedQuery:
 
 def _text(default: str) -> str:
     return default[1:-1] if default[:1] == default[-1:] == "'" and len(default) > 1 else default
+
+
+def describe_queries() -> str:
+    """The library as text: each query, what it answers, and its parameters."""
+    lines = []
+    for query in named_queries().values():
+        lines.append(f"{query.name}\n    {query.summary}")
+        for p in query.parameters:
+            default = "" if p.default is None else f" (default: {p.default!r})"
+            lines.append(f"    {p.name}: {p.meaning}{default}")
+    return "\n".join(lines)
+
+
+def parse_parameters(words: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """Read ``name=value`` words.
+
+    Raises:
+        QueryError: one is not of this form, or a name comes twice.
+    """
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or name in values:
+            raise QueryError(f"{word!r} is not a parameter: write each once, as name=value")
+        values[name] = value
+    return values

@@ -14,8 +14,16 @@ import duckdb
 import pyarrow as pa
 
 from llm4teach.analysis.sql.named_queries import QueryError, named_query
-from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, create_part_view
-from llm4teach.analysis.sql.views import FOLDERS, ReadAnew, dataset, runs_table, stored_tables
+from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, part_url
+from llm4teach.analysis.sql.views import (
+    FOLDERS,
+    STATES,
+    ReadAnew,
+    Unreadable,
+    runs_table,
+    select_parts,
+    stored_tables,
+)
 from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import DatasetError, Workspace
@@ -42,19 +50,6 @@ _NO_EXTERNAL_ACCESS = (
     f"SET allowed_directories = ['{PROTOCOL}://']",
     "SET enable_external_access = false",
 )
-# A run id ends with its start time, see `datasets.workspace.new_run_id`.
-# Grouped by run first: few rows are left for what is slow.
-_STATES = r"""
-    CREATE TEMP VIEW states AS
-    SELECT task, state_key, any_value(state_text) AS state_text, sum(steps)::BIGINT AS steps,
-           arg_min(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS first_run,
-           arg_max(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS last_run
-    FROM (
-        SELECT task, run_id, state_key, any_value(state_text) AS state_text, count(*) AS steps
-        FROM trajectories GROUP BY task, run_id, state_key
-    )
-    GROUP BY task, state_key
-"""
 _RUNS = """
     CREATE TEMP TABLE runs AS
     SELECT * REPLACE (config::JSON AS config, results::JSON AS results) FROM _runs
@@ -107,11 +102,13 @@ def connect(
         if name not in FOLDERS:
             connection.register(name, ReadAnew(workspace, name))
             continue
+        urls = [part_url(path, workspace.root) for path in paths]
         try:
-            create_part_view(connection, name, table, workspace.root, paths, FOLDERS[name])
-        except duckdb.Error:  # a part is damaged: only who asks for this table shall be told
-            connection.register(name, dataset(workspace, table, paths))
-    connection.execute(_STATES)
+            select = select_parts(connection, table, urls, FOLDERS[name])
+            connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
+        except duckdb.Error as error:
+            connection.register(name, Unreadable(table, error))
+    connection.execute(f"CREATE TEMP VIEW states AS {STATES}")
     connection.execute("CREATE TEMP VIEW outcomes AS FROM reweighting")  # its name until 0.1
     connection.register("_runs", runs_table(workspace))
     connection.execute(_RUNS)

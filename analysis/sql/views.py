@@ -1,17 +1,15 @@
-"""The tables that SQL sees: a workspace's files as Arrow datasets, typed also where empty."""
+"""The tables that SQL sees: a workspace's files, typed also where there are none."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.metrics import metrics_paths
@@ -24,12 +22,13 @@ from llm4teach.datasets.runs import (
     REWEIGHTING,
 )
 from llm4teach.datasets.storage.parquet import (
+    default_columns,
     earlier_names,
     part_paths,
     read_json,
     read_parquet,
 )
-from llm4teach.datasets.storage.paths import StoragePath, below, files_in_each
+from llm4teach.datasets.storage.paths import StoragePath, files_in_each
 from llm4teach.datasets.workspace import DatasetError, Workspace
 
 # Tables in parts that never change, and their columns that come from folders ``key=value``.
@@ -37,6 +36,28 @@ FOLDERS = {
     "trajectories": {"task": "task", "run": "run_id"},
     "advice": {"task": "family", "teacher": "teacher"},  # it belongs to a family of tasks
 }
+# A run id ends with its start time, see `datasets.workspace.new_run_id`.
+# Grouped by run first: few rows are left for what is slow.
+STATES = r"""
+    SELECT task, state_key, any_value(state_text) AS state_text, sum(steps)::BIGINT AS steps,
+           arg_min(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS first_run,
+           arg_max(run_id, regexp_extract(run_id, '\d{8}-\d{6}-.*$')) AS last_run
+    FROM (
+        SELECT task, run_id, state_key, any_value(state_text) AS state_text, count(*) AS steps
+        FROM trajectories GROUP BY task, run_id, state_key
+    )
+    GROUP BY task, state_key
+"""
+_EARLIER_POLICIES = {"weighed": "reweighted"}  # names of policies until version 0.1
+# SQL expressions of columns whose values were renamed, by table.
+RENAMED_VALUES = {
+    "evaluations": {
+        "policy": "CASE policy "
+        + " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in _EARLIER_POLICIES.items())
+        + " ELSE policy END"
+    }
+}
+_ATTEMPTS = 5  # of reading while runs replace their files
 RUNS = pa.schema(
     [
         ("run_id", pa.string()),
@@ -91,7 +112,7 @@ def _before(table: pa.Schema, *columns: str) -> pa.Schema:
 
 
 class ReadAnew:
-    """A table whose files are found and read at every scan, each through one open file.
+    """A table of files that runs replace: they are found and read at every scan.
 
     Arrow's datasets keep what they know of a file and open it again, which fails where a run has
     put a new one in its place.
@@ -109,54 +130,112 @@ class ReadAnew:
         return pa.RecordBatchReader.from_batches(plain, self._batches()).__arrow_c_stream__()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        table, paths = stored_tables(self._workspace)[self._name]
-        for path in paths:
+        for attempt in range(_ATTEMPTS):
+            paths = stored_tables(self._workspace)[self._name][1]
             try:
-                found = read_parquet(path, table)
+                tables = [self._read(path) for path in paths]
             except DatasetError:
-                if path.exists():
-                    raise
-                continue  # the run was given up in this moment
-            for new, old in earlier_names(table).items():
-                if new in found.column_names:
-                    found = found.append_column(old, found.column(new))
-            if self._name == "evaluations":  # the policy's name until version 0.1
-                found = _with_policy_renamed(found, "weighed", "reweighted")
-            missing = [f.name for f in table if f.name not in found.column_names]
-            for column in missing:  # an earlier schema version
-                found = found.append_column(column, pa.nulls(len(found), table.field(column).type))
-            yield from found.select(table.names).cast(table).to_batches()
+                if attempt + 1 == _ATTEMPTS or all(path.exists() for path in paths):
+                    raise  # else a run has merged, replaced or given up its files meanwhile
+            else:
+                break
+        for table in tables:
+            yield from table.to_batches()
+
+    def _read(self, path: StoragePath) -> pa.Table:
+        rows = read_parquet(path, self._schema)
+        for new, old in earlier_names(self._schema).items():
+            if new in rows.column_names:
+                rows = rows.append_column(old, rows.column(new))
+        if self._name == "evaluations":
+            i = rows.schema.get_field_index("policy")
+            policy = rows.column(i)
+            for old, new in _EARLIER_POLICIES.items():
+                policy = pc.if_else(pc.equal(policy, old), new, policy)
+            rows = rows.set_column(i, "policy", policy)
+        for field in self._schema:  # an earlier schema version has fewer
+            if field.name not in rows.column_names:
+                rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
+        return rows.select(self._schema.names).cast(self._schema)
 
 
-def _with_policy_renamed(episodes: pa.Table, old: str, new: str) -> pa.Table:
-    policy = episodes.column("policy")
-    renamed = pc.if_else(pc.equal(policy, old), new, policy)
-    return episodes.set_column(episodes.schema.get_field_index("policy"), "policy", renamed)
+class Unreadable:
+    """A table with a damaged file: only a query that needs the table fails."""
+
+    def __init__(self, table: pa.Schema, error: Exception) -> None:
+        self._schema, self._error = table.remove_metadata(), error
+
+    def __arrow_c_schema__(self) -> Any:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatchReader.from_batches(self._schema, self._fail()).__arrow_c_stream__()
+
+    def _fail(self) -> Iterator[pa.RecordBatch]:
+        raise DatasetError(str(self._error))
+        yield
 
 
-def dataset(workspace: Workspace, table: pa.Schema, paths: list[StoragePath]) -> ds.Dataset:
-    """One dataset over files, some of which may be of an earlier schema version.
+def select_parts(
+    connection: duckdb.DuckDBPyConnection,
+    table: pa.Schema,
+    urls: Sequence[str],
+    folders: Mapping[str, str],
+    values: Mapping[str, str] | None = None,
+) -> str:
+    """Return the SELECT of a table's columns from its Parquet files; typed also without files.
 
-    The folders ``name=value`` on a file's way become columns; columns that a file lacks are null.
+    Columns that a file lacks, because it is of an earlier schema version, are null, or have the
+    values of their default column. A renamed column has its values under both names, whichever name a file stores.
+
+    Args:
+        connection: that can read the files.
+        table: the columns.
+        urls: of the files, for that connection.
+        folders: columns that come from folders ``key=value``, by that key; also where they are
+            stored, too: what is one value in a whole file is read faster, and skips files.
+        values: SQL expressions of columns that are not read unchanged.
+
+    Raises:
+        duckdb.Error: a file is damaged, or is not in such folders.
     """
-    file_format, root = ds.ParquetFileFormat(), workspace.root
-    disk = LocalFileSystem() if isinstance(root, Path) else PyFileSystem(FSSpecHandler(root.fs))
-    fragments = []
-    for path in paths:
-        parts = below(path, root).split("/")[:-1]
-        folders = dict(part.split("=", 1) for part in parts if "=" in part)
-        if parts[0] == "advice" and "task" in folders:
-            folders["family"] = folders.pop("task")  # advice belongs to a family of tasks
-        where = ds.scalar(True)
-        for name in folders.keys() & set(table.names):
-            where = where & (ds.field(name) == folders[name])
-        name = str(path) if isinstance(path, Path) else path.path
-        fragments.append(file_format.make_fragment(name, disk, partition_expression=where))
-    return ds.FileSystemDataset(fragments, table.remove_metadata(), file_format)
+    connection.register("_empty", table.remove_metadata().empty_table())
+    kinds = {row[0]: row[1] for row in connection.sql("DESCRIBE _empty").fetchall()}
+    connection.unregister("_empty")
+    source, stored = "(SELECT 1) WHERE false", {}
+    if urls:
+        hive = ", hive_partitioning = true, hive_types_autocast = false" if folders else ""
+        files = ", ".join(map(quoted, urls))
+        source = f"read_parquet([{files}], union_by_name = true{hive})"
+        stored = {row[0]: row[1] for row in connection.sql(f"DESCRIBE FROM {source}").fetchall()}
+    keys = {column: key for key, column in folders.items()}
+    twins = earlier_names(table)
+    twins |= {old: new for new, old in twins.items()}
+    defaults = default_columns(table)
+    columns = []
+    for column, kind in kinds.items():
+        names = [keys.get(column, column), twins.get(column, ""), defaults.get(column, "")]
+        names = [name for name in names if name in stored]
+        exprs = [_name(n) if stored[n] == kind else f"CAST({_name(n)} AS {kind})" for n in names]
+        expr = f"coalesce({', '.join(exprs)})" if exprs else f"NULL::{kind}"
+        expr = exprs[0] if len(exprs) == 1 else expr
+        if values and column in values and stored:
+            expr = values[column]
+        columns.append(f"{expr} AS {_name(column)}")
+    return f"SELECT {', '.join(columns)} FROM {source}"
+
+
+def quoted(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def runs_table(workspace: Workspace) -> pa.Table:
-    """One row a run, schema `RUNS`."""
+    """One row per run, schema `RUNS`."""
     rows = [_run(workspace.run(run_id)) for run_id in workspace.run_ids()]
     return pa.Table.from_pylist(rows, schema=RUNS)
 

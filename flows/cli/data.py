@@ -26,7 +26,7 @@ class Sql(SettingsCommand):
         "llm4teach sql -f question.sql --format csv --output answer.csv",
         "llm4teach sql --list",
         "llm4teach sql --query disagreement --param a=embedded --param b=recorded",
-        "llm4teach sql --shell",
+        "llm4teach sql --init-script views.sql",
     )
     uses = ("workspace",)
 
@@ -45,7 +45,9 @@ class Sql(SettingsCommand):
     list_all: Annotated[bool, Argument(flags=("--list",))] = Field(
         False, description="list the named queries"
     )
-    shell: bool = Field(False, description="open an interactive prompt")
+    init_script: Annotated[Path | None, Argument(metavar="FILE")] = Field(
+        None, description="write the views as SQL, for `duckdb -init FILE` or a database tool"
+    )
     format: Literal["table", "csv", "json", "parquet", "arrow"] = Field(
         "table", description="format of the answer"
     )
@@ -57,30 +59,37 @@ class Sql(SettingsCommand):
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        sources = (self.statement, self.file, self.query)
-        if sum([source is not None for source in sources] + [self.list_all, self.shell]) != 1:
+        sources = (self.statement, self.file, self.query, self.init_script)
+        if sum(source is not None for source in sources) + self.list_all != 1:
             raise ConfigError(
-                "give one SQL statement, or a file with -f, or --query NAME, --list or --shell "
-                "(see `llm4teach sql --help`)"
+                "give one SQL statement, or a file with -f, or --query NAME, --list or "
+                "--init-script FILE (see `llm4teach sql --help`)"
             )
         if self.format in _FOR_FILES and self.output is None:
             raise ConfigError(
                 f"{_FOR_FILES[self.format]} is not for the terminal; add --output FILE"
             )
-        from llm4teach.analysis.sql.shell import describe_queries, parse_parameters, run_shell
+        from llm4teach.analysis.sql.init_script import init_script
+        from llm4teach.analysis.sql.named_queries import (
+            describe_queries,
+            named_query,
+            parse_parameters,
+        )
+        from llm4teach.analysis.sql.output import write_answer
+        from llm4teach.analysis.sql.query import run_sql
+        from llm4teach.datasets.storage.parquet import replacing
         from llm4teach.datasets.workspace import Workspace
 
         if self.list_all:
             print(describe_queries())
             return
         workspace = Workspace(settings.workspace)
-        if self.shell:
-            run_shell(workspace, self.allow_external)
+        if self.init_script is not None:
+            script = init_script(workspace)
+            with replacing(self.init_script) as temporary:
+                temporary.write_text(script, encoding="utf-8")
+            print(f"wrote {self.init_script}; open it: duckdb -init {self.init_script}")
             return
-        from llm4teach.analysis.sql.named_queries import named_query
-        from llm4teach.analysis.sql.query import run_sql
-        from llm4teach.analysis.sql.tables import format_table
-
         parameters = parse_parameters(self.param)
         if self.query is not None:
             query = named_query(self.query)
@@ -88,7 +97,7 @@ class Sql(SettingsCommand):
         else:
             sql = _read_text(self.file) if self.file is not None else self.statement or ""
         table = run_sql(workspace, sql, parameters, allow_external=self.allow_external)
-        format_table(table, self.format, self.output)
+        write_answer(table, self.format, self.output)
 
 
 def _read_text(name: str) -> str:

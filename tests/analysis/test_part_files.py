@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm4teach.analysis.sql.part_files import PartFiles, create_part_view
+from llm4teach.analysis.sql.part_files import PartFiles, part_url
+from llm4teach.analysis.sql.views import select_parts
 from llm4teach.datasets.compaction import write_compacted
 
 ROWS = 60_000
@@ -35,7 +36,9 @@ def opened(root: Path) -> duckdb.DuckDBPyConnection:
     paths = sorted(root.rglob("*.parquet"))
     connection.register_filesystem(PartFiles(root, paths))
     table = pa.schema([("kind", pa.string()), ("n", pa.int64()), ("text", pa.string())])
-    create_part_view(connection, "numbers", table, root, paths, {"kind": "kind"})
+    urls = [part_url(path, root) for path in paths]
+    select = select_parts(connection, table, urls, {"kind": "kind"})
+    connection.execute(f"CREATE VIEW numbers AS {select}")
     return connection
 
 
@@ -68,7 +71,9 @@ def test_what_the_folder_says_skips_parts(tmp_path: Path) -> None:
     paths = sorted(tmp_path.rglob("*.parquet"))
     with duckdb.connect() as connection:
         connection.register_filesystem(PartFiles(tmp_path, paths))
-        create_part_view(connection, "steps", wanted, tmp_path, paths, {"run": "run_id"})
+        urls = [part_url(path, tmp_path) for path in paths]
+        select = select_parts(connection, wanted, urls, {"run": "run_id"})
+        connection.execute(f"CREATE VIEW steps AS {select}")
         rows = connection.sql("FROM steps ORDER BY run_id, n").fetchall()
         assert rows == [(float(n), run, None) for run in ("x", "y") for n in range(10)]
         sql = "EXPLAIN ANALYZE SELECT sum(n) FROM steps WHERE run_id = 'y'"

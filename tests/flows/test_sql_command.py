@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -52,6 +53,14 @@ def test_arrow_goes_to_a_file(folder: Path) -> None:
         assert file.read_all().to_pylist() == [{"n": 2}]
 
 
+def test_the_views_go_to_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sql", "--init-script", "views.sql"]) == 0
+    assert capsys.readouterr().out == "wrote views.sql; open it: duckdb -init views.sql\n"
+    with duckdb.connect() as connection:
+        connection.execute((folder / "views.sql").read_text())
+        assert connection.sql("SELECT count(*) FROM advice").fetchall() == [(2,)]
+
+
 def test_other_files_only_when_allowed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "more.csv").write_text("state_key,mine\ns,7\n")
     sql = "SELECT mine FROM advice JOIN read_csv('more.csv') USING (state_key) LIMIT 1"
@@ -70,9 +79,9 @@ def test_other_files_only_when_allowed(folder: Path, capsys: pytest.CaptureFixtu
         (["--query", "disagreement"], 1, "needs --param a=…"),
         (["--query", "cost", "--param", "teacher"], 1, "'teacher' is not a parameter"),
         (["--query", "cost", "SELECT 1"], 2, "give one SQL statement"),
-        (["--shell", "--list"], 2, "give one SQL statement"),
+        (["--init-script", "x.sql", "--list"], 2, "give one SQL statement"),
         (["SELECT 1", "--format", "arrow"], 2, "Arrow is not for the terminal; add --output"),
-        (["--shell", "--workspace", "nowhere"], 1, "there is no workspace"),
+        (["--init-script", "x.sql", "--workspace", "nowhere"], 1, "there is no workspace"),
         (["SELECT $x"], 1, "give it with --param x=…"),
     ],
 )
