@@ -186,7 +186,8 @@ def select_parts(
     """Return the SELECT of a table's columns from its Parquet files; typed also without files.
 
     Columns that a file lacks, because it is of an earlier schema version, are null, or have the
-    values of their default column. A renamed column has its values under both names, whichever name a file stores.
+    values of their default column. A renamed column has its values under both names, whichever
+    name a file stores.
 
     Args:
         connection: that can read the files.

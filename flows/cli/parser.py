@@ -28,6 +28,10 @@ _REMOVED = {  # words of version 0.1's command line, and what replaces them
     ("watch",): "`tensorboard --logdir WORKSPACE/runs` shows the curves of a run while it trains",
     ("prompts", "diff"): "`diff` compares what `llm4teach prompts show` prints",
     ("export", "--quantize"): "8-bit students were slower than float32 ones; leave it out",
+    (
+        "sql",
+        "--shell",
+    ): "`llm4teach sql --init-script FILE` writes the views for DuckDB's own shell",
     ("prompts", "test"): "`llm4teach prompts show` prints a prompt as the model receives it",
 }
 

@@ -242,6 +242,7 @@ def test_prompts_are_listed_and_shown(folder: Path, capsys: pytest.CaptureFixtur
         (["watch"], "`watch` was removed: `tensorboard --logdir"),
         (["prompts", "diff", "a", "b"], "`prompts diff` was removed"),
         (["prompts", "test"], "`prompts test` was removed"),
+        (["sql", "--shell"], "`sql --shell` was removed: `llm4teach sql --init-script FILE`"),
         (["export", "--quantize", "int8"], "`export --quantize` was removed"),
         (["export", "RUN", "--quantize=int8"], "`export --quantize` was removed"),
     ],
