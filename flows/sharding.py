@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,19 @@ from prefect.futures import as_completed
 from llm4teach.datasets.storage.parquet import part_paths, remove_folder
 from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.envs.seeds import training_seeds
+from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import silenced, stage
-from llm4teach.flows.runtime.retries import is_nobodys_fault
-from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
-from llm4teach.flows.stages import collect as collecting
-from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import label as labelling
-from llm4teach.flows.stages import pretrain as pretraining
+from llm4teach.flows.runtime.retries import is_worth_a_retry
+from llm4teach.flows.runtime.settings import ScaleConfig, Settings
 from llm4teach.flows.stages.checkpoints import stored_student
+from llm4teach.flows.stages.collect import collect_into
+from llm4teach.flows.stages.context import opened
+from llm4teach.flows.stages.label import label
+from llm4teach.flows.stages.pretrain import trajectories
 from llm4teach.student.collection.collect import CollectReport
-from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig
+
+EPISODES = 10_000_000  # ids per shard
 
 
 def task_runner(scale: ScaleConfig) -> Any:
@@ -61,47 +62,42 @@ def task_runner(scale: ScaleConfig) -> Any:
         raise ConfigError(f"--scale.runner {scale.runner} needs its extra: {hint}") from None
 
 
-EPISODES = 10_000_000  # ids a shard
-
-
 def share_of(amount: int, shard: int, shards: int) -> int:
     """How much of an amount falls to a shard; all of them add up to it."""
     return amount * (shard + 1) // shards - amount * shard // shards
 
 
-@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_nobodys_fault)
-def collect_shard(place: Mapping[str, Any], steps: int, shard: int) -> CollectReport:
-    """Collect a shard's share of ``steps`` with seeds of its own; nothing if it has them already.
+@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_worth_a_retry)
+def collect_shard(
+    settings: Settings, run_id: str, from_run: str | None, shard: int
+) -> CollectReport:
+    """Collect a shard's share of the env steps with its own seeds; nothing if it has them already.
 
     Args:
-        place: ``workspace``, ``task``, ``teacher``, ``seed``, ``run_id``, ``collect``, ``scale``
-            and ``from_run``, as the flow got them.
-        steps: of all shards.
+        settings: of the collection; its shards are ``settings.scale.shards``.
+        run_id: the run that the shards join.
+        from_run: run whose student plays a share of the episodes.
         shard: from 0.
     """
-    config: CollectConfig = place["collect"]
-    scale: ScaleConfig = place["scale"]
-    teacher: TeacherConfig = place["teacher"]
-    where = (place["workspace"], place["task"], teacher, place["seed"])
-    with silenced(), stages.opened("collect", *where, join=place["run_id"]) as ctx:
+    config, shards = settings.collect, settings.scale.shards
+    with silenced(), opened("collect", settings, join=run_id) as ctx:
         runs = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
-        folder = runs / f"shard-{shard:04d}-of-{scale.shards:04d}-{steps}"
-        wanted = share_of(steps, shard, scale.shards) // config.n_envs * config.n_envs
+        folder = runs / f"shard-{shard:04d}-of-{shards:04d}-{config.steps}"
+        steps = share_of(config.steps, shard, shards) // config.n_envs * config.n_envs
         if part_paths(folder):
             stored = read_steps(folder, ctx.task.observation_shape)
-            if len(stored) == wanted:
+            if len(stored) == steps:
                 return _report(stored)
             remove_folder(folder)  # of a worker that was lost
-        from_run = place["from_run"]
-        return collecting.collect_into(
+        return collect_into(
             ctx,
             config,
             stored_student(ctx.workspace, ctx.task, from_run) if from_run else None,
-            wanted,
+            steps,
             weighed_by=from_run,
             folder=folder,
-            seeds=training_seeds(ctx.seed, f"collect {shard} of {scale.shards}"),
-            entropy=(ctx.seed, scale.shards, shard),
+            seeds=training_seeds(ctx.seed, f"collect {shard} of {shards}"),
+            entropy=(ctx.seed, shards, shard),
             first_episode=shard * EPISODES,
             on_steps=lambda steps: None,
         )
@@ -113,43 +109,47 @@ def _report(stored: Trajectories) -> CollectReport:
     return CollectReport(len(stored), int((terminated | ended).sum()), successes)
 
 
-@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_nobodys_fault)
-def label_shard(place: Mapping[str, Any], shard: int) -> str:
+@task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_worth_a_retry)
+def label_shard(settings: Settings, shard: int) -> str:
     """Label the states of a shard, by their keys, in a run of its own; return its id.
 
-    A state that another run is asking about is waited for, as everywhere; so shards of two
-    labellings may overlap.
+    It waits for states that another run is asking about; so shards of two labelings may overlap.
     """
-    scale: ScaleConfig = place["scale"]
-    label: LabelConfig = place["label"]
-    where = (place["workspace"], place["task"], place["teacher"], 0)
-    own = label.model_copy(
-        update={
-            "max_requests": _part(label.max_requests, shard, scale.shards),
-            "max_tokens": _part(label.max_tokens, shard, scale.shards),
-            "max_cost": label.max_cost and label.max_cost / scale.shards,
-        }
-    )
-    with silenced(), stages.opened("label", *where, label=own, revive=False) as ctx:
-        every = pretraining.trajectories(ctx, None)
-        keys, which = np.unique(every.column("state_key").astype(str), return_inverse=True)
-        mine = np.array([zlib.crc32(key.encode()) % scale.shards == shard for key in keys])[which]
-        if mine.any():
-            rows = every.table.filter(pa.array(mine))
-            labelling.label(ctx, Trajectories(rows, every.observations[mine]))
+    shards = settings.scale.shards
+    part = settings.model_copy(update={"label": _budget_of(settings.label, shard, shards)})
+    with silenced(), opened("label", part, revive=False) as ctx:
+        rows = trajectories(ctx, None)
+        keys, which = np.unique(rows.column("state_key").astype(str), return_inverse=True)
+        is_due = np.array([zlib.crc32(key.encode()) % shards == shard for key in keys])[which]
+        if is_due.any():
+            label(ctx, Trajectories(rows.table.filter(pa.array(is_due)), rows.observations[is_due]))
         return ctx.run.run_id
 
 
-def _part(budget: int | None, shard: int, shards: int) -> int | None:
-    return None if budget is None else share_of(budget, shard, shards)
+def _budget_of(label: LabelConfig, shard: int, shards: int) -> LabelConfig:
+    """A shard's part of the budget."""
+
+    def part(budget: int | None) -> int | None:
+        return None if budget is None else share_of(budget, shard, shards)
+
+    return label.model_copy(
+        update={
+            "max_requests": part(label.max_requests),
+            "max_tokens": part(label.max_tokens),
+            "max_cost": label.max_cost and label.max_cost / shards,
+        }
+    )
 
 
 @flow(name="collect-in-shards")
-def collect_in_shards(place: dict[str, Any], steps: int) -> CollectReport:
-    """Collect all shards; see `shards.collect_shard` for the arguments."""
-    shards = place["scale"].shards
+def collect_in_shards(settings: Settings, run_id: str, from_run: str | None) -> CollectReport:
+    """Collect all shards; `collect_shard` has the arguments.
+
+    ``with_options(task_runner=…)`` says what runs them, here and in `label_in_shards`.
+    """
+    shards = settings.scale.shards
     with stage("collect", shards, "shards") as shown:
-        futures = [collect_shard.submit(place, steps, shard) for shard in range(shards)]
+        futures = [collect_shard.submit(settings, run_id, from_run, n) for n in range(shards)]
         for _ in as_completed(futures):
             shown.advance()
         reports = [future.result() for future in futures]
@@ -163,11 +163,11 @@ def collect_in_shards(place: dict[str, Any], steps: int) -> CollectReport:
 
 
 @flow(name="label-in-shards")
-def label_in_shards(place: dict[str, Any]) -> list[str]:
-    """Label all shards; see `shards.label_shard` for the argument. Return their runs."""
-    shards = place["scale"].shards
+def label_in_shards(settings: Settings) -> list[str]:
+    """Label all shards, each in a run of its own; return their runs."""
+    shards = settings.scale.shards
     with stage("label", shards, "shards") as shown:
-        futures = [label_shard.submit(place, shard) for shard in range(shards)]
+        futures = [label_shard.submit(settings, shard) for shard in range(shards)]
         for _ in as_completed(futures):
             shown.advance()
         runs = [future.result() for future in futures]

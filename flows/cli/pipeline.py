@@ -26,17 +26,23 @@ class FlowCommand(QuietCommand):
         from llm4teach.envs.registry import get_task, get_training_task
         from llm4teach.flows.cli.tables import print_result
         from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
-        from llm4teach.flows.runtime.teacher_access import open_teacher
+        from llm4teach.flows.runtime.teacher_access import open_teacher, resolve_teacher
+        from llm4teach.flows.stages.run_settings import check_resumed, resumed_settings
 
         # Report what is wrong with these before Prefect starts, which takes seconds.
         workspace = Workspace(settings.workspace)
+        parameters: dict[str, Any] = {}
+        if from_run := getattr(self, "from_run", None):
+            workspace.existing_run(from_run)
+            parameters["from_run"] = from_run
+        if resume := getattr(self, "resume", None):
+            parameters["resume"] = resume
+            settings = resumed_settings(settings, self.command, resume)
+            check_resumed(flags, settings, resume)
         task = (get_task if self.command == "evaluate" else get_training_task)(settings.task)
+        settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
         open_teacher(settings.teacher, task.family).close()
-        parameters: dict[str, Any] = {name: getattr(settings, name) for name in self.uses}
-        for name in ("from_run", "resume"):
-            if run_id := getattr(self, name, None):
-                workspace.existing_run(run_id)
-                parameters[name] = run_id
+        parameters["settings"] = settings
         own_server = has_own_server()
         is_sharded = settings.scale.runner != "none" and "scale" in self.uses
         as_flow = own_server or is_sharded or self.needs_server

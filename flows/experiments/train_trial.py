@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +17,10 @@ from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.seeds import validation_seeds
 from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
-from llm4teach.flows.stages import (
-    collect as collecting,
-)
-from llm4teach.flows.stages import (
-    context as stages,
-)
-from llm4teach.flows.stages import evaluate as evaluation
-from llm4teach.flows.stages import finetune as finetuning
-from llm4teach.flows.stages import (
-    label as labelling,
-)
-from llm4teach.flows.stages import pretrain as pretraining
-from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_student
-from llm4teach.flows.stages.context import Context
+from llm4teach.flows.stages.checkpoints import new_student, stored_student
+from llm4teach.flows.stages.context import Context, opened
+from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
+from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
 from llm4teach.student.config import EvaluateConfig, ValidationConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
@@ -109,7 +99,7 @@ class LearningCurve:
 
 
 def run_trial(trial: Trial, run_id: str | None = None) -> str:
-    """Train and evaluate; go on with the unfinished run ``run_id``, if given. Return the run's id.
+    """Train and evaluate; resume the unfinished run ``run_id``, if given. Return the run's id.
 
     The outcome is the same whatever else the workspace holds.
 
@@ -118,46 +108,45 @@ def run_trial(trial: Trial, run_id: str | None = None) -> str:
         TeacherError: a state had to be asked about and the teacher cannot answer.
     """
     torch.set_num_threads(1)  # also where OMP_NUM_THREADS says more: trials run side by side
+    config = trial.settings.evaluate
     with _opened(trial, run_id) as ctx:
         if ctx is None:  # another process has just completed it
             assert run_id is not None
             return run_id
         if trial.method == TEACHER:
-            evaluation.evaluate_teacher(ctx, trial.settings.evaluate)
+            evaluate_teacher(ctx, config)
         elif trial.method == TRANSFER:
             assert trial.student is not None
             ctx.run.note(evaluated_run=trial.student)
-            evaluation.evaluate_students(ctx, trial.settings.evaluate, trial.student, ["student"])
+            evaluate_students(ctx, config, trial.student, ["student"])
         else:
             _train(ctx, trial)
-            own = ctx.run.run_id
-            evaluation.evaluate_students(ctx, trial.settings.evaluate, own, ["student"])
+            evaluate_students(ctx, config, ctx.run.run_id, ["student"])
         return ctx.run.run_id
 
 
 @contextmanager
 def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
-    given = trial.settings
-    workspace = Workspace(given.workspace)
-    sections = {"method": trial.method.name, **trial.sections()}
+    settings = trial.settings
+    workspace = Workspace(settings.workspace)
+    config = {"method": trial.method.name, **trial.sections()}
     if trial.student:
-        sections["student"] = trial.student
-    place = (given.workspace, given.task, given.teacher, given.seed)
+        config["student"] = trial.student
     with ExitStack() as stack:
         if run_id is not None:
-            stack.enter_context(_mine(workspace, run_id))
+            stack.enter_context(_locked(workspace, run_id))
             if (workspace.run(run_id) / MANIFEST).exists():
                 yield None
                 return
-        ctx = stack.enter_context(stages.opened(trial.kind, *place, resume=run_id, **sections))
+        run = opened(trial.kind, settings, resume=run_id, config=config, revive=False)
+        ctx = stack.enter_context(run)
         if run_id is None:
-            stack.enter_context(_mine(workspace, ctx.run.run_id))
-        no_budget = LabelConfig(prices=given.label.prices, lease_s=given.label.lease_s)
-        limits = priced(given.teacher, no_budget, ctx.teacher.info)
-        shared = CachedTeacher(ctx.teacher, ctx.store, limits)
+            stack.enter_context(_locked(workspace, ctx.run.run_id))
+        no_budget = LabelConfig(prices=settings.label.prices, lease_s=settings.label.lease_s)
+        limits = priced(ctx.settings.teacher, no_budget, ctx.teacher.info)
         yield replace(
             ctx,
-            teacher=shared,
+            advisor=CachedTeacher(ctx.teacher, ctx.store, limits),
             advice_folder=ctx.run.folder / ADVICE,
             limits=limits,
             live=LiveConfig(in_background=False),  # the same seed gives the same student
@@ -165,7 +154,7 @@ def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
 
 
 @contextmanager
-def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
+def _locked(workspace: Workspace, run_id: str) -> Iterator[None]:
     """Keep other processes away from a run that is being worked on."""
     path = workspace.root / "runs" / f".{run_id}.lock"
     try:
@@ -181,64 +170,41 @@ def _mine(workspace: Workspace, run_id: str) -> Iterator[None]:
 
 
 def _train(ctx: Context, trial: Trial) -> None:
-    used, run = trial.sections(), ctx.run
+    """Run the stages of the trial's method, looking at the student on the way."""
+    run, sections = ctx.run, trial.sections()
+    stages = Stages(sections.get("collect"), sections.get("pretrain"), sections.get("finetune"))
     curve = LearningCurve(ctx, trial.settings.validation, trial.budget)
-    student = new_student(ctx.task, ctx.seed)
-    curve.maybe(0, student)
-    if trial.method.pretrains:
-        student = _offline(ctx, used, curve)
-    if trial.method.finetunes:
-        _online(ctx, used, student, curve, weighed=trial.method.pretrains)
-    validation_s = _logged_cpu_s(ctx, STAGE)
-    train_s = run.results.get("offline_cpu_s", 0.0) + _logged_cpu_s(ctx, "finetune")
-    run.note(train_cpu_s=train_s, validation_cpu_s=validation_s)
+    curve.maybe(0, new_student(ctx.task, ctx.seed))
+    offline_steps = run.results.get("collect_steps", 0)  # env steps
+    offline_cpu_s, since = run.results.get("offline_cpu_s", 0.0), 0.0
 
+    def run_stage(name: str, work: Callable[[], Any]) -> None:
+        nonlocal offline_cpu_s, since
+        since = time.process_time()
+        work()
+        if name in ("collect", "pretrain"):
+            offline_cpu_s += time.process_time() - since
 
-def _offline(ctx: Context, used: dict[str, Any], curve: LearningCurve) -> Student:
-    """Collect, label and pretrain in rounds."""
-    run, collect = ctx.run, used["collect"]
-    first = 1 + run.results.get("rounds_done", 0)
-    student = _pretrained(ctx) if first > 1 else None
-    for number in range(first, collect.rounds + 1):
-        began = time.process_time()
-        collecting.collect(ctx, collect, student, collect.steps * number // collect.rounds)
-        spent = time.process_time() - began
-        trajectories = pretraining.trajectories(ctx, run.run_id)
-        labelling.label(ctx, trajectories)
-        began = time.process_time()
-        student = pretraining.pretrain(ctx, used["pretrain"], trajectories)
-        spent += time.process_time() - began
-        curve.measure(run.results["collect_steps"], student)
+    def after_round(number: int, student: Student) -> bool:
+        nonlocal offline_steps
+        offline_steps = run.results["collect_steps"]
+        curve.measure(offline_steps, student)
         run.flush()
-        total = run.results.get("offline_cpu_s", 0.0) + spent
-        run.note(rounds_done=number, offline_cpu_s=total)
-    assert student is not None
-    return student
+        run.note(offline_cpu_s=offline_cpu_s)
+        return True
 
-
-def _pretrained(ctx: Context) -> Student:
-    return stored_student(ctx.workspace, ctx.task, ctx.run.run_id, PRETRAINED)
-
-
-def _online(
-    ctx: Context, used: dict[str, Any], student: Student, curve: LearningCurve, weighed: bool
-) -> None:
-    """Fine-tune, looking at the student on the way."""
-    before = ctx.run.results.get("collect_steps", 0)  # env steps
-    if "finetune_steps" not in ctx.run.results:
+    def on_update(step: int, student: Student) -> None:
+        nonlocal since
+        run.log("finetune", step, {"cpu_s": time.process_time() - since})
+        curve.maybe(offline_steps + step, student)
         since = time.process_time()
 
-        def on_update(step: int) -> None:
-            nonlocal since
-            ctx.run.log("finetune", step, {"cpu_s": time.process_time() - since})
-            curve.maybe(before + step, student)
-            since = time.process_time()
-
-        own = ctx.run.run_id if weighed else None
-        finetuning.finetune(ctx, used["finetune"], student, own, on_update)
-    else:
-        student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id)
-    curve.measure(before + ctx.run.results["finetune_steps"], student)
+    run_pipeline(ctx, stages, Hooks(run_stage, after_round, on_update))
+    if stages.finetune:
+        trained = stored_student(ctx.workspace, ctx.task, run.run_id)
+        curve.measure(offline_steps + run.results["finetune_steps"], trained)
+    train_s = run.results.get("offline_cpu_s", 0.0) + _logged_cpu_s(ctx, "finetune")
+    run.note(train_cpu_s=train_s, validation_cpu_s=_logged_cpu_s(ctx, STAGE))
 
 
 def _logged_cpu_s(ctx: Context, stage: str) -> float:

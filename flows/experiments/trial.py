@@ -13,8 +13,9 @@ from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime.settings import Settings, canonical
-from llm4teach.flows.runtime.teacher_access import open_teacher
+from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import teacher_info
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 TRAINING, PLAYING = "compare", "evaluate"  # kinds of runs
@@ -99,7 +100,7 @@ class Trial:
 
 
 def teacher_of(settings: Settings) -> TeacherInfo:
-    """Return who the teacher is that the settings describe.
+    """Return the identity of the teacher that the settings describe; nothing is opened.
 
     Raises:
         TeacherError, TaskError: there is no such teacher or task.
@@ -109,9 +110,7 @@ def teacher_of(settings: Settings) -> TeacherInfo:
 
 @cache
 def _teacher_of(config: TeacherConfig, family: str) -> TeacherInfo:
-    teacher = open_teacher(config, family)
-    teacher.close()
-    return teacher.info
+    return teacher_info(resolve_teacher(config), family)
 
 
 @dataclass(frozen=True)

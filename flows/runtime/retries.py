@@ -1,17 +1,15 @@
-"""A stage as a Prefect task: begun again when the teacher's server is gone, ended when too long."""
+"""A stage as a Prefect task: retried while the teacher's server is gone, with a time limit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm4teach.datasets.workspace import DatasetError
-from llm4teach.envs.registry import get_training_task
+from llm4teach.errors import DatasetError, TeacherError
 from llm4teach.flows.runtime.progress import say
-from llm4teach.flows.runtime.settings import PatienceConfig
-from llm4teach.flows.runtime.teacher_access import limit_name, open_teacher
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.flows.runtime.settings import PatienceConfig, Settings
+from llm4teach.flows.runtime.teacher_access import limit_of, resolve_teacher
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -24,14 +22,19 @@ class StageTimeoutError(DatasetError):
     """A stage took longer than it was given; what it has stored is kept."""
 
 
-def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
-    """Do a stage's work, again after a pause where the teacher's server is gone.
+def with_retries(config: PatienceConfig) -> Callable[[str, Callable[[], T]], T]:
+    """Return what runs a stage's work as a Prefect task: `run_stage` with these settings."""
+    return partial(run_stage, config)
 
-    Outside a flow run, a person's single command, it is done once and as long as it takes: the
-    person repeats the command. ``work`` has to go on from what an earlier attempt has stored.
+
+def run_stage(config: PatienceConfig, stage: str, work: Callable[[], T]) -> T:
+    """Do a stage's work as a Prefect task, and again after a pause if the teacher's server is gone.
+
+    Outside a flow run, in a person's single command, it is done once and as long as it takes: the
+    person repeats the command. ``work`` has to resume from what an earlier attempt has stored.
 
     Raises:
-        StageTimeoutError: an attempt took longer than ``patience`` allows.
+        StageTimeoutError: an attempt took longer than ``config`` allows.
         TeacherError: the server is still gone after the last attempt.
     """
     from prefect import task
@@ -41,7 +44,7 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
 
     if FlowRunContext.get() is None:
         return work()
-    left = patience.retries
+    left = config.retries
 
     def attempt() -> T:
         nonlocal left
@@ -49,15 +52,15 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
             return work()
         except TeacherError as error:
             if error.transient and left:
-                say(f"{stage}: {error} It is begun again in {patience.pause_s:g} s.")
+                say(f"{stage}: {error} It is retried in {config.pause_s:g} s.")
             left -= 1
             raise
 
-    limit_s = patience.limit_s(stage)
+    limit_s = config.limit_s(stage)
     run = task(
         name=stage,
-        retries=patience.retries,
-        retry_delay_seconds=patience.pause_s,
+        retries=config.retries,
+        retry_delay_seconds=config.pause_s,
         retry_condition_fn=is_transient,
         timeout_seconds=limit_s,
         cache_policy=NO_CACHE,
@@ -72,23 +75,29 @@ def patiently(stage: str, work: Callable[[], T], patience: PatienceConfig) -> T:
         ) from None
 
 
-def reach_teacher(teacher: TeacherConfig, task: str, patience: PatienceConfig) -> None:
-    """Wait, if need be, until the teacher's server answers; nothing for one that is no server."""
-    if limit_name(teacher) is not None:
-        family = get_training_task(task).family
-        patiently("reach-teacher", lambda: open_teacher(teacher, family).close(), patience)
+def with_resolved_teacher(settings: Settings) -> Settings:
+    """Return the settings with the name of the server's model, once the server can tell it.
+
+    Raises:
+        TeacherError: the server is still gone after the last retry, or serves several models.
+    """
+    teacher = settings.teacher
+    if teacher.model or limit_of(teacher) is None:
+        return settings
+    resolved = run_stage(settings.patience, "resolve-model", lambda: resolve_teacher(teacher))
+    return settings.model_copy(update={"teacher": resolved})
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is worth repeating: its teacher's server may come back."""
+    """Whether a failed task is worth a retry: its teacher's server may come back."""
     error = state.data
     return isinstance(error, TeacherError) and error.transient
 
 
-def is_nobodys_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed shard is worth repeating: its worker was lost, or the teacher's server.
+def is_worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed shard is worth a retry: its worker was lost, or the teacher's server.
 
-    Everything that a message of ours explains has to be mended by a person first.
+    Errors whose message is ours need a person first.
     """
     error = state.data
     return is_transient(task, task_run, state) or not isinstance(error, (TeacherError, ValueError))

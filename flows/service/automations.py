@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from llm4teach.flows.runtime.settings import ServiceConfig, Settings
-from llm4teach.flows.runtime.teacher_access import limit_name
+from llm4teach.flows.runtime.teacher_access import limit_of
 
 if TYPE_CHECKING:
     from prefect.automations import Automation
@@ -66,7 +66,7 @@ def _label_unseen() -> Automation:
             RunDeployment(
                 source="selected",
                 deployment_id=deployment.id,
-                parameters={"task": of_event("task"), "workspace": of_event("workspace")},
+                parameters={"overrides": {name: of_event(name) for name in ("task", "workspace")}},
             )
         ],
     )
@@ -128,9 +128,9 @@ def _reschedule(name: str, trigger: EventTrigger, message: str) -> Automation:
 
 
 def limit_teacher(settings: Settings) -> None:
-    """Set how many flow runs may ask the configured server at a time; see `teacher_slots`."""
+    """Set how many flow runs may ask the configured server at a time; see `LimitedTeacher`."""
     from prefect.client.orchestration import get_client
 
-    if (name := limit_name(settings.teacher)) is not None:
+    if (name := limit_of(settings.teacher)) is not None:
         with get_client(sync_client=True) as client:
             client.upsert_global_concurrency_limit_by_name(name, settings.service.teacher_runs)

@@ -7,7 +7,6 @@ llm4teach.toml.
 
 from __future__ import annotations
 
-import inspect
 import sys
 import warnings
 from contextlib import suppress
@@ -95,29 +94,17 @@ DEPLOYMENTS = (
 
 
 def parameters_of(deployment: Deployment, settings: Settings) -> dict[str, Any]:
-    """What the flow is started with unless a run says otherwise: the settings that it takes.
+    """What the flow is started with unless a run says otherwise: the settings.
 
-    Sections as they are by default are left out, so that the form shows the defaults as such.
+    Those that have their default are left out, so that the form shows the defaults as such.
     """
-    accepted = inspect.signature(deployment.flow().fn).parameters
-    place = settings.workspace
-    if "://" not in place:  # wherever a worker was started
-        place = str(Path(place).expanduser().resolve())
-    if "workspace" not in accepted:  # an experiment has settings of its own
-        return {"name": "ablation", "settings": {"workspace": place}}
-    found: dict[str, Any] = {}
-    for name in Settings.model_fields:
-        if name not in accepted:
-            continue
-        value = getattr(settings, name)
-        if hasattr(value, "model_dump"):
-            if changed := value.model_dump(mode="json", exclude_defaults=True):
-                found[name] = changed
-        else:
-            found[name] = value
-    if "relabel_above" in accepted:
-        found["relabel_above"] = settings.service.relabel_above
-    return found | {"workspace": place}
+    workspace = settings.workspace
+    if "://" not in workspace:  # wherever a worker was started
+        workspace = str(Path(workspace).expanduser().resolve())
+    if deployment.name == "experiment":  # it has settings of its own
+        return {"name": "ablation", "settings": {"workspace": workspace}}
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    return {"settings": {**changed, "workspace": workspace}}
 
 
 def schedule_of(name: str, config: ServiceConfig) -> dict[str, Any]:

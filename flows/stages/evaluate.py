@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm4teach.datasets.runs import CHECKPOINT, reweighting_path
@@ -12,7 +12,7 @@ from llm4teach.flows.stages.context import Context
 from llm4teach.student.config import EvaluateConfig, Mode
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.evaluation.replay import agreement_rows, filmed
-from llm4teach.student.model.network import n_bytes
+from llm4teach.student.model.network import Student, n_bytes
 from llm4teach.student.policies import (
     AdviceSource,
     Policy,
@@ -22,19 +22,16 @@ from llm4teach.student.policies import (
 )
 
 FILMS = 3  # episodes whose actions the report shows
-
-
 COMPARED = 100  # episodes in which student and teacher are compared state by state
-
-
 Contestant = tuple[str, Policy, Mode]
 
 
 def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     """Play the held-out episodes with student, teacher and a random policy; store every episode."""
+    students = _students(ctx, from_run)
     teacher = ctx.live_teacher(ask=True)
+    labelers = [teacher]
     random = uniform_policy(len(ctx.task.action_names))
-    asked = [teacher]
     others: list[Contestant] = [
         ("teacher", teacher_policy(teacher), "sampled"),
         ("teacher", teacher_policy(teacher), "greedy"),
@@ -42,19 +39,18 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     ]
     if reweighting_path(ctx.workspace.run(from_run)):
         weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
-        asked.append(weighed)
+        labelers.append(weighed)
         others.insert(0, ("reweighted", teacher_policy(weighed), "sampled"))
-    episodes = play(ctx, config, _students(ctx, from_run) + others)
+    episodes = play(ctx, config, _contestants(students) + others)
+    policy = student_policy(students["student"])
+    _compare_choices(ctx, policy, teacher, episodes)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
-    _compare_choices(ctx, from_run, teacher, episodes)
-    student = stored_student(ctx.workspace, ctx.task, from_run)
-    pupil = student_policy(student)
     ctx.run.note(
-        films=[filmed(ctx.task, episode, pupil, teacher) for episode in shown],
-        student_bytes=n_bytes(student),
+        films=[filmed(ctx.task, episode, policy, teacher) for episode in shown],
+        student_bytes=n_bytes(students["student"]),
         evaluated_run=from_run,
     )
-    reports = [source.questions for source in asked]
+    reports = [labeler.questions for labeler in labelers]
     ctx.run.count(
         evaluation_questions=sum(report.asked for report in reports),
         evaluation_tokens=sum(r.prompt_tokens + r.completion_tokens for r in reports),
@@ -63,15 +59,14 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
 
 
 def _compare_choices(
-    ctx: Context, from_run: str, teacher: AdviceSource, played: list[dict[str, Any]]
+    ctx: Context, student: Policy, teacher: AdviceSource, episodes: list[dict[str, Any]]
 ) -> None:
     """Store what student and teacher would do in each state, in the episodes of either."""
-    student = student_policy(stored_student(ctx.workspace, ctx.task, from_run))
     rows: list[dict[str, Any]] = []
     for policy in ("student", "teacher"):
-        theirs = [e for e in played if (e["policy"], e["mode"]) == (policy, "sampled")][:COMPARED]
+        played = [e for e in episodes if (e["policy"], e["mode"]) == (policy, "sampled")][:COMPARED]
         identity = {"run_id": ctx.run.run_id, "policy": policy, "mode": "sampled"}
-        rows += [{**identity, **r} for r in agreement_rows(ctx.task, theirs, student, teacher)]
+        rows += [{**identity, **r} for r in agreement_rows(ctx.task, played, student, teacher)]
     ctx.run.write_agreement(rows)
 
 
@@ -82,7 +77,8 @@ def evaluate_students(
     policies: Sequence[str] = ("student", "pretrained"),
 ) -> None:
     """Play the held-out episodes with a run's students alone; store every episode."""
-    play(ctx, config, [c for c in _students(ctx, from_run) if c[0] in policies])
+    students = _students(ctx, from_run)
+    play(ctx, config, _contestants({name: students[name] for name in policies}))
 
 
 def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
@@ -91,13 +87,22 @@ def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
     play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
 
 
-def _students(ctx: Context, from_run: str) -> list[Contestant]:
-    names = {"student": CHECKPOINT, "pretrained": PRETRAINED}
+def _students(ctx: Context, from_run: str) -> dict[str, Student]:
+    """Load a run's student and, if the run has one, the one that was only pretrained."""
+    files = {"student": CHECKPOINT, "pretrained": PRETRAINED}
+    folder = ctx.workspace.run(from_run)
+    return {
+        name: stored_student(ctx.workspace, ctx.task, from_run, file)
+        for name, file in files.items()
+        if name == "student" or (folder / file).exists()
+    }
+
+
+def _contestants(students: Mapping[str, Student]) -> list[Contestant]:
     modes: tuple[Mode, ...] = ("sampled", "greedy", "argmax")
     return [
-        (name, student_policy(stored_student(ctx.workspace, ctx.task, from_run, file)), mode)
-        for name, file in names.items()
-        if name == "student" or (ctx.workspace.run(from_run) / file).exists()
+        (name, student_policy(student), mode)
+        for name, student in students.items()
         for mode in modes
         if name == "student" or mode != "argmax"
     ]

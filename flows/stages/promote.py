@@ -16,7 +16,7 @@ from llm4teach.flows.stages.checkpoints import stored_student
 from llm4teach.flows.stages.context import Context
 from llm4teach.flows.stages.evaluate import Contestant, play
 from llm4teach.student.config import EvaluateConfig, RetrainConfig
-from llm4teach.student.model.network import n_bytes
+from llm4teach.student.model.network import Student, n_bytes
 from llm4teach.student.policies import student_policy
 
 _KEPT = ("collect_steps", "finetune_steps", "questions", "prompt_tokens", "completion_tokens")
@@ -79,8 +79,8 @@ def evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def may_play(ctx: Context, retrain: RetrainConfig, gamma: float) -> bool:
-    """Judge the run's student by all logged steps of its task; a refused one is rejected for good.
+def may_play(ctx: Context, student: Student, retrain: RetrainConfig, gamma: float) -> bool:
+    """Judge a student by all logged steps of its task; a refused one is rejected for good.
 
     Where d3rlpy is not installed, or no logged episode is whole, every student passes, and the
     run's results say so.
@@ -94,7 +94,6 @@ def may_play(ctx: Context, retrain: RetrainConfig, gamma: float) -> bool:
     if logged is None:
         ctx.run.note(gate="not asked: no logged episode is whole")
         return True
-    student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id)
     with stage("gate", 1, "student") as shown:
         found = offline_gate(
             logged,

@@ -172,8 +172,8 @@ def test_a_traceback_on_request(
 def test_a_flow_gets_just_its_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     status, received = run_with_fake_flow(monkeypatch, [name, "--workspace", "w"], {"run_id": "r"})
     assert status == 0
-    assert set(received) == set(FLOWS[name].uses)
-    assert received["workspace"] == "w"
+    assert set(received) == {"settings"}
+    assert received["settings"].workspace == "w"
 
 
 def test_flags_reach_the_flow(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -181,8 +181,9 @@ def test_flags_reach_the_flow(monkeypatch: pytest.MonkeyPatch, folder: Path) -> 
     argv = ["finetune", "--teacher", "recorded/vicuna-33b", "--finetune.kl-coef", "0"]
     argv += ["--seed=3", "--from-run", "pretrain-1"]
     _, received = run_with_fake_flow(monkeypatch, argv, {"run_id": "r"})
-    assert received["teacher"].teacher == "recorded/vicuna-33b"
-    assert (received["finetune"].kl_coef, received["seed"]) == (0, 3)
+    settings = received["settings"]
+    assert settings.teacher.teacher == "recorded/vicuna-33b"
+    assert (settings.finetune.kl_coef, settings.seed) == (0, 3)
     assert received["from_run"] == "pretrain-1" and "resume" not in received
 
 

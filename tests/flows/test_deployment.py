@@ -29,7 +29,7 @@ from llm4teach.flows.service.deployments import DEPLOYMENTS
 
 pytestmark = pytest.mark.extended
 
-RECORDED = json.dumps({"teacher": "recorded/vicuna-33b"})
+RECORDED = {"teacher": "recorded/vicuna-33b"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 def test_a_bare_name_labels_the_stored_states(deployed: dict[str, str], tmp_path: Path) -> None:
     keys = write_random_episodes(tmp_path)
     command = ["deployment", "run", "label-states", "--watch", "--watch-timeout", "120"]
-    parameters = ["--param", f"workspace={tmp_path}", "--param", f"teacher={RECORDED}"]
+    overrides = {"workspace": str(tmp_path), "teacher": RECORDED}
+    parameters = ["--param", f"overrides={json.dumps(overrides)}"]
     output = prefect(deployed, *command, *parameters, timeout=150)
     assert output.startswith("rc=0"), output
     advice = read_parts(tmp_path / "advice", schema.ADVICE)

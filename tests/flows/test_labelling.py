@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llm4teach.datasets.advice_store import AdviceStore
+from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.cli.main import COMMANDS
@@ -25,7 +26,7 @@ from llm4teach.flows.stages import (
     label as labelling,
 )
 from llm4teach.flows.stages import pretrain as pretraining
-from llm4teach.student.config import CollectConfig, FinetuneConfig
+from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, Price, TeacherConfig
 
 RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
@@ -34,7 +35,7 @@ RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = str(tmp_path_factory.mktemp("labelling"))
-    with stages.opened("collect", place, "SimpleDoorKey", RECORDED, 0) as ctx:
+    with stages.opened("collect", settings(place)) as ctx:
         collecting.collect(ctx, CollectConfig(steps=600), None, 600)
     return place
 
@@ -44,7 +45,7 @@ def settings(workspace: str, **sections: Any) -> Settings:
 
 
 def label(workspace: str, **limits: Any) -> dict[str, Any]:
-    return label_states.fn(workspace, "SimpleDoorKey", RECORDED, LabelConfig(**limits))
+    return label_states.fn(settings(workspace, label=LabelConfig(**limits)))
 
 
 def test_a_budget_a_dry_run_and_the_rest(
@@ -76,18 +77,19 @@ def test_a_budget_a_dry_run_and_the_rest(
 
 def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
     place, limits = str(tmp_path), LabelConfig(max_requests=3)
-    with stages.opened("teach", place, "SimpleDoorKey", RECORDED, 0, label=limits) as ctx:
+    with stages.opened("teach", settings(place, label=limits)) as ctx:
         collecting.collect(ctx, CollectConfig(steps=600), None, 600)
         run_id = ctx.run.run_id
-        result = label_states.fn(place, "SimpleDoorKey", RECORDED, run_id=run_id)
-        assert result["questions"] == 3
-        with stages.opened("finetune", place, "SimpleDoorKey", RECORDED, 0, join=run_id) as joined:
-            assert joined.limits == limits
-            live = joined.live_teacher(ask=True)
-            task = get_task("SimpleDoorKey")
-            seen = pretraining.trajectories(ctx, run_id).observations
-            silent = ~live.teacher_probs(seen).any(axis=1)
-            assert live.questions.asked == 0 and 0 < silent.sum() < len(seen)
+        rows = pretraining.trajectories(ctx, run_id)
+        labelling.label(ctx, rows)
+        assert ctx.run.results["questions"] == 3
+        with stages.opened("teach", settings(place), join=run_id) as joined:
+            for opened in (ctx, joined):  # in this process and in another one
+                assert opened.limits == limits
+                live = opened.live_teacher(ask=True)
+                task = get_task("SimpleDoorKey")
+                silent = ~live.teacher_probs(rows.observations).any(axis=1)
+                assert live.questions.asked == 0 and 0 < silent.sum() < len(rows)
     info = ctx.teacher.info
     folder = Workspace(place).advice(task.family, info.slug)
     assert len(AdviceStore(folder, info.teacher_id, info.prompt_version).rows()) == 3
@@ -100,8 +102,8 @@ def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
 def test_who_is_asked_in_the_background(
     tmp_path: Path, model: TeacherConfig, chosen: bool | None, expected: bool
 ) -> None:
-    live = LiveConfig(in_background=chosen)
-    with stages.opened("finetune", str(tmp_path), "SimpleDoorKey", model, 0, live=live) as ctx:
+    chosen_live = settings(str(tmp_path), live=LiveConfig(in_background=chosen))
+    with stages.opened("finetune", chosen_live.model_copy(update={"teacher": model})) as ctx:
         assert finetuning.asks_in_background(ctx) is expected
 
 
@@ -124,7 +126,8 @@ def test_prices_stand_in_the_file(tmp_path: Path) -> None:
 
 
 def test_old_runs_without_these_sections_can_be_resumed(tmp_path: Path) -> None:
-    with stages.opened(
-        "finetune", str(tmp_path), "SimpleDoorKey", RECORDED, 0, finetune=FinetuneConfig()
-    ) as ctx:
-        assert (ctx.limits, ctx.live) == (LabelConfig(), LiveConfig())
+    run = Run(Workspace(tmp_path), "finetune-1", "finetune")
+    run.start({"task": "SimpleDoorKey", "teacher": RECORDED.model_dump(mode="json"), "seed": 4})
+    run.note(task="SimpleDoorKey")
+    with stages.opened("finetune", settings(str(tmp_path)), resume="finetune-1") as ctx:
+        assert (ctx.limits, ctx.live, ctx.seed) == (LabelConfig(), LiveConfig(), 4)

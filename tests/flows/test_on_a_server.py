@@ -25,11 +25,11 @@ from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.retries import (
     StageTimeoutError,
-    is_nobodys_fault,
     is_transient,
-    patiently,
+    is_worth_a_retry,
+    run_stage,
 )
-from llm4teach.flows.runtime.settings import PatienceConfig
+from llm4teach.flows.runtime.settings import PatienceConfig, Settings
 from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError
@@ -52,6 +52,11 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def teacher_at(server: BadServer | MortalServer, **more: Any) -> TeacherConfig:
     settings = {"max_retries": 0, "n_samples": 1, "max_in_flight": 1, **more}
     return TeacherConfig(teacher="openai", model="m", base_url=server.url, **settings)
+
+
+def settings_of(workspace: Path, server: BadServer | MortalServer) -> Settings:
+    where = {"workspace": str(workspace), "task": TASK}
+    return Settings(**where, teacher=teacher_at(server), patience=PATIENT)
 
 
 def attempts(prefect: dict[str, str], stage: str) -> int:
@@ -86,7 +91,7 @@ def test_labelling_goes_on_when_the_teachers_server_is_back(
 
     fate = threading.Thread(target=die_and_come_back)
     fate.start()
-    label_states(str(tmp_path), TASK, teacher=teacher_at(server), patience=PATIENT)
+    label_states(settings_of(tmp_path, server))
     fate.join()
     server.kill()
     advice = read_parts(tmp_path / "advice", schema.ADVICE)
@@ -104,11 +109,11 @@ def test_what_a_person_has_to_mend_is_not_repeated(prefect: dict[str, str], tmp_
     server = BadServer()
     server.key = "another"
     with pytest.raises(TeacherError, match="API key"):
-        label_states(str(tmp_path), TASK, teacher=teacher_at(server), patience=PATIENT)
+        label_states(settings_of(tmp_path, server))
     server.close()
     assert attempts(prefect, "label") == 1
     with pytest.raises(DatasetError, match="no trajectories"):
-        label_states(str(tmp_path / "empty"), patience=PATIENT)
+        label_states(Settings(workspace=str(tmp_path / "empty"), patience=PATIENT))
     assert attempts(prefect, "label") == 1
 
 
@@ -117,7 +122,7 @@ def test_a_stage_ends_when_its_time_is_over(prefect: dict[str, str], tmp_path: P
     server = BadServer(latency_s=1.0)
     patience = PATIENT.model_copy(update={"label_s": 3})
     with pytest.raises(StageTimeoutError, match=r"label_s \(3 s\)"):
-        label_states(str(tmp_path), TASK, teacher=teacher_at(server), patience=patience)
+        label_states(settings_of(tmp_path, server).model_copy(update={"patience": patience}))
     assert attempts(prefect, "label") == 1, "the limit was a person's choice"
     stored = len(read_parts(tmp_path / "advice", schema.ADVICE))
     assert server.met["good"] - 1 <= stored < 10, "what was answered in time is kept"
@@ -133,7 +138,7 @@ def test_a_single_command_is_not_repeated() -> None:
         raise UnansweredError("gone")
 
     with pytest.raises(UnansweredError):
-        patiently("label", work, PATIENT)
+        run_stage(PATIENT, "label", work)
     assert len(asked) == 1
 
 
@@ -152,7 +157,7 @@ def test_which_failures_are_worth_repeating(error: Exception, stage: bool, shard
     failed: Any = Failed(data=error)
     nothing: Any = None
     assert is_transient(nothing, nothing, failed) is stage
-    assert is_nobodys_fault(nothing, nothing, failed) is shard
+    assert is_worth_a_retry(nothing, nothing, failed) is shard
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +165,15 @@ def taught(
     prefect: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Artifacts]:
     """A small run's result, and its artifacts by type, the oldest first."""
-    result = teach(
-        str(tmp_path_factory.mktemp("workspace")),
+    settings = Settings(
+        workspace=str(tmp_path_factory.mktemp("workspace")),
         teacher=TeacherConfig(teacher="recorded/vicuna-33b"),
         collect=CollectConfig(steps=640),
         pretrain=PretrainConfig(epochs=3),
         finetune=FinetuneConfig(steps=1024, n_envs=8),
         evaluate=EvaluateConfig(episodes=4),
     )
+    result = teach(settings)
     found: Artifacts = {}
     for artifact in post(prefect, "artifacts/filter", {"limit": 200}).json():
         found.setdefault(artifact["type"], []).append(artifact)

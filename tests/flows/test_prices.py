@@ -35,7 +35,8 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Any) -> str:
-    with stages.opened("collect", str(tmp_path / "w"), "SimpleDoorKey", RECORDED, 0) as ctx:
+    settings = Settings(workspace=str(tmp_path / "w"), teacher=RECORDED)
+    with stages.opened("collect", settings) as ctx:
         collecting.collect(ctx, CollectConfig(steps=300), None, 300)
     return str(tmp_path / "w")
 
@@ -65,7 +66,7 @@ def test_one_price_everywhere(
     assert said["cost"] == f"at most ${at_most:.4g}"
 
     limits = TABLE.model_copy(update={"max_requests": 2, "max_cost": 1.0})
-    result = label_states.fn(workspace, "SimpleDoorKey", teacher, limits)
+    result = label_states.fn(settings.model_copy(update={"label": limits}))
     assert result["questions"] == 2 and result["cost"] == pytest.approx(2 * dollars)
     run_trial(Trial(TEACHER, settings.model_copy(update={"evaluate": EvaluateConfig(episodes=2)})))
     info = open_teacher(teacher, "SimpleDoorKey").info
@@ -79,13 +80,14 @@ def test_no_limit_in_dollars_without_a_price(kind: str, url: str, workspace: str
     teacher, limits = TeacherConfig(teacher="openai", base_url=url), LabelConfig(max_cost=2.5)
     with (
         pytest.raises(TeacherError, match=r"max_cost is \$2\.5, but no price is known.*'m'"),
-        stages.opened(kind, workspace, "SimpleDoorKey", teacher, 0, label=limits),
+        stages.opened(kind, Settings(workspace=workspace, teacher=teacher, label=limits)),
     ):
         pass
     assert not [name for name in Workspace(workspace).run_ids() if name.startswith(kind)]
     free = TeacherConfig(teacher="openai", base_url=url, usd_per_million_prompt_tokens=0)
     for allowed in (free, RECORDED):
-        with stages.opened(kind, workspace, "SimpleDoorKey", allowed, 0, label=limits) as ctx:
+        settings = Settings(workspace=workspace, teacher=allowed, label=limits)
+        with stages.opened(kind, settings) as ctx:
             assert ctx.limits.max_cost == 2.5
 
 

@@ -110,6 +110,7 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
 ) -> None:
     """While champion and challenger play, somebody else decides: the older knowledge loses."""
     from llm4teach.datasets.champions import RegistryConflictError
+    from llm4teach.flows.runtime.settings import Settings
     from llm4teach.flows.stages import context as stages
     from llm4teach.student.config import RetrainConfig
     from llm4teach.teacher_labeling.config import TeacherConfig
@@ -125,9 +126,10 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     monkeypatch.setattr(promotion, "play", interrupted)
     before = len(registry.events())
     teacher = TeacherConfig(teacher="recorded/vicuna-33b")
+    settings = Settings(workspace=str(retrained.root), task=TASK, teacher=teacher)
     with (
         pytest.raises(RegistryConflictError, match="another-run"),
-        stages.opened("retrain", str(retrained.root), TASK, teacher, 0, join=run_id) as ctx,
+        stages.opened("retrain", settings, join=run_id) as ctx,
     ):
         promotion.decide(ctx, EvaluateConfig(episodes=8), RetrainConfig())
     assert len(registry.events()) == before + 1

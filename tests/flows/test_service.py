@@ -23,7 +23,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime.flow_runs import begun_by
 from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
-from llm4teach.flows.runtime.teacher_access import limit_name
+from llm4teach.flows.runtime.teacher_access import limit_of
 from llm4teach.flows.service.deployments import DEPLOYMENTS, parameters_of, schedule_of
 from llm4teach.teacher_labeling.config import TeacherConfig
 
@@ -43,12 +43,11 @@ def test_prefect_yaml_and_the_table_of_deployments_agree() -> None:
 
 def test_a_deployment_carries_what_the_configuration_changes() -> None:
     settings = load_settings({"task": "LavaDoorKey", "finetune": {"epochs": 3}})
-    by_name = {d.name: parameters_of(d, settings) for d in DEPLOYMENTS}
+    by_name = {d.name: parameters_of(d, settings)["settings"] for d in DEPLOYMENTS}
     assert by_name["finetune-student"]["finetune"] == {"epochs": 3}
     assert "teacher" not in by_name["finetune-student"], "as it is by default"
     assert by_name["label-states"]["task"] == "LavaDoorKey"
     assert Path(by_name["label-states"]["workspace"]).is_absolute()
-    assert by_name["collect-trajectories"]["relabel_above"] == 0.05
 
 
 @pytest.mark.parametrize(
@@ -96,10 +95,10 @@ def test_drift_by_hand() -> None:
 
 def test_only_servers_have_limits() -> None:
     url = "http://10.0.0.7:8000/v1"
-    assert limit_name(TeacherConfig(teacher="openai", model="m", base_url=url)) == (
+    assert limit_of(TeacherConfig(teacher="openai", model="m", base_url=url)) == (
         "llm4teach.teacher.10.0.0.7-8000"
     )
-    assert limit_name(TeacherConfig(teacher="recorded/vicuna-33b")) is None
+    assert limit_of(TeacherConfig(teacher="recorded/vicuna-33b")) is None
 
 
 def test_a_flow_run_finds_the_run_that_it_had_begun(tmp_path: Path) -> None:
@@ -151,6 +150,16 @@ class Service:
         found: list[dict[str, Any]] = self.post("flow_runs/filter", {})
         return found
 
+    def running_stages(self, flow_run: str) -> set[str]:
+        """Names of the tasks of a flow run that are running now."""
+        of_run = {
+            "flow_runs": {"id": {"any_": [flow_run]}},
+            "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+        }
+        return {
+            str(run["name"]).rpartition("-")[0] for run in self.post("task_runs/filter", of_run)
+        }
+
     def start(self, name: str, parameters: dict[str, Any]) -> str:
         deployment = httpx.get(f"{self.api}/deployments/name/{name}/{name}", timeout=60).json()
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
@@ -178,31 +187,30 @@ def engines_of(folder: Path) -> list[int]:
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes by /proc")
 def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
-    stages = ["collect-trajectories", "label-states", "pretrain-student", "finetune-student"]
-    stages.append("evaluate-student")
+    stages = ["collect", "label", "pretrain", "finetune", "evaluate"]
     service = Service(tmp_path, "--service.revive-after-s", "90")
     try:
         assert f"UI: http://127.0.0.1:{service.port}" in service.told
         wanted = service.start(
             "teach",
             {
-                "teacher": {"teacher": "embedded"},
-                "collect": {"steps": 1280, "rounds": 2},
-                "pretrain": {"epochs": 10},
-                "finetune": {"steps": 4096, "n_envs": 16, "checkpoint_every": 1},
-                "evaluate": {"episodes": 100},
+                "overrides": {
+                    "teacher": {"teacher": "embedded"},
+                    "collect": {"steps": 1280, "rounds": 2},
+                    "pretrain": {"epochs": 10},
+                    "finetune": {"steps": 4096, "n_envs": 16, "checkpoint_every": 1},
+                    "evaluate": {"episodes": 100},
+                }
             },
         )
-        flows = {f["id"]: f["name"] for f in service.post("flows/filter", {})}
         killed: list[str] = []
         began = time.monotonic()
         while time.monotonic() < began + 1300:
             runs = service.flow_runs()
-            flows |= {f["id"]: f["name"] for f in service.post("flows/filter", {})}
             state = next(r["state_type"] for r in runs if r["id"] == wanted)
             if state in ("COMPLETED", "FAILED", "CANCELLED"):
                 break
-            running = {flows[r["flow_id"]] for r in runs if r["state_type"] == "RUNNING"}
+            running = service.running_stages(wanted)
             now = [s for s in stages if s in running and s not in killed]
             if state == "RUNNING" and now and (found := engines_of(tmp_path)):
                 killed.append(now[0])

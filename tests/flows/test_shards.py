@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,10 +13,11 @@ from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_p
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig
+from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig, Settings
 from llm4teach.flows.sharding import collect_shard, label_shard, share_of, task_runner
+from llm4teach.student.collection.collect import CollectReport
 from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
+from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 
 TASK = get_task("SimpleDoorKey")
@@ -25,20 +25,22 @@ TEACHER = TeacherConfig(teacher="recorded/vicuna-33b")
 STEPS, SHARDS = 1_000, 3
 
 
-def place_of(folder: Path) -> dict[str, Any]:
-    workspace = Workspace(str(folder))
-    Run(workspace, "run", "collect").start({"task": TASK.name})
-    return {
-        "workspace": str(folder),
-        "task": TASK.name,
-        "teacher": TEACHER,
-        "seed": 0,
-        "run_id": "run",
-        "collect": CollectConfig(n_envs=8),
-        "label": LabelConfig(),
-        "scale": ScaleConfig(shards=SHARDS),
-        "from_run": None,
-    }
+def settings_of(folder: Path) -> Settings:
+    """Settings of a collection in a folder, whose run is started."""
+    settings = Settings(
+        workspace=str(folder),
+        task=TASK.name,
+        teacher=TEACHER,
+        collect=CollectConfig(steps=STEPS, n_envs=8),
+        scale=ScaleConfig(shards=SHARDS),
+    )
+    config = {"task": TASK.name, "collect": settings.collect.model_dump(mode="json")}
+    Run(Workspace(str(folder)), "run", "collect").start(config)
+    return settings
+
+
+def collect(settings: Settings, shard: int) -> CollectReport:
+    return collect_shard.fn(settings, "run", None, shard)
 
 
 def content(folder: Path) -> pa.Table:
@@ -52,10 +54,10 @@ def test_shares_add_up() -> None:
 
 
 def test_order_and_loss_of_shards_change_nothing(tmp_path: Path) -> None:
-    one, other = place_of(tmp_path / "one"), place_of(tmp_path / "other")
-    reports = [collect_shard.fn(one, STEPS, shard) for shard in (0, 1, 2)]
+    one, other = settings_of(tmp_path / "one"), settings_of(tmp_path / "other")
+    reports = [collect(one, shard) for shard in (0, 1, 2)]
     for shard in (2, 0, 1):
-        collect_shard.fn(other, STEPS, shard)
+        collect(other, shard)
     table = content(tmp_path / "one")
     assert table.equals(content(tmp_path / "other"))
     assert len(table) == sum(r.steps for r in reports) == 984, "whole steps of 8 environments"
@@ -68,16 +70,16 @@ def test_order_and_loss_of_shards_change_nothing(tmp_path: Path) -> None:
     whole = read_parquet(part, table.schema)
     part.unlink()
     write_part(folder, whole.slice(0, 40))  # as if its worker had died
-    again = [collect_shard.fn(one, STEPS, shard) for shard in (0, 1, 2)]
+    again = [collect(one, shard) for shard in (0, 1, 2)]
     assert content(tmp_path / "one").equals(table)
     assert again == reports, "of a complete shard the same is told"
 
 
 def test_shards_of_states_label_each_once(tmp_path: Path) -> None:
-    place = place_of(tmp_path)
-    collect_shard.fn(place, STEPS, 0)
+    settings = settings_of(tmp_path)
+    collect(settings, 0)
     states = set(content(tmp_path).column("state_key").to_pylist())
-    runs = [label_shard.fn(place, shard) for shard in range(SHARDS)]
+    runs = [label_shard.fn(settings, shard) for shard in range(SHARDS)]
     assert len(set(runs)) == SHARDS
     info = make_teacher(TEACHER, TASK.family).info
     folder = Workspace(str(tmp_path)).advice(TASK.family, info.slug)
