@@ -15,7 +15,7 @@ from llm4teach.envs.task import State
 from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
-from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
+from llm4teach.teacher_labeling.factory import BACKENDS, make_teacher, resolve_model
 from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError, TeacherInfo
 
 
@@ -55,7 +55,8 @@ def advice_of(
 
 def limit_of(teacher: TeacherConfig) -> str | None:
     """Name of the server's concurrency limit; None for a teacher that is no server."""
-    if not teacher.teacher.startswith("openai"):
+    backend = BACKENDS.get(teacher.teacher)
+    if backend is None or not backend.served:
         return None
     place = urlsplit(teacher.base_url)
     return f"llm4teach.teacher.{place.hostname}-{place.port or place.scheme}"
@@ -78,6 +79,8 @@ class LimitedTeacher:
         self._is_limited: bool | None = None  # not known before the first question
 
     def advise(self, states: States) -> Iterator[Advice]:
+        if not states:
+            return
         with self._slot():
             yield from self._teacher.advise(states)
 

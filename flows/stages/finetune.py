@@ -103,4 +103,4 @@ def finetune(
 def asks_in_background(ctx: Context) -> bool:
     """Whether fine-tuning goes on while the teacher thinks."""
     chosen = ctx.live.in_background
-    return "openai" in ctx.teacher.info.backend if chosen is None else chosen
+    return ctx.teacher.info.remote if chosen is None else chosen

@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[BadServe
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("model", ["m"])
+@pytest.mark.parametrize("model", ["m", ""], ids=["named", "asked for"])
 @pytest.mark.parametrize("method", ["sampling", "logprobs"])
 def test_a_teach_makes_less_than_five(model: str, method: str, server: BadServer) -> None:
     """It was 476; the tokens of the 26 option letters are learned once per server and model."""
