@@ -44,7 +44,7 @@ def collect_trajectories(
         def work() -> None:
             if settings.scale.runner == "none":
                 student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
-                collect(ctx, config, student, config.steps, weighed_by=from_run)
+                collect(ctx, config, student, config.steps, reweighted_by=from_run)
             else:
                 flow_of = collect_in_shards.with_options(task_runner=task_runner(settings.scale))
                 note_collected(ctx, flow_of(ctx.settings, ctx.run.run_id, from_run), 0)

@@ -57,14 +57,21 @@ def experiment(
         resolved = resolved.model_copy(
             update={"finetune": resolved.finetune.model_copy(update={"steps": online})}
         )
-    on = tasks or list(chosen.tasks)
+    task_names = tasks or list(chosen.tasks)
     findings = run_experiment(
-        chosen, resolved, on, seeds or chosen.seeds, jobs, command or f"llm4teach experiment {name}"
+        chosen,
+        resolved,
+        task_names,
+        seeds or chosen.seeds,
+        jobs,
+        command or f"llm4teach experiment {name}",
     )
-    given = merge({"tasks": on, "seeds": findings.comparisons[0].seeds}, resolved.model_dump())
-    kept = {k: v for k, v in given.items() if k not in ("workspace", "task")}
-    place = results_folder(Workspace(resolved.workspace), name, [str(kept)])
-    write_findings(findings, place)
+    identity = merge(
+        {"tasks": task_names, "seeds": findings.comparisons[0].seeds}, resolved.model_dump()
+    )
+    outcome = {k: v for k, v in identity.items() if k not in ("workspace", "task")}
+    folder = results_folder(Workspace(resolved.workspace), name, [str(outcome)])
+    write_findings(findings, folder)
     if output:
         write_findings(findings, Path(output))
-    return {"folder": str(place), "table": (place / "comparison.md").read_text(encoding="utf-8")}
+    return {"folder": str(folder), "table": (folder / "comparison.md").read_text(encoding="utf-8")}

@@ -41,7 +41,7 @@ def finetune_student(
 
         def work() -> None:
             student = stored_student(ctx.workspace, ctx.task, start)
-            finetune(ctx, ctx.settings.finetune, student, weighed_by=start)
+            finetune(ctx, ctx.settings.finetune, student, reweighted_by=start)
 
         with_retries(settings.patience)("finetune", work)
         return outcome(ctx)

@@ -94,7 +94,7 @@ def collect_shard(
             config,
             stored_student(ctx.workspace, ctx.task, from_run) if from_run else None,
             steps,
-            weighed_by=from_run,
+            reweighted_by=from_run,
             folder=folder,
             seeds=training_seeds(ctx.seed, f"collect {shard} of {shards}"),
             entropy=(ctx.seed, shards, shard),

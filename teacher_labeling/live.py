@@ -219,7 +219,7 @@ class LiveTeacher:
         task: identifies, describes and grounds.
         store: of the teacher's advice.
         teacher: is asked while the caller waits; or a LiveLabeler that decides on that.
-        weighed: advice by state key that stands in the place of the teacher's own.
+        reweighted: advice by state key that replaces the teacher's own.
         policy: which states to ask about.
     """
 
@@ -228,7 +228,7 @@ class LiveTeacher:
         task: Task,
         store: AdviceStore,
         teacher: Teacher | LiveLabeler | None = None,
-        weighed: Mapping[str, Mixture] | None = None,
+        reweighted: Mapping[str, Mixture] | None = None,
         policy: AskPolicy | None = None,
     ) -> None:
         self.task, self._store = task, store
@@ -236,7 +236,7 @@ class LiveTeacher:
             teacher = LiveLabeler(teacher, store)
         self._labeler = teacher
         self._policy = policy or AskUnseen()
-        self._weighed = dict(weighed or {})
+        self._reweighted = dict(reweighted or {})
         self._plans: dict[str, Mixture] = {}  # by state key
         self._not_stored: set[str] = set()  # state keys that were looked up in vain
         self._expected: dict[str, list[int]] = {}  # ids of the states being asked about, by key
@@ -354,4 +354,4 @@ class LiveTeacher:
             self._mixtures += (self._mixture(key),)
 
     def _mixture(self, key: str) -> Mixture:
-        return self._weighed.get(key) or self._plans.get(key, ())
+        return self._reweighted.get(key) or self._plans.get(key, ())

@@ -39,10 +39,12 @@ class Compare(QuietCommand):
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_training_task
         from llm4teach.flows.runtime.prefect_env import prepare_environment
-        from llm4teach.flows.runtime.teacher_access import open_teacher
+        from llm4teach.flows.runtime.teacher_access import resolve_teacher
+        from llm4teach.teacher_labeling.factory import teacher_info
 
         workspace = Workspace(settings.workspace)
-        open_teacher(settings.teacher, get_training_task(settings.task).family).close()
+        settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
+        teacher_info(settings.teacher, get_training_task(settings.task).family)
         prepare_environment(workspace.root)
 
         from llm4teach.flows.experiments.run import compare

@@ -26,8 +26,9 @@ class FlowCommand(QuietCommand):
         from llm4teach.envs.registry import get_task, get_training_task
         from llm4teach.flows.cli.tables import print_result
         from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
-        from llm4teach.flows.runtime.teacher_access import open_teacher, resolve_teacher
+        from llm4teach.flows.runtime.teacher_access import resolve_teacher
         from llm4teach.flows.stages.run_settings import check_resumed, resumed_settings
+        from llm4teach.teacher_labeling.factory import teacher_info
 
         # Report what is wrong with these before Prefect starts, which takes seconds.
         workspace = Workspace(settings.workspace)
@@ -41,7 +42,7 @@ class FlowCommand(QuietCommand):
             check_resumed(flags, settings, resume)
         task = (get_task if self.command == "evaluate" else get_training_task)(settings.task)
         settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
-        open_teacher(settings.teacher, task.family).close()
+        teacher_info(settings.teacher, task.family)
         parameters["settings"] = settings
         own_server = has_own_server()
         is_sharded = settings.scale.runner != "none" and "scale" in self.uses

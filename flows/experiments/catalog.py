@@ -172,7 +172,7 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         ConfigError: there is none.
     """
-    known = {experiment.name: experiment for experiment in EXPERIMENTS}
-    if name not in known:
-        raise ConfigError(f"there is no experiment {name!r}; choose one of {', '.join(known)}")
-    return known[name]
+    by_name = {experiment.name: experiment for experiment in EXPERIMENTS}
+    if name not in by_name:
+        raise ConfigError(f"there is no experiment {name!r}; choose one of {', '.join(by_name)}")
+    return by_name[name]

@@ -28,7 +28,9 @@ from llm4teach.flows.experiments.spec import (
 )
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH, Trial, teacher_of
 from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import LabelConfig
+from llm4teach.teacher_labeling.factory import check_installed
 
 Key = tuple[str, str, int]  # task, label of the variant, seed
 Grid = Mapping[Key, Trial]
@@ -66,9 +68,10 @@ def run_experiment(
     Raises:
         ConfigError: a variant does not go with the settings, or these have a budget.
         TaskError, TeacherError: there is no such task or teacher.
-        TrialError: training failed. What is complete stays, what is not is taken up again.
+        TrialError: training failed. Complete trials stay, others resume with the next command.
     """
     _refuse_a_budget(settings.label)
+    settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
     workspace = Workspace(settings.workspace)
     numbers = [settings.seed + i for i in range(seeds)]
     trials = {
@@ -92,16 +95,20 @@ def run_experiment(
         for key, trial in trials.items()
         if trial.method.asks or none_asks
     }
+    for teacher in {trial.settings.teacher for trial in asking.values()}:
+        check_installed(teacher)
     teachers = run("teachers", asking)
     students = run("students", trials)
     shifted, teachers_shifted = {}, {}
     for task in tasks if experiment.shifted else ():
-        here = {key: trial for key, trial in trials.items() if key[0] == task}
+        task_trials = {key: trial for key, trial in trials.items() if key[0] == task}
         for name in shifted_tasks(task):
-            played = {key: on_task(trial, name, students[key]) for key, trial in here.items()}
+            played = {
+                key: on_task(trial, name, students[key]) for key, trial in task_trials.items()
+            }
             shifted[name] = run(f"on {name}", played)
-            own = {key: on_task(asking[key], name) for key in here if key in asking}
-            teachers_shifted[name] = run(f"on {name}", own)
+            advisors = {key: on_task(asking[key], name) for key in task_trials if key in asking}
+            teachers_shifted[name] = run(f"on {name}", advisors)
     played_all = _Played(trials, students, teachers, shifted, teachers_shifted)
     comparisons = [_comparison(workspace, experiment, task, numbers, played_all) for task in tasks]
     every = [run_id for runs in (students, *shifted.values()) for run_id in runs.values()]
@@ -119,10 +126,10 @@ def run_experiment(
 
 def _must_differ(experiment: Experiment, trials: Sequence[Trial]) -> None:
     """Refuse variants that would train the same: their teacher ignores what sets them apart."""
-    known: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for variant, trial in zip(experiment.variants, trials, strict=True):
         identity = json.dumps(trial.identity(teacher_of(trial.settings)), sort_keys=True)
-        other = known.setdefault(identity, variant.label)
+        other = labels.setdefault(identity, variant.label)
         if other != variant.label:
             raise ConfigError(
                 f"{experiment.name}: {other!r} and {variant.label!r} would be the same with the "
@@ -157,9 +164,9 @@ def _comparison(
 ) -> Comparison:
     labels = [variant.label for variant in experiment.variants]
     keys = {label: [(task, label, n) for n in numbers] for label in labels}
-    own = {label: _teachers(played, keys[label]) for label in labels}  # keys, one a teacher
-    names = _teacher_names(played, own)
-    by_name = {names[label]: teacher_keys for label, teacher_keys in own.items() if teacher_keys}
+    teacher_keys = {label: _teachers(played, keys[label]) for label in labels}  # one per teacher
+    names = _teacher_names(played, teacher_keys)
+    by_name = {names[label]: own_keys for label, own_keys in teacher_keys.items() if own_keys}
     methods = [
         replace(_method(workspace, label, keys[label], task, played), teacher=names.get(label))
         for label in labels
@@ -171,29 +178,26 @@ def _comparison(
         budget=max(trial.budget for trial in whole),
         offline_steps=first.settings.collect.steps,
         methods=results.with_improvements(methods, experiment.baseline),
-        teachers=[
-            _teacher(workspace, name, teacher_keys, task, played)
-            for name, teacher_keys in by_name.items()
-        ],
+        teachers=[_teacher(workspace, name, one, task, played) for name, one in by_name.items()],
         baseline=experiment.baseline,
     )
 
 
 def _teachers(played: _Played, keys: Sequence[Key]) -> tuple[Key, ...]:
     """One key for each distinct teacher that a variant's seeds had."""
-    found = {played.teachers[key]: key for key in reversed(keys) if key in played.teachers}
-    return tuple(reversed(found.values()))
+    key_of = {played.teachers[key]: key for key in reversed(keys) if key in played.teachers}
+    return tuple(reversed(key_of.values()))
 
 
-def _teacher_names(played: _Played, own: Mapping[str, tuple[Key, ...]]) -> dict[str, str]:
+def _teacher_names(played: _Played, teacher_keys: Mapping[str, tuple[Key, ...]]) -> dict[str, str]:
     """The name of each variant's teacher: its model if all have the same, else the label."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for label, keys in own.items():
+    for label, keys in teacher_keys.items():
         if keys:
             groups.setdefault(tuple(played.teachers[key] for key in keys), []).append(label)
     if len(groups) == 1:
         (variants,) = groups.values()
-        info = teacher_of(played.trials[own[variants[0]][0]].settings)
+        info = teacher_of(played.trials[teacher_keys[variants[0]][0]].settings)
         return dict.fromkeys(variants, f"{info.backend}/{info.model}")
     return {label: variants[0] for variants in groups.values() for label in variants}
 
@@ -212,12 +216,12 @@ def _method(
 def _teacher(
     workspace: Workspace, label: str, keys: Sequence[Key], task: str, played: _Played
 ) -> TeacherResult:
-    found = [results.read_seed(workspace, played.teachers[key]) for key in keys]
+    seeds = [results.read_seed(workspace, played.teachers[key]) for key in keys]
     shifted = {
         name: results.rate([one.success["sampled"] for one in there], there)
         for name, there in _on_shifted(workspace, played.teachers_shifted, keys, task)
     }
-    return replace(results.teacher_result(label, found), shifted=shifted)
+    return replace(results.teacher_result(label, seeds), shifted=shifted)
 
 
 def _on_shifted(
@@ -257,7 +261,7 @@ def compare(
         ``.html``.
 
     Raises:
-        TrialError: training failed. What is complete stays, what is not is taken up again.
+        TrialError: training failed. Complete trials stay, others resume with the next command.
     """
     methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
     variants = tuple(Variant(label, method) for label, method in methods.items())

@@ -38,9 +38,9 @@ def run_trials(title: str, wanted: Sequence[Trial], workspace: Workspace, jobs: 
     identities = [trial.identity(teacher_of(trial.settings)) for trial in wanted]
     keys = [json.dumps(identity, sort_keys=True) for identity in identities]
     trials = {key: i for i, key in reversed(list(enumerate(keys)))}  # where each stands first
-    found = {i: find_trial(wanted[i], identities[i], stored) for i in trials.values()}
-    run_ids = {i: run.run_id for i, run in found.items() if run and run.complete}
-    to_do = sorted(set(found) - set(run_ids))
+    runs = {i: find_trial(wanted[i], identities[i], stored) for i in trials.values()}
+    run_ids = {i: run.run_id for i, run in runs.items() if run and run.complete}
+    to_do = sorted(set(runs) - set(run_ids))
     with stage(title, len(trials), "trials") as shown:
         shown.at(len(trials) - len(to_do))
         shown.summary = f"{len(trials)} trials, {len(trials) - len(to_do)} of them known"
@@ -49,7 +49,7 @@ def run_trials(title: str, wanted: Sequence[Trial], workspace: Workspace, jobs: 
             run_ids[i] = run_id
             shown.advance()
 
-        unfinished = {i: run.run_id for i in to_do if (run := found[i])}
+        unfinished = {i: run.run_id for i in to_do if (run := runs[i])}
         work = [(i, wanted[i], unfinished.get(i)) for i in to_do]
         if jobs == 1 or len(work) <= 1:
             for i, trial, run_id in work:
@@ -77,8 +77,8 @@ def _run_in_processes(
 ) -> None:
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-way
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers' libraries read it when they start
-    theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (theirs, workspace.root))
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (reader, workspace.root))
     try:
         futures = {pool.submit(_run, trial, run_id): i for i, trial, run_id in work}
         for future in as_completed(futures):
@@ -89,7 +89,7 @@ def _run_in_processes(
             "what it had done is kept: repeat the command to go on"
         ) from None
     finally:
-        ours.close()  # which ends what is still being worked on
+        writer.close()  # which ends what is still being worked on
         pool.shutdown(cancel_futures=True)
 
 

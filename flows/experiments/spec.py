@@ -30,12 +30,12 @@ class Variant:
         Raises:
             ConfigError: its changes do not go with the settings.
         """
-        own = merge(settings.model_dump(), self.changes)
+        values = merge(settings.model_dump(), self.changes)
         for name in self.seeded:
             section, _, key = name.partition(".")
-            own[section][key] = seed
+            values[section][key] = seed
         try:
-            changed = Settings.model_validate(own | {"task": task, "seed": seed})
+            changed = Settings.model_validate(values | {"task": task, "seed": seed})
         except ValidationError as error:
             raise ConfigError(f"variant {self.label!r}: {error.errors()[0]['msg']}") from None
         return Trial(self.method, changed)

@@ -73,30 +73,32 @@ class Trial:
 
         Without the offline stages their env steps go to fine-tuning.
         """
-        method, given = self.method, self.settings
-        used: dict[str, BaseModel] = {"evaluate": given.evaluate}
+        method, settings = self.method, self.settings
+        used: dict[str, BaseModel] = {"evaluate": settings.evaluate}
         if method.pretrains:
-            used |= {"collect": given.collect, "pretrain": given.pretrain}
+            used |= {"collect": settings.collect, "pretrain": settings.pretrain}
         if method.finetunes:
-            steps = given.finetune.steps + (0 if method.pretrains else given.collect.steps)
-            weight = given.finetune.kl_coef if method.guided else 0.0
-            used["finetune"] = given.finetune.model_copy(update={"steps": steps, "kl_coef": weight})
+            steps = settings.finetune.steps + (0 if method.pretrains else settings.collect.steps)
+            weight = settings.finetune.kl_coef if method.guided else 0.0
+            used["finetune"] = settings.finetune.model_copy(
+                update={"steps": steps, "kl_coef": weight}
+            )
         if method.trains:
-            used["validation"] = given.validation
+            used["validation"] = settings.validation
         return used
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:
         """All that the outcome depends on, as plain JSON; equal for trials that are the same."""
-        found = {
+        identity = {
             name: _outcome_of(section.model_dump(mode="json"))
             for name, section in self.sections().items()
         }
         if self.method.asks:
-            found["teacher"] = [teacher.teacher_id, teacher.prompt_version]
+            identity["teacher"] = [teacher.teacher_id, teacher.prompt_version]
         if self.student:
-            found["student"] = self.student
+            identity["student"] = self.student
         task, seed = self.settings.task, self.settings.seed
-        return {"task": task, "seed": seed, "method": self.method.name, **found}
+        return {"task": task, "seed": seed, "method": self.method.name, **identity}
 
 
 def teacher_of(settings: Settings) -> TeacherInfo:
@@ -124,7 +126,7 @@ class StoredTrial:
 
 def stored_trials(workspace: Workspace) -> list[StoredTrial]:
     """Every trial of the workspace, oldest first; what a crash left unreadable is left out."""
-    found = []
+    trials = []
     for run_id in workspace.run_ids():
         folder = workspace.run(run_id)
         try:
@@ -137,8 +139,8 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
         except (DatasetError, KeyError):
             continue
         identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
-        found.append(StoredTrial(run_id, identity, (folder / MANIFEST).exists()))
-    return found
+        trials.append(StoredTrial(run_id, identity, (folder / MANIFEST).exists()))
+    return trials
 
 
 def _outcome_of(section: Any) -> Any:

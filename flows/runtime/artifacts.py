@@ -158,8 +158,8 @@ def data_url(figure: Markup) -> str:
 
 
 def _alt(figure: Markup) -> str:
-    found = re.search(r'aria-label="([^"]*)"', str(figure))
-    return re.sub(r"[\[\]]", "", found[1]) if found else ""
+    label = re.search(r'aria-label="([^"]*)"', str(figure))
+    return re.sub(r"[\[\]]", "", label[1]) if label else ""
 
 
 def _key(what: str, task: str) -> str:

@@ -1,19 +1,22 @@
-"""The deployments: what each is for, its parameters and schedule; served, or registered.
+"""The deployments of prefect.yaml, with parameters and schedules from the settings.
 
-``python -m llm4teach.flows.service.deployments`` registers them with the server that the
-environment names. Settings come as JSON on stdin or, where that is empty, from the environment and
-llm4teach.toml.
+``llm4teach serve`` serves them; ``python -m llm4teach.flows.service.deployments`` registers them
+with the server that the environment names. Their settings come as JSON on stdin or, where that is
+empty, from the environment and llm4teach.toml.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+import yaml
 
 from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
 
@@ -31,66 +34,24 @@ class Deployment:
     name: str
     description: str
     tags: tuple[str, ...]
-
-    @property
-    def module(self) -> str:
-        """The flow's module, and the flow's name in it."""
-        return self.name.replace("-", "_")
+    entrypoint: str  # module:flow
 
     def flow(self) -> Flow[..., Any]:
         """Import the flow."""
-        found = getattr(import_module(f"llm4teach.flows.{self.module}"), self.module)
-        flow: Flow[..., Any] = found
+        module, _, name = self.entrypoint.partition(":")
+        flow: Flow[..., Any] = getattr(import_module(module), name)
         return flow
 
 
-DEPLOYMENTS = (
-    Deployment(
-        "collect-trajectories",
-        "Plays episodes of a task and stores every step in Parquet.",
-        ("llm4teach", "environment"),
-    ),
-    Deployment(
-        "label-states",
-        "Asks the teacher about every stored state that has no advice yet, each once.",
-        ("llm4teach", "teacher"),
-    ),
-    Deployment(
-        "pretrain-student",
-        "Distils the stored advice into a student, without the environment.",
-        ("llm4teach", "student"),
-    ),
-    Deployment(
-        "finetune-student",
-        "Trains a student further with PPO and a decaying KL term to the teacher.",
-        ("llm4teach", "student"),
-    ),
-    Deployment(
-        "evaluate-student",
-        "Plays held-out episodes with a student, its teacher and a random policy.",
-        ("llm4teach", "student"),
-    ),
-    Deployment(
-        "teach",
-        "The whole pipeline, from collecting to the evaluated student and its report.",
-        ("llm4teach",),
-    ),
-    Deployment(
-        "retrain",
-        "Trains a challenger on all that is stored, and promotes it only if it is better.",
-        ("llm4teach",),
-    ),
-    Deployment(
-        "check-champion",
-        "Plays held-out episodes with the champion again, and says when it has become worse.",
-        ("llm4teach", "student"),
-    ),
-    Deployment(
-        "experiment",
-        "Trains and compares the arms of a named experiment; ends in a figure and a table.",
-        ("llm4teach",),
-    ),
-)
+def _listed() -> Iterator[Deployment]:
+    """Yield what prefect.yaml lists."""
+    text = Path(__file__).with_name("prefect.yaml").read_text(encoding="utf-8")
+    for entry in yaml.safe_load(text)["deployments"]:
+        about = (entry["name"], entry["description"], tuple(entry["tags"]), entry["entrypoint"])
+        yield Deployment(*about)
+
+
+DEPLOYMENTS = tuple(_listed())
 
 
 def parameters_of(deployment: Deployment, settings: Settings) -> dict[str, Any]:
@@ -212,5 +173,5 @@ def register(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    given = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
-    register(Settings.model_validate_json(given) if given.strip() else load_settings({}))
+    content = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    register(Settings.model_validate_json(content) if content.strip() else load_settings({}))

@@ -102,8 +102,8 @@ def _folder(settings: Settings) -> Path:
 
 
 def _processes(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = read_json(folder / STATE)["processes"]
-    return found
+    processes: list[dict[str, Any]] = read_json(folder / STATE)["processes"]
+    return processes
 
 
 def environment(folder: Path, address: str) -> dict[str, str]:

@@ -40,8 +40,8 @@ async def _full_name(client: PrefectClient, name: str) -> str:
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
     only = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-    found = await client.read_deployments(deployment_filter=only)
-    names = sorted([f"{(await client.read_flow(d.flow_id)).name}/{d.name}" for d in found])
+    deployments = await client.read_deployments(deployment_filter=only)
+    names = sorted([f"{(await client.read_flow(d.flow_id)).name}/{d.name}" for d in deployments])
     if len(names) > 1:
         _refuse(f"deployment name {name!r} is ambiguous; give one of: {', '.join(names)}")
     # For an unknown name the server answers 404, which Prefect reports as it always does.

@@ -25,13 +25,13 @@ def collect(
     config: CollectConfig,
     student: Student | None,
     steps: int,
-    weighed_by: str | None = None,
+    reweighted_by: str | None = None,
 ) -> None:
     """Bring the run's trajectories up to ``steps`` env steps.
 
-    The first steps follow admissible plans; once there is a student, it and the advice, weighed by
-    the outcomes of the run ``weighed_by``, take turns. What the run has already stored counts, so
-    that a collection can be taken up again.
+    The first steps follow admissible plans; once there is a student, it and the advice, reweighted
+    by the returns of the run ``reweighted_by``, take turns. What the run has already stored counts,
+    so that a collection resumes.
     """
     folder = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
     stored = read_steps(folder, ctx.task.observation_shape) if part_paths(folder) else None
@@ -43,7 +43,7 @@ def collect(
             config,
             student,
             max(0, steps - have),
-            weighed_by=weighed_by,
+            reweighted_by=reweighted_by,
             folder=folder,
             seeds=training_seeds(ctx.seed, "collect", start=first),
             entropy=(ctx.seed, have),
@@ -60,7 +60,7 @@ def collect_into(
     student: Student | None,
     steps: int,
     *,
-    weighed_by: str | None,
+    reweighted_by: str | None,
     folder: StoragePath,
     seeds: Iterator[int],
     entropy: tuple[int, ...],
@@ -79,7 +79,7 @@ def collect_into(
         first_episode=first_episode,
         workers=config.workers,
     )
-    advice = ctx.live_teacher(False, weighed_by or ctx.run.run_id).mixtures
+    advice = ctx.live_teacher(False, reweighted_by or ctx.run.run_id).mixtures
     plan_epsilon = 1.0 if student is None else config.plan_epsilon
     options = OptionBehavior(ctx.task, advice, plan_epsilon, np.random.default_rng((*entropy, 1)))
     behaviors: list[tuple[BehaviorPolicy, float]] = [(options, 1.0)]

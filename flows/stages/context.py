@@ -69,22 +69,22 @@ class Context:
     def live_teacher(
         self,
         ask: bool,
-        weighed_by: str | None = None,
+        reweighted_by: str | None = None,
         policy: AskPolicy | None = None,
         in_background: bool = False,
     ) -> LiveTeacher:
         """Stored advice; with ``ask``, states that have none are asked about.
 
-        ``weighed_by`` is a run whose outcomes, if it has any, weigh the advice; ``policy`` says
+        ``reweighted_by`` is a run whose returns reweight the advice, if it has any; ``policy`` says
         which states to ask about, by default all.
         """
-        weighed = read_reweighted(self.workspace.run(weighed_by)) if weighed_by else {}
+        advice = read_reweighted(self.workspace.run(reweighted_by)) if reweighted_by else {}
         store = self.store
         asked = (self.teacher, store, self.limits, self.budget)
         asking: LiveLabeler | None = None
         if ask:
             asking = BackgroundLabeler(*asked, _warn) if in_background else LiveLabeler(*asked)
-        return LiveTeacher(self.task, store, asking, weighed, policy)
+        return LiveTeacher(self.task, store, asking, advice, policy)
 
 
 def _warn(message: str) -> None:

@@ -38,9 +38,9 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         ("random", random, "sampled"),
     ]
     if reweighting_path(ctx.workspace.run(from_run)):
-        weighed = ctx.live_teacher(ask=True, weighed_by=from_run)
-        labelers.append(weighed)
-        others.insert(0, ("reweighted", teacher_policy(weighed), "sampled"))
+        reweighted = ctx.live_teacher(ask=True, reweighted_by=from_run)
+        labelers.append(reweighted)
+        others.insert(0, ("reweighted", teacher_policy(reweighted), "sampled"))
     episodes = play(ctx, config, _contestants(students) + others)
     policy = student_policy(students["student"])
     _compare_choices(ctx, policy, teacher, episodes)

@@ -50,20 +50,20 @@ def export(
     student, facts = load_student(folder / CHECKPOINT)
     task = get_task(facts["task"])
     path = output or folder / f"student{SUFFIXES[kind]}"
-    known: dict[str, Any] = {
+    about: dict[str, Any] = {
         **{name: facts[name] for name in ("task", "run_id", "after", "seed") if name in facts},
         "action_names": list(task.action_names),
         "observation_shape": list(task.observation_shape),
         "checkpoint_sha256": sha256_of(folder / CHECKPOINT),
     }
-    difference = export_student(student, path, kind, known, played(task))
+    difference = export_student(student, path, kind, about, played(task))
     checked = (
         f"Checked against the original on {CHECKED_ON} observations: probabilities differ by "
         f"at most {difference:.1g}."
     )
     card = path.with_suffix(".md")
     with replacing(card) as temporary:
-        temporary.write_text(_card(folder, path, known, checked), encoding="utf-8")
+        temporary.write_text(_card(folder, path, about, checked), encoding="utf-8")
     return [path, card]
 
 
@@ -78,7 +78,7 @@ def played(task: Task) -> Observations:
     return np.concatenate(seen)
 
 
-def _card(folder: StoragePath, path: StoragePath, known: dict[str, Any], checked: str) -> str:
+def _card(folder: StoragePath, path: StoragePath, about: dict[str, Any], checked: str) -> str:
     complete = (folder / MANIFEST).exists()
     content = read_json(folder / (MANIFEST if complete else CONFIG))
     results = content.get("results", {})
@@ -86,17 +86,17 @@ def _card(folder: StoragePath, path: StoragePath, known: dict[str, Any], checked
     licence = next((text for name, text in _LICENCES.items() if name in teacher), "see its model")
     steps = {name: results.get(name, 0) for name in ("collect_steps", "finetune_steps")}
     tokens = results.get("prompt_tokens", 0) + results.get("completion_tokens", 0)
-    shape = " x ".join(map(str, known["observation_shape"]))
+    shape = " x ".join(map(str, about["observation_shape"]))
     lines = [
-        f"# Student of {known['task']}",
+        f"# Student of {about['task']}",
         "",
         f"A small policy that an LLM taught and that plays without it. File: `{path.name}`, "
         f"{path.stat().st_size:,} bytes.",
         "",
         f"- Input: observations, uint8 (N, {shape}). Output: probabilities of "
-        f"{', '.join(known['action_names'])}; and values.",
-        f"- Run: {known['run_id']}, after {known.get('after', '?')}, seed {known.get('seed')}, "
-        f"{content.get('created_at', '')}; checkpoint sha256 {known['checkpoint_sha256']}.",
+        f"{', '.join(about['action_names'])}; and values.",
+        f"- Run: {about['run_id']}, after {about.get('after', '?')}, seed {about.get('seed')}, "
+        f"{content.get('created_at', '')}; checkpoint sha256 {about['checkpoint_sha256']}.",
         f"- Teacher: {teacher}, prompt version {results.get('prompt_version') or 'none'}; "
         f"{results.get('questions', 0)} questions, {tokens:,} tokens. "
         f"Licence of its weights: {licence}.",

@@ -26,16 +26,16 @@ def finetune(
     ctx: Context,
     config: FinetuneConfig,
     student: Student,
-    weighed_by: str | None = None,
+    reweighted_by: str | None = None,
     on_update: Callable[[int], None] = lambda step: None,
 ) -> None:
-    """Train the student online and store it; go on from the run's last checkpoint if it has one.
+    """Train the student online and store it; resume from the run's last checkpoint if it has one.
 
-    The teacher's advice counts as the outcomes of the run ``weighed_by`` have weighed it.
-    ``on_update`` is told the env steps so far after each update; its time is not training time.
+    The returns of the run ``reweighted_by`` reweight the teacher's advice. ``on_update`` receives
+    the env steps so far after each update; its time is not training time.
     """
     policy = ask_policy(ctx.live, policy_entropy(student))
-    teacher = ctx.live_teacher(True, weighed_by, policy, asks_in_background(ctx))
+    teacher = ctx.live_teacher(True, reweighted_by, policy, asks_in_background(ctx))
     tuner = Finetuner(ctx.task, student, teacher, config, ctx.seed)
     state = ctx.run.folder / RESUME
     if state.exists():

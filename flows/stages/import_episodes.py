@@ -23,7 +23,7 @@ LISTED = 20  # problems
 def import_episodes(
     workspace: Workspace, task_name: str, source: str, columns: Mapping[str, str], skip: bool
 ) -> dict[str, Any]:
-    """Store the episodes of a source as a new run; return what was taken.
+    """Store the episodes of a source as a new run; return what was summary.
 
     Raises:
         DatasetError: the source cannot be read, or episodes do not fit and ``skip`` is off: the
@@ -34,17 +34,17 @@ def import_episodes(
     episodes, refused = [], []
     with stage("check", 0, "episodes") as shown:
         for episode in read_episodes(source, columns):
-            found = list(importer.problems(episode))
-            if found:
-                refused.append(f"  episode {episode.name}: {'; '.join(found)}")
+            problems = list(importer.problems(episode))
+            if problems:
+                refused.append(f"  episode {episode.name}: {'; '.join(problems)}")
             else:
                 episodes.append(episode)
             shown.advance()
         shown.summary = f"{len(episodes):,} fit {task_name}, {len(refused):,} do not"
     if (refused and not skip) or not episodes:
         more = [f"  … and {len(refused) - LISTED:,} more"] if len(refused) > LISTED else []
-        known = len(refused) + len(episodes)
-        head = f"{len(refused):,} of {known:,} episodes do not fit {task_name}"
+        total = len(refused) + len(episodes)
+        head = f"{len(refused):,} of {total:,} episodes do not fit {task_name}"
         hint = "nothing was imported" + ("; --skip leaves them out" if episodes else "")
         raise DatasetError("\n".join([f"{head}; {hint}:", *refused[:LISTED], *more]))
     run = Run(workspace, run_id, "import")
@@ -59,7 +59,7 @@ def import_episodes(
             merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             write_steps(folder, merged, np.concatenate(seen))
             written, pending = n, []
-    taken = {"episodes": len(episodes), "collect_steps": n, "refused": len(refused)}
-    run.note(task=task_name, **taken)
+    summary = {"episodes": len(episodes), "collect_steps": n, "refused": len(refused)}
+    run.note(task=task_name, **summary)
     run.finish()
-    return {"run_id": run_id, **taken}
+    return {"run_id": run_id, **summary}

@@ -120,15 +120,17 @@ def dry_run(settings: Settings) -> dict[str, str]:
         info = teacher.info
         store = advice_of(info, workspace, task.family)
         price = price_of(settings.teacher, settings.label, info)
-        found = estimate(teacher, store, describe(task, distinct_states(steps)), price)
-    bound = "at most " if found.completion_is_bound else ""
+        forecast = estimate(teacher, store, describe(task, distinct_states(steps)), price)
+    bound = "at most " if forecast.completion_is_bound else ""
     return {
-        "distinct states": f"{found.distinct_states:,}",
-        "without advice": f"{found.missing:,}",
-        "prompt tokens": _figure(found.prompt_tokens, "about " if found.prompt_is_guess else ""),
-        "completion tokens": _figure(found.completion_tokens, bound),
-        "cost": _dollars(found, bound),
-        "estimated from": found.source,
+        "distinct states": f"{forecast.distinct_states:,}",
+        "without advice": f"{forecast.missing:,}",
+        "prompt tokens": _figure(
+            forecast.prompt_tokens, "about " if forecast.prompt_is_guess else ""
+        ),
+        "completion tokens": _figure(forecast.completion_tokens, bound),
+        "cost": _dollars(forecast, bound),
+        "estimated from": forecast.source,
     }
 
 
@@ -136,7 +138,7 @@ def _figure(count: int | None, qualified: str = "") -> str:
     return "unknown" if count is None else f"{qualified}{count:,}"
 
 
-def _dollars(found: Estimate, bound: str) -> str:
-    if not found.cost:
-        return "unknown" if found.cost is None else "$0"
-    return f"{bound}${found.cost:.4g}"
+def _dollars(forecast: Estimate, bound: str) -> str:
+    if not forecast.cost:
+        return "unknown" if forecast.cost is None else "$0"
+    return f"{bound}${forecast.cost:.4g}"

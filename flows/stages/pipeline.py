@@ -80,7 +80,7 @@ def _run_round(
 
     def collecting() -> None:
         student = _student_of(ctx, behavior_run)
-        collect(ctx, collect_config, student, steps, weighed_by=behavior_run)
+        collect(ctx, collect_config, student, steps, reweighted_by=behavior_run)
 
     run_stage("collect", collecting)
     rows = trajectories(ctx, None if stages.all_runs else run_id)
@@ -107,5 +107,5 @@ def _finetune(
         student = stored_student(ctx.workspace, ctx.task, run_id, PRETRAINED)
     else:
         student = new_student(ctx.task, ctx.seed)
-    weighed_by = run_id if is_pretrained else None
-    finetune(ctx, config, student, weighed_by, lambda step: on_update(step, student))
+    reweighted_by = run_id if is_pretrained else None
+    finetune(ctx, config, student, reweighted_by, lambda step: on_update(step, student))

@@ -22,7 +22,7 @@ def pretrain(
     trajectories: Trajectories,
     start: Student | None = None,
 ) -> Student:
-    """Distil the stored advice, weighed by its outcomes, into a student, and store it.
+    """Distill the stored advice, reweighted by returns, into a student, and store it.
 
     It is a new one, or has the weights of ``start``.
     """
@@ -34,7 +34,7 @@ def pretrain(
             trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
         )
         write_reweighting(ctx.run.folder, ctx.run.run_id, outcomes)
-    teacher = ctx.live_teacher(ask=False, weighed_by=ctx.run.run_id)
+    teacher = ctx.live_teacher(ask=False, reweighted_by=ctx.run.run_id)
     steps = Steps(
         observations=trajectories.observations,
         teacher_probs=teacher.teacher_probs(trajectories.observations),

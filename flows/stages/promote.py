@@ -41,25 +41,28 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
         other = stored_student(ctx.workspace, ctx.task, champion.run_id)
         contestants.append(("champion", student_policy(other), retrain.mode))
     rows = play(ctx, evaluate, contestants)
-    ours = [row for row in rows if row["policy"] == "student"]
+    challenger_rows = [row for row in rows if row["policy"] == "student"]
     action: Action = "promote"
     if champion:
-        found = compare_episodes(
-            ours,
+        test = compare_episodes(
+            challenger_rows,
             [row for row in rows if row["policy"] == "champion"],
             confidence=retrain.confidence,
             margin=retrain.margin,
             cheaper=n_bytes(challenger) < n_bytes(other),
         )
-        figures = found.as_json()
-        action = "reject" if found.verdict == "not better" else "promote"
+        figures = test.as_json()
+        action = "reject" if test.verdict == "not better" else "promote"
         reason = (
-            f"{found.verdict}: mean return {found.challenger_return:.3f} against "
-            f"{found.champion_return:.3f}, one-sided p = {found.p_value:.4f}, n = {found.episodes}"
+            f"{test.verdict}: mean return {test.challenger_return:.3f} against "
+            f"{test.champion_return:.3f}, one-sided p = {test.p_value:.4f}, n = {test.episodes}"
         )
     else:
-        successes = sum(row["success"] for row in ours)
-        figures = {"episodes": len(ours), "challenger_success": successes / len(ours)}
+        successes = sum(row["success"] for row in challenger_rows)
+        figures = {
+            "episodes": len(challenger_rows),
+            "challenger_success": successes / len(challenger_rows),
+        }
         reason = "the first student of this task"
     checkpoint = ctx.run.folder / CHECKPOINT
     event = registry.append(action, run_id, len(events), reason, evidence(ctx, figures), checkpoint)
@@ -95,7 +98,7 @@ def may_play(ctx: Context, student: Student, retrain: RetrainConfig, gamma: floa
         ctx.run.note(gate="not asked: no logged episode is whole")
         return True
     with stage("gate", 1, "student") as shown:
-        found = offline_gate(
+        gate = offline_gate(
             logged,
             student_policy(student),
             len(ctx.task.action_names),
@@ -104,31 +107,31 @@ def may_play(ctx: Context, student: Student, retrain: RetrainConfig, gamma: floa
             least=retrain.gate_lead,
             seed=ctx.seed,
         )
-        shown.summary = _in_words(found)
+        shown.summary = _in_words(gate)
         ctx.run.note(gate=shown.summary)
-    if found is None:
+    if gate is None:
         return True
-    ctx.run.note(gate_figures=found.as_json())
-    if not found.passed:
-        _reject(ctx, found)
-    return found.passed
+    ctx.run.note(gate_figures=gate.as_json())
+    if not gate.passed:
+        _reject(ctx, gate)
+    return gate.passed
 
 
-def _in_words(found: Gate | None) -> str:
-    if found is None:
+def _in_words(gate: Gate | None) -> str:
+    if gate is None:
         return "not asked: it needs d3rlpy (pip install 'llm4teach[offline-rl]')"
-    return f"{'passed' if found.passed else 'refused'}: {found.reason}"
+    return f"{'passed' if gate.passed else 'refused'}: {gate.reason}"
 
 
-def _reject(ctx: Context, found: Gate) -> None:
+def _reject(ctx: Context, gate: Gate) -> None:
     registry = Registry(ctx.workspace.registry(ctx.task.name))
-    reason = f"refused offline: {found.reason}"
+    reason = f"refused offline: {gate.reason}"
     event = registry.append(
         "reject",
         ctx.run.run_id,
         ctx.run.results["earlier_decisions"],
         reason,
-        evidence(ctx, found.as_json()),
+        evidence(ctx, gate.as_json()),
         ctx.run.folder / CHECKPOINT,
     )
     ctx.run.note(decision=event.action, decision_reason=reason, champion_before=event.replaces)

@@ -27,12 +27,12 @@ def report(ctx: Context) -> dict[str, Any]:
 
 def outcome(ctx: Context) -> dict[str, Any]:
     """Return a run's id and results, with the final table if it was evaluated."""
-    found: dict[str, Any] = {"run_id": ctx.run.run_id}
-    found |= {k: v for k, v in ctx.run.results.items() if k != "films"}
+    results: dict[str, Any] = {"run_id": ctx.run.run_id}
+    results |= {k: v for k, v in ctx.run.results.items() if k != "films"}
     evaluation = ctx.run.folder / EVALUATION
     if evaluation.exists():
-        found["table"] = summary_table(read_parquet(evaluation, EVALUATIONS))
-    return found
+        results["table"] = summary_table(read_parquet(evaluation, EVALUATIONS))
+    return results
 
 
 def sharded_outcome(workspace: str, run_ids: Sequence[str]) -> dict[str, Any]:
@@ -40,9 +40,9 @@ def sharded_outcome(workspace: str, run_ids: Sequence[str]) -> dict[str, Any]:
     folders = [Workspace(workspace).run(run_id) for run_id in run_ids]
     results = [read_manifest(folder)["results"] for folder in folders]
     sums = ("questions", "prompt_tokens", "completion_tokens", "cost", "teacher_s")
-    total = {name: sum(found.get(name, 0) for found in results) for name in sums}
+    total = {name: sum(result.get(name, 0) for result in results) for name in sums}
     total |= {n: sum(f.get(n, 0) for f in results) for n in ("distinct_states", "states_left")}
     stopped = next((f["stopped_by"] for f in results if f.get("stopped_by")), "")
     more = f" and {len(run_ids) - 1} more" if len(run_ids) > 1 else ""
-    known = {"run_id": run_ids[0] + more, "teacher_id": results[0]["teacher_id"]}
-    return {**known, **total, "stopped_by": stopped}
+    identity = {"run_id": run_ids[0] + more, "teacher_id": results[0]["teacher_id"]}
+    return {**identity, **total, "stopped_by": stopped}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect_processes import (
@@ -86,6 +87,35 @@ def test_an_ambiguous_name_lists_the_candidates(deployed: dict[str, str]) -> Non
 def test_a_full_name_and_parameters_go_through(deployed: dict[str, str]) -> None:
     output = prefect(deployed, "deployment", "run", "label-states/label-states", "-p", "no=1")
     assert "were specified but not found on the deployment: 'no'" in output
+
+
+RELABEL = """
+import sys
+from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
+from llm4teach.flows.runtime.settings import ServiceConfig
+from llm4teach.flows.service.automations import UNSEEN, ensure_automations
+
+print(ensure_automations(ServiceConfig()))
+payload = {"task": "LavaDoorKey", "workspace": sys.argv[1], "share": 0.5}
+emit_event(event=UNSEEN, resource={"prefect.resource.id": "llm4teach.task.x"}, payload=payload)
+EventsWorker.instance().drain()
+"""
+
+
+def test_states_that_are_unseen_start_a_labeling_of_their_task(
+    deployed: dict[str, str], tmp_path: Path
+) -> None:
+    line = [sys.executable, "-c", RELABEL, str(tmp_path)]
+    done = subprocess.run(line, env=deployed, capture_output=True, text=True, check=False)
+    assert "label unseen states" in done.stdout, done.stderr
+    wanted = {"overrides": {"task": "LavaDoorKey", "workspace": str(tmp_path)}}
+
+    def is_ours(run: dict[str, Any]) -> bool:
+        return wanted.items() <= run["parameters"].items()
+
+    while not any(map(is_ours, post(deployed, "flow_runs/filter", {}).json())):
+        time.sleep(0.2)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from asking import FAMILY, make_states
 from bad_server import BadServer
 from mortal_server import MortalServer
 from prefect_processes import own_server, post
@@ -30,6 +31,7 @@ from llm4teach.flows.runtime.retries import (
     run_stage,
 )
 from llm4teach.flows.runtime.settings import PatienceConfig, Settings
+from llm4teach.flows.runtime.teacher_access import limit_of, open_teacher
 from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError
@@ -126,6 +128,31 @@ def test_a_stage_ends_when_its_time_is_over(prefect: dict[str, str], tmp_path: P
     assert attempts(prefect, "label") == 1, "the limit was a person's choice"
     stored = len(read_parts(tmp_path / "advice", schema.ADVICE))
     assert server.met["good"] - 1 <= stored < 10, "what was answered in time is kept"
+    server.close()
+
+
+def test_a_limit_holds_while_questions_are_asked(prefect: dict[str, str]) -> None:
+    """Also in a thread, as the background labeler's, and only as long as there are questions."""
+    from prefect.client.orchestration import get_client
+
+    server = BadServer()
+    name = str(limit_of(teacher_at(server)))
+    first, second = (open_teacher(teacher_at(server), FAMILY) for _ in range(2))
+
+    def held() -> int:
+        with get_client(sync_client=True) as client:
+            return client.read_global_concurrency_limit_by_name(name).active_slots
+
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+    answers = iter(first.advise(make_states(2)))
+    next(answers)
+    assert held() == 1
+    waiting = threading.Thread(target=lambda: list(second.advise(make_states(3)[2:])))
+    waiting.start()
+    assert len(list(answers)) == 1 and not [body for body in server.asked if "key2" in body]
+    waiting.join()
+    assert [body for body in server.asked if "key2" in body] and held() == 0
     server.close()
 
 

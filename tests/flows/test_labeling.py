@@ -15,17 +15,12 @@ from llm4teach.flows.cli.main import COMMANDS
 from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
-from llm4teach.flows.stages import (
-    collect as collecting,
-)
-from llm4teach.flows.stages import (
-    context as stages,
-)
-from llm4teach.flows.stages import finetune as finetuning
-from llm4teach.flows.stages import (
-    label as labelling,
-)
-from llm4teach.flows.stages import pretrain as pretraining
+from llm4teach.flows.stages.collect import collect
+from llm4teach.flows.stages.context import opened
+from llm4teach.flows.stages.finetune import asks_in_background
+from llm4teach.flows.stages.label import dry_run
+from llm4teach.flows.stages.label import label as label_stage
+from llm4teach.flows.stages.pretrain import trajectories
 from llm4teach.student.config import CollectConfig
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, Price, TeacherConfig
 
@@ -34,9 +29,9 @@ RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("labelling"))
-    with stages.opened("collect", settings(place)) as ctx:
-        collecting.collect(ctx, CollectConfig(steps=600), None, 600)
+    place = str(tmp_path_factory.mktemp("labeling"))
+    with opened("collect", settings(place)) as ctx:
+        collect(ctx, CollectConfig(steps=600), None, 600)
     return place
 
 
@@ -51,7 +46,7 @@ def label(workspace: str, **limits: Any) -> dict[str, Any]:
 def test_a_budget_a_dry_run_and_the_rest(
     workspace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = labelling.dry_run(settings(workspace))
+    before = dry_run(settings(workspace))
     states = int(before["distinct states"])
     assert states >= 4 and before["without advice"] == str(states)
     assert before["cost"] == "$0", "nobody bills it"
@@ -65,7 +60,7 @@ def test_a_budget_a_dry_run_and_the_rest(
     assert f"{states - 2} states are left" in said and "repeat the command" in said
 
     priced = LabelConfig(prices={"vicuna-33b": Price(prompt=1.0)})
-    between = labelling.dry_run(settings(workspace, label=priced))
+    between = dry_run(settings(workspace, label=priced))
     assert between["without advice"] == str(states - 2)
     assert between["estimated from"] == "means of 2 stored answers"
 
@@ -77,16 +72,16 @@ def test_a_budget_a_dry_run_and_the_rest(
 
 def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:
     place, limits = str(tmp_path), LabelConfig(max_requests=3)
-    with stages.opened("teach", settings(place, label=limits)) as ctx:
-        collecting.collect(ctx, CollectConfig(steps=600), None, 600)
+    with opened("teach", settings(place, label=limits)) as ctx:
+        collect(ctx, CollectConfig(steps=600), None, 600)
         run_id = ctx.run.run_id
-        rows = pretraining.trajectories(ctx, run_id)
-        labelling.label(ctx, rows)
+        rows = trajectories(ctx, run_id)
+        label_stage(ctx, rows)
         assert ctx.run.results["questions"] == 3
-        with stages.opened("teach", settings(place), join=run_id) as joined:
-            for opened in (ctx, joined):  # in this process and in another one
-                assert opened.limits == limits
-                live = opened.live_teacher(ask=True)
+        with opened("teach", settings(place), join=run_id) as joined:
+            for run in (ctx, joined):  # in this process and in another one
+                assert run.limits == limits
+                live = run.live_teacher(ask=True)
                 task = get_task("SimpleDoorKey")
                 silent = ~live.teacher_probs(rows.observations).any(axis=1)
                 assert live.questions.asked == 0 and 0 < silent.sum() < len(rows)
@@ -103,8 +98,8 @@ def test_who_is_asked_in_the_background(
     tmp_path: Path, model: TeacherConfig, chosen: bool | None, expected: bool
 ) -> None:
     chosen_live = settings(str(tmp_path), live=LiveConfig(in_background=chosen))
-    with stages.opened("finetune", chosen_live.model_copy(update={"teacher": model})) as ctx:
-        assert finetuning.asks_in_background(ctx) is expected
+    with opened("finetune", chosen_live.model_copy(update={"teacher": model})) as ctx:
+        assert asks_in_background(ctx) is expected
 
 
 def test_the_flags_of_the_budget() -> None:
@@ -129,5 +124,5 @@ def test_old_runs_without_these_sections_can_be_resumed(tmp_path: Path) -> None:
     run = Run(Workspace(tmp_path), "finetune-1", "finetune")
     run.start({"task": "SimpleDoorKey", "teacher": RECORDED.model_dump(mode="json"), "seed": 4})
     run.note(task="SimpleDoorKey")
-    with stages.opened("finetune", settings(str(tmp_path)), resume="finetune-1") as ctx:
+    with opened("finetune", settings(str(tmp_path)), resume="finetune-1") as ctx:
         assert (ctx.limits, ctx.live, ctx.seed) == (LabelConfig(), LiveConfig(), 4)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.flows.runtime import prefect_env as quiet
+from llm4teach.flows.runtime import prefect_env
 from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
-from llm4teach.flows.service import local_server as local_service
+from llm4teach.flows.service import local_server
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path / "home")})
-    monkeypatch.setattr(quiet, "_ours", set())
+    monkeypatch.setattr(prefect_env, "_ours", set())
 
 
 def test_without_a_server_prefects_database_lies_in_the_workspace(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_service_that_a_command_starts_does_not_inherit_its_silence(tmp_path: 
     os.environ["LANG"] = "C.UTF-8"
     prepare_environment(tmp_path)
     assert os.environ["PREFECT_LOGGING_TO_API_ENABLED"] == "false"
-    env = local_service.environment(tmp_path / ".service", "http://127.0.0.1:4200")
+    env = local_server.environment(tmp_path / ".service", "http://127.0.0.1:4200")
     assert env["LANG"] == "C.UTF-8"
     assert {n for n in env if n.startswith("PREFECT_LOGGING")} == set(), "Prefect's own defaults"
     assert env["PREFECT_HOME"] == str(tmp_path / ".service")
@@ -59,5 +59,5 @@ def test_a_service_that_a_command_starts_does_not_inherit_its_silence(tmp_path: 
 def test_what_the_user_set_reaches_a_service_that_a_command_starts(tmp_path: Path) -> None:
     os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
     prepare_environment(tmp_path)
-    env = local_service.environment(tmp_path / ".service", "http://127.0.0.1:4200")
+    env = local_server.environment(tmp_path / ".service", "http://127.0.0.1:4200")
     assert env["PREFECT_LOGGING_TO_API_ENABLED"] == "false"
