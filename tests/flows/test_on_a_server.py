@@ -8,6 +8,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -132,7 +134,7 @@ def test_a_stage_ends_when_its_time_is_over(prefect: dict[str, str], tmp_path: P
 
 
 def test_a_limit_holds_while_questions_are_asked(prefect: dict[str, str]) -> None:
-    """Also in a thread, as the background labeler's, and only as long as there are questions."""
+    """Also in a thread, such as the background labeler's; and only while there are questions."""
     from prefect.client.orchestration import get_client
 
     server = BadServer()
@@ -148,7 +150,9 @@ def test_a_limit_holds_while_questions_are_asked(prefect: dict[str, str]) -> Non
     answers = iter(first.advise(make_states(2)))
     next(answers)
     assert held() == 1
-    waiting = threading.Thread(target=lambda: list(second.advise(make_states(3)[2:])))
+    # The context names this test's server; elsewhere the environment of the whole process does.
+    ask = partial(copy_context().run, lambda: list(second.advise(make_states(3)[2:])))
+    waiting = threading.Thread(target=ask)
     waiting.start()
     assert len(list(answers)) == 1 and not [body for body in server.asked if "key2" in body]
     waiting.join()
