@@ -130,7 +130,12 @@ EVALUATIONS = _table(
         ("policy", pa.string(), "", "student, pretrained, reweighted (advice), teacher or random"),
         ("mode", pa.string(), "", "sampled or greedy"),
         ("seed", pa.int64(), "", "held-out seed of the episode"),
-        ("success", pa.bool_(), "", "terminated with a positive return"),
+        (
+            "success",
+            pa.bool_(),
+            "",
+            "as the task defines it (default: positive return)",
+        ),
         ("return", pa.float64(), "", "undiscounted sum of rewards"),
         ("length", pa.int32(), "env steps", ""),
         (

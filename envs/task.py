@@ -43,6 +43,9 @@ class Task(Protocol):
 
     Batches come first: one call identifies or grounds many observations, which is what lets an
     implementation be fast. Within a process a state is an integer; its text is made once.
+
+    A task may also define ``is_success(terminated, returns)``: which ended episodes succeeded; see
+    `episode_success` for its arguments and for the default.
     """
 
     name: str
@@ -105,6 +108,24 @@ def describe(task: Task, observations: Observations) -> list[State]:
     distinct, inverse = np.unique(task.identify(observations), return_inverse=True)
     states = [task.state(int(state_id)) for state_id in distinct]
     return [states[i] for i in inverse]
+
+
+def episode_success(
+    task: Task, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
+) -> NDArray[np.bool_]:
+    """Return which ended episodes succeeded, bool (N,), as the task defines it.
+
+    The task's own ``is_success(terminated, returns)`` decides, if it has one. By default an episode
+    succeeds if it terminated with a positive return.
+
+    Args:
+        task: whose episodes.
+        terminated: True if the episode terminated, False if the time limit truncated it, (N,).
+        returns: undiscounted sum of the episode's rewards, (N,).
+    """
+    own = getattr(task, "is_success", None)
+    success: NDArray[np.bool_] = own(terminated, returns) if own else terminated & (returns > 0)
+    return success
 
 
 def ground_plan(task: Task, observations: Observations, plan: Plan) -> NDArray[np.float32]:

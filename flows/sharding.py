@@ -13,12 +13,13 @@ from prefect.futures import as_completed
 from llm4teach.datasets.storage.parquet import part_paths, remove_folder
 from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.envs.seeds import training_seeds
+from llm4teach.envs.task import Task, episode_success
 from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import silenced, stage
 from llm4teach.flows.runtime.retries import is_worth_a_retry
 from llm4teach.flows.runtime.settings import ScaleConfig, Settings
 from llm4teach.flows.stages.checkpoints import stored_student
-from llm4teach.flows.stages.collect import collect_into
+from llm4teach.flows.stages.collect import check_steps, collect_into
 from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.label import label
 from llm4teach.flows.stages.pretrain import trajectories
@@ -87,7 +88,7 @@ def collect_shard(
         if part_paths(folder):
             stored = read_steps(folder, ctx.task.observation_shape)
             if len(stored) == steps:
-                return _report(stored)
+                return _report(ctx.task, stored)
             remove_folder(folder)  # of a worker that was lost
         return collect_into(
             ctx,
@@ -103,10 +104,13 @@ def collect_shard(
         )
 
 
-def _report(stored: Trajectories) -> CollectReport:
-    terminated, ended = stored.column("terminated"), stored.column("truncated")
-    successes = int((terminated & (stored.column("reward") > 0)).sum())
-    return CollectReport(len(stored), int((terminated | ended).sum()), successes)
+def _report(task: Task, stored: Trajectories) -> CollectReport:
+    terminated = stored.column("terminated")
+    ended = terminated | stored.column("truncated")
+    _, episode = np.unique(stored.column("episode_id"), return_inverse=True)  # (N,)
+    returns = np.bincount(episode, stored.column("reward"))[episode].astype(float)  # (N,)
+    successes = int((episode_success(task, terminated, returns) & ended).sum())
+    return CollectReport(len(stored), int(ended.sum()), successes)
 
 
 @task(retries=2, retry_delay_seconds=1, retry_condition_fn=is_worth_a_retry)
@@ -148,6 +152,7 @@ def collect_in_shards(settings: Settings, run_id: str, from_run: str | None) -> 
     ``with_options(task_runner=…)`` says what runs them, here and in `label_in_shards`.
     """
     shards = settings.scale.shards
+    check_steps(settings.collect, settings.collect.steps, shards)
     with stage("collect", shards, "shards") as shown:
         futures = [collect_shard.submit(settings, run_id, from_run, n) for n in range(shards)]
         for _ in as_completed(futures):

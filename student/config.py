@@ -51,6 +51,16 @@ class CollectConfig(_Settings):
         validation_alias=_renamed("action_epsilon", "noise"),
     )
 
+    @model_validator(mode="after")
+    def _some_step(self) -> CollectConfig:
+        """Refuse a number of steps of which nothing would be stored."""
+        if self.steps < self.n_envs:
+            raise ValueError(
+                f"{self.steps} steps are fewer than one in each of n_envs = {self.n_envs} "
+                f"environments; give {self.n_envs} or more, or lower n_envs"
+            )
+        return self
+
 
 class PretrainConfig(_Settings):
     """Distillation from stored advice."""

@@ -329,7 +329,7 @@ class LiveTeacher:
         self._ask([state for _, state in asked])
 
     def _look_up(self, states: Sequence[State]) -> list[State]:
-        """Read the advice of states that come up first; return those that have none."""
+        """Read the advice of new states; return those that have plans but no advice yet."""
         new = [s for s in states if s.key not in self._plans and s.key not in self._not_stored]
         rows = self._store.lookup(map(question_key, new), ["options"])
         for state in new:
@@ -337,7 +337,7 @@ class LiveTeacher:
                 self._plans[state.key] = plans_of(row)
             else:
                 self._not_stored.add(state.key)
-        return [state for state in states if state.key not in self._plans]
+        return [state for state in states if state.options and state.key not in self._plans]
 
     def _ask(self, states: Sequence[State]) -> None:
         if states and self._labeler is not None:

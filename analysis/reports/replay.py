@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from llm4teach.envs.registry import get_task
+from llm4teach.envs.task import episode_success
 
 Frames = NDArray[np.uint8]  # (n_steps + 1, height, width, 3), RGB
 
@@ -91,7 +92,8 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
         env.close()
     outcome = "time limit" if truncated else "unfinished"
     if terminated:
-        outcome = "success" if total_return > 0 else "failure"
+        succeeded = episode_success(the_task, np.array([True]), np.array([total_return]))[0]
+        outcome = "success" if succeeded else "failure"
     told = list(captions[: len(frames)]) or [names[action] for action in actions]
     told += [""] * (len(frames) - len(told))
     told[-1] = told[-1] or outcome

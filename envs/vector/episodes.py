@@ -39,7 +39,7 @@ class EpisodeVector:
     """
 
     def __init__(self, task: Task, n_envs: int, seeds: Iterator[int], workers: int = 0) -> None:
-        self._task, self._seeds, self._workers = task, seeds, workers
+        self.task, self._seeds, self._workers = task, seeds, workers
         self._envs = self._make(n_envs)
         self.observations: Observations = np.zeros((n_envs, *task.observation_shape), np.uint8)
         self.seeds = np.full(n_envs, -1, np.int64)  # of the episodes that are running
@@ -56,10 +56,10 @@ class EpisodeVector:
         return len(self.active)
 
     def _make(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        by_workers = getattr(self._task, "make_worker_env", None)
+        by_workers = getattr(self.task, "make_worker_env", None)
         if self._workers and by_workers is not None:
             return by_workers(n_envs, self._workers)  # type: ignore[no-any-return]
-        return self._task.make_vector_env(n_envs)
+        return self.task.make_vector_env(n_envs)
 
     def close(self) -> None:
         """End the workers, if any; the environments cannot be stepped any more."""

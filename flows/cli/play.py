@@ -242,6 +242,8 @@ def play_episode(
     import numpy as np
     from rich.live import Live
 
+    from llm4teach.envs.task import episode_success
+
     env: Any = task.make_env()
     observation, _ = env.reset(seed=seed)
     total, steps, terminated, truncated = 0.0, 0, False, False
@@ -262,7 +264,7 @@ def play_episode(
             if not console.is_terminal:
                 console.print(f"→ {task.action_names[action]}")
             time.sleep(delay)
-        success = bool(terminated and total > 0)
+        success = bool(episode_success(task, np.array([terminated]), np.array([total]))[0])
         how = "solved" if success else "failed" if terminated else "out of time"
         last = _moment(task, np.asarray(observation), None, None)
         show(frame(task, last, f"seed {seed}, {how} after {steps} steps, return {total:.2f}"))

@@ -11,6 +11,7 @@ from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.seeds import training_seeds
+from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.behavior import BehaviorPolicy, OptionBehavior, PolicyBehavior
@@ -37,6 +38,8 @@ def collect(
     stored = read_steps(folder, ctx.task.observation_shape) if part_paths(folder) else None
     have = len(stored) if stored else 0
     first = int(stored.column("episode_id").max()) + 1 if stored else 0
+    if not stored:
+        check_steps(config, steps)
     with stage("collect", max(0, steps - have), "env steps") as shown:
         report = collect_into(
             ctx,
@@ -52,6 +55,24 @@ def collect(
         )
         shown.summary = collected(report, student)
     note_collected(ctx, report, have)
+
+
+def check_steps(config: CollectConfig, steps: int, shards: int = 1) -> None:
+    """Refuse a number of env steps that would store nothing.
+
+    Raises:
+        ConfigError: no shard has a step for each of its environments.
+    """
+    if -(-steps // shards) < config.n_envs:
+        rounds = config.rounds if steps < config.steps else 1
+        least = config.n_envs * shards * rounds
+        parts = [f"{n} {name}" for n, name in ((rounds, "rounds"), (shards, "shards")) if n > 1]
+        among = f", in each of {' and '.join(parts)}" if parts else ""
+        raise ConfigError(
+            f"--collect.steps {config.steps} is too few: nothing is stored before each of "
+            f"--collect.n-envs {config.n_envs} environments has made a step{among}; give at "
+            f"least {least}, or lower the others"
+        )
 
 
 def collect_into(

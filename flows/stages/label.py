@@ -22,8 +22,11 @@ _SHOW_EVERY_S = 0.1
 
 
 def label(ctx: Context, trajectories: Trajectories) -> None:
-    """Ask the teacher about every distinct state of the trajectories that has no advice yet."""
-    states = describe(ctx.task, distinct_states(trajectories))
+    """Ask the teacher about every distinct state of the trajectories that has no advice yet.
+
+    A state without admissible plans leaves nothing to ask.
+    """
+    states = [s for s in describe(ctx.task, distinct_states(trajectories)) if s.options]
     with stage("label", len(states), "states") as shown:
         report = LabelReport()
         try:

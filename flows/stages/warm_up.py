@@ -32,7 +32,8 @@ def warm_up(task: Task) -> None:
         observations, _ = envs.reset(seed=0)
         observations, *_ = envs.step(np.zeros(1, np.int64))
         state = task.state(int(task.identify(observations)[0]))
-        task.ground(observations, (((state.options[0], 1.0),),), np.zeros(1, np.int64))
+        mixture = tuple((plan, 1.0) for plan in state.options[:1])  # a state may have no plan
+        task.ground(observations, (mixture,), np.zeros(1, np.int64))
         envs.close()
     finally:
         done.set()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import write_steps
-from llm4teach.envs.task import Observations, Task, describe
+from llm4teach.envs.task import Observations, Task, describe, episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
 from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
 from llm4teach.student.policies import sample
@@ -61,6 +61,7 @@ class Collector:
         self._envs = EpisodeVector(task, n_envs, seeds, workers)
         self._episodes = first_episode + np.arange(n_envs)  # ids of the running episodes
         self._next_episode = first_episode + n_envs
+        self._returns = np.zeros(n_envs)  # of the running episodes, so far
         self._columns: dict[str, list[Any]] = {}
         self._observations: list[Observations] = []
 
@@ -91,7 +92,10 @@ class Collector:
             chosen[ended] = draw(int(ended.sum()))
             report.steps += n
             report.episodes_ended += int(ended.sum())
-            report.successes += int((step.terminated & (step.rewards > 0)).sum())
+            self._returns += step.rewards
+            succeeded = episode_success(self._task, step.terminated, self._returns)
+            report.successes += int((succeeded & ended).sum())
+            self._returns[ended] = 0
             on_steps(n)
             if len(self._observations) * n >= WRITE_EVERY:
                 self.write()

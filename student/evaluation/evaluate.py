@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llm4teach.envs.seeds import held_out_seeds
-from llm4teach.envs.task import Task
+from llm4teach.envs.task import Task, episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
 from llm4teach.student.policies import GreedyPlay, Policy, sample
@@ -36,8 +36,8 @@ def evaluate_policy(
         seeds: of other episodes than the ``config.episodes`` held-out ones.
 
     Returns:
-        ``seed``, ``success`` (terminated with a positive return), ``return``, ``length`` (env
-        steps), ``actions`` and ``measures`` (what else the environment says, by name) of each.
+        ``seed``, ``success`` (as the task defines it), ``return``, ``length`` (env steps),
+        ``actions`` and ``measures`` (what else the environment says, by name) of each.
     """
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
     seeds = held_out_seeds(config.episodes) if seeds is None else seeds
@@ -62,11 +62,12 @@ def evaluate_policy(
         for i in running:
             played[i].append(int(actions[i]))
         ended = np.flatnonzero(step.terminated | step.truncated)
+        succeeded = episode_success(task, step.terminated, returns)  # (n_envs,)
         for i in ended:
             episodes.append(
                 {
                     "seed": int(playing[i]),
-                    "success": bool(step.terminated[i] and returns[i] > 0),
+                    "success": bool(succeeded[i]),
                     "return": float(returns[i]),
                     "length": len(played[i]),
                     "actions": played[i],

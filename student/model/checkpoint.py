@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from llm4teach.datasets.storage.parquet import local_copy, replacing, write_json
@@ -20,23 +20,28 @@ _META = "llm4teach"
 
 def save_tensors(path: StoragePath, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able facts as one safetensors file, so that they cannot disagree."""
-    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    content = save(copies, metadata={_META: json.dumps(meta)})
     with replacing(path) as temporary:
-        save_file(own, temporary, metadata={_META: json.dumps(meta)})
+        temporary.write_bytes(content)  # save_file would make it unreadable for others
 
 
 def load_tensors(path: StoragePath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
-        DatasetError: the file is missing, damaged, or not a checkpoint of this project.
+        DatasetError: the file is missing, unreadable, damaged, or not a checkpoint of this project.
     """
-    if not path.exists():
-        raise DatasetError(f"no checkpoint at {path}")
     try:
-        with local_copy(path) as local, safe_open(local, framework="pt") as file:
-            meta = json.loads((file.metadata() or {})[_META])
-            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+        with local_copy(path) as local:
+            local.open("rb").close()  # safe_open reports any failure to open as a missing file
+            with safe_open(local, framework="pt") as file:
+                meta = json.loads((file.metadata() or {})[_META])
+                return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except FileNotFoundError:
+        raise DatasetError(f"no checkpoint at {path}") from None
+    except OSError as error:
+        raise DatasetError(f"checkpoint {path} cannot be read: {error.strerror}") from None
     except (SafetensorError, ValueError, KeyError) as error:
         raise DatasetError(f"{path} is not a checkpoint of llm4teach ({error!r})") from None
 

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm4teach.errors import TaskError
+
 WIDTH = 128  # features of either encoder
+MAP_CHANNELS = 4  # at least: object, color, state, heading
+SUPPORTED = (
+    "Supported are uint8 maps of cells (width, height, channels) with MiniGrid's codes of object, "
+    "color, state and heading in the first four channels, depth images (rows, columns) and vectors "
+    "(size,). Pixels of a camera are not: describe the task's observation in one of these forms"
+)
 _MIDDLE = 127.5  # bytes are scaled to -1 … 1
 
 
@@ -59,12 +67,17 @@ def encoder_of(observation_shape: tuple[int, ...]) -> VectorEncoder | DepthEncod
     """Return the encoder of (size,) or (rows, columns); None for maps, (width, height, channels).
 
     Raises:
-        ValueError: there is none for such observations.
+        TaskError: there is none for such observations.
     """
     if len(observation_shape) == 1:
         return VectorEncoder(*observation_shape)
     if len(observation_shape) == 2:
         return DepthEncoder(*observation_shape)
-    if len(observation_shape) == 3:
+    if len(observation_shape) == 3 and observation_shape[2] >= MAP_CHANNELS:
         return None
-    raise ValueError(f"no student for observations of the shape {tuple(observation_shape)}")
+    raise TaskError(f"{unsupported(observation_shape)}. {SUPPORTED}")
+
+
+def unsupported(observation_shape: tuple[int, ...]) -> str:
+    """The start of a message about observations that no encoder reads."""
+    return f"there is no student for observations of shape {tuple(observation_shape)}"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm4teach.student.model.encoders import WIDTH, encoder_of
+from llm4teach.errors import TaskError
+from llm4teach.student.model.encoders import SUPPORTED, WIDTH, encoder_of, unsupported
 
 OBJECTS, COLORS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
 MARK, MARKS = 4, 3  # channel that says what the mission is about: nothing, this now, or later
@@ -92,7 +93,19 @@ class Student(nn.Module):
         return Output(self.policy(features), self.value(features).squeeze(1))
 
     def _read_map(self, observations: Tensor) -> Tensor:
-        """Features of maps, uint8 (N, width, height, channels); (N, 2 C), or (N, 4 C + 2)."""
+        """Features of maps, uint8 (N, width, height, channels); (N, 2 C), or (N, 4 C + 2).
+
+        Raises:
+            TaskError: the observations hold other numbers than the codes of cells.
+        """
+        try:
+            return self._map_features(observations)
+        except IndexError:  # of an embedding
+            shape = tuple(self.settings["observation_shape"])
+            reason = f"{unsupported(shape)} with values up to {int(observations.max())}"
+            raise TaskError(f"{reason}: these are no codes of cells. {SUPPORTED}") from None
+
+    def _map_features(self, observations: Tensor) -> Tensor:
         cells, agent, side = facing_east(observations)  # (N, side^2, channels), (N,)
         codes = _cell_codes(cells, agent)  # (N, side^2)
         marks = cells[..., MARK].long() if self.marks is not None else None

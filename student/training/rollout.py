@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from llm4teach.envs.task import episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
@@ -73,10 +74,11 @@ def collect_rollout(
             (seen, actions.squeeze(1), logprobs, rewards, values, cut_values, terminated, truncated)
         )
         running_returns += rewards
+        succeeded = episode_success(envs.task, step.terminated, running_returns.numpy())  # (N,)
         for i in torch.nonzero(terminated | truncated).flatten().tolist():
             stats.returns.append(running_returns[i].item())
             stats.lengths.append(int(lengths[i]))
-            stats.successes += bool(terminated[i] and running_returns[i] > 0)
+            stats.successes += bool(succeeded[i])
             running_returns[i] = 0
     columns = [torch.stack(column) for column in zip(*rows, strict=True)]  # each (T, N, ...)
     observations, acted, logprobs, rewards, values, cut_values, terminated, truncated = columns

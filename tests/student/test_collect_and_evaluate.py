@@ -1,22 +1,29 @@
 """Collection, distillation and evaluation: what is counted, stored and measured."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
-from llm4teach.envs.task import describe
+from llm4teach.envs.task import State, describe
+from llm4teach.envs.vector.episodes import EpisodeVector
+from llm4teach.flows.stages.warm_up import warm_up
 from llm4teach.student.collection.behavior import OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector
-from llm4teach.student.config import EvaluateConfig, PretrainConfig
+from llm4teach.student.collection.reweighting import reweight_trajectories
+from llm4teach.student.config import EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
 from llm4teach.student.training.distill import Steps, distill
+from llm4teach.student.training.rollout import collect_rollout
 
 from .toy import SHAPE, RightTeacher, ToyTask
 
@@ -165,3 +172,69 @@ def test_argmax_takes_the_likeliest_and_does_not_depend_on_the_seed() -> None:
     runs = [evaluate_policy(task, teacher, "argmax", config, seed) for seed in (0, 1)]
     assert runs[0] == runs[1]
     assert all(episode["return"] == 8 and episode["success"] for episode in runs[0])
+
+
+class NoOptionsTask(ToyTask):
+    """In one of its three states there is nothing to choose."""
+
+    def state(self, state_id: int) -> State:
+        state = super().state(state_id)
+        return state if state_id != 2 else replace(state, options=())
+
+
+def test_a_state_without_options_is_explored_at_random(tmp_path: Path) -> None:
+    task, rng = NoOptionsTask(), np.random.default_rng(0)
+    behavior = OptionBehavior(task, lambda states: [()] * len(states), 1.0, rng)
+    seeds = training_seeds(0, "x")
+    toy = Collector(task, tmp_path, "run", n_envs=4, action_epsilon=0.0, seeds=seeds, rng=rng)
+    toy.collect(200, [(behavior, 1.0)])
+    stored = read_steps(tmp_path, task.observation_shape)
+    states = describe(task, stored.observations)
+    labels = stored.column("behavior")
+    for state, label in zip(states, labels, strict=True):
+        assert label.startswith("option: ") == bool(state.options)
+    t = stored.column("t")
+    distinct = list({s.key: s for s in states}.values())
+    plans = reweight_trajectories(
+        stored,
+        np.append(t[1:] != t[:-1] + 1, True),
+        distinct,
+        lambda states: [()] * len(states),
+        PretrainConfig(),
+    )
+    assert all(len(plans[state]) == len(state.options) for state in distinct)
+    warm_up(task)
+
+
+class PatientTask(ToyTask):
+    """Success is a return of at least 4, whatever the last reward is."""
+
+    def is_success(
+        self, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
+    ) -> NDArray[np.bool_]:
+        return terminated & (returns >= 4)
+
+
+def test_the_task_defines_success(tmp_path: Path) -> None:
+    """The same policy and the same definition in collection, rollouts and evaluation."""
+    task, rng = PatientTask(), np.random.default_rng(0)
+    behavior = PolicyBehavior("random", uniform_policy(3))
+    seeds = training_seeds(0, "x")
+    toy = Collector(task, tmp_path, "run", n_envs=4, action_epsilon=0.0, seeds=seeds, rng=rng)
+    report = toy.collect(320, [(behavior, 1.0)])
+    stored = read_steps(tmp_path, task.observation_shape)
+    returns = stored.column("reward").reshape(-1, 8).sum(1)  # whole episodes of 8 steps
+    last = stored.column("reward").reshape(-1, 8)[:, -1]
+    assert report.episodes_ended == 40
+    assert report.successes == (returns >= 4).sum() != (last > 0).sum()
+
+    config = EvaluateConfig(episodes=40, n_envs=8)
+    for episode in evaluate_policy(task, uniform_policy(3), "sampled", config, 0):
+        assert episode["success"] == (episode["return"] >= 4)
+
+    envs = EpisodeVector(task, 4, training_seeds(0, "y"))
+    generator = torch.Generator().manual_seed(0)
+    rollout = FinetuneConfig(steps=320, n_envs=4, rollout_length=80)
+    student = Student(SHAPE, 3, channels=8, blocks=1, hidden=16)
+    _, stats = collect_rollout(student, None, envs, rollout, generator, torch.zeros(4))
+    assert stats.successes == sum(value >= 4 for value in stats.returns) < len(stats.returns)

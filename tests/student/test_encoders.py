@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from llm4teach.envs.habitat.worker.layout import DEPTH_COLUMNS, DEPTH_ROWS, STATE_BYTES
+from llm4teach.errors import TaskError
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.network import Student
@@ -84,5 +85,14 @@ def test_they_are_kept_and_exported_with_the_same_answers(
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no student .* the shape \(2, 3, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"no student .* shape \(2, 3, 4, 5\)"):
         Student((2, 3, 4, 5), 3)
+
+
+def test_images_are_refused_with_what_is_supported() -> None:
+    with pytest.raises(TaskError, match=r"shape \(84, 84, 3\)\. Supported are .* maps of cells"):
+        Student((84, 84, 3), 4)
+    student = Student((8, 8, 4), 4)  # RGBA has as many channels as a map
+    pixels = torch.full((1, 8, 8, 4), 255, dtype=torch.uint8)
+    with pytest.raises(TaskError, match=r"shape \(8, 8, 4\) with values up to 255"):
+        student(pixels)
