@@ -28,6 +28,7 @@ PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
 EARLIER_REWEIGHTING = "outcomes.parquet"  # name of REWEIGHTING until version 0.1
+FILMS = "films.json"  # recorded episodes that the report shows
 ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
 
@@ -105,6 +106,10 @@ class Run:
         table = pa.Table.from_pylist(rows, schema=schema.AGREEMENT)
         write_parquet(self.folder / AGREEMENT, table)
 
+    def write_films(self, films: list[dict[str, Any]]) -> None:
+        """Store the recorded episodes that the report shows; see `read_films`."""
+        write_json(self.folder / FILMS, {"films": films})
+
     def discard_if_empty(self) -> None:
         """Remove the folder of a run that failed before it had anything to keep or resume."""
         if set(names_in(self.folder)) <= {CONFIG, PROGRESS}:
@@ -142,6 +147,19 @@ def reweighting_path(folder: StoragePath) -> StoragePath | None:
         if (folder / name).exists():
             return folder / name
     return None
+
+
+def read_films(folder: StoragePath, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the run's recorded episodes; until version 0.1 they were among its results.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    path = folder / FILMS
+    films: list[dict[str, Any]] = (
+        read_json(path)["films"] if path.exists() else results.get("films") or []
+    )
+    return films
 
 
 def read_config(folder: StoragePath) -> dict[str, Any]:

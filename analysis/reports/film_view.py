@@ -25,13 +25,13 @@ class FilmView(NamedTuple):
 
 
 def film_views(
-    results: Mapping[str, Any], task: str, advice: Sequence[Mapping[str, Any]]
+    films: Sequence[Mapping[str, Any]], task: str, advice: Sequence[Mapping[str, Any]]
 ) -> list[FilmView]:
     """The first few of the run's recorded episodes, played again.
 
     Args:
-        results: of the run, with its ``films`` as `student.filming` records them; older records
-            have captions instead of probabilities.
+        films: as `student.evaluation.replay.filmed` records them; older records have captions
+            instead of probabilities.
         task: whose episodes.
         advice: rows of schema.ADVICE, to tell what plans the teacher named in a state.
     """
@@ -42,7 +42,7 @@ def film_views(
         ]
         for row in advice
     }
-    return [_film_view(film, task, plans) for film in (results.get("films") or [])[:MAX_FILMS]]
+    return [_film_view(film, task, plans) for film in films[:MAX_FILMS]]
 
 
 def _film_view(film: Mapping[str, Any], task: str, plans: Mapping[str, Any]) -> FilmView:

@@ -24,7 +24,7 @@ from llm4teach.analysis.summary import success_difference, summary_table
 from llm4teach.datasets import schema
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.metrics import read_metrics
-from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, REPORT
+from llm4teach.datasets.runs import AGREEMENT, CONFIG, EVALUATION, MANIFEST, REPORT, read_films
 from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacing
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
@@ -71,7 +71,7 @@ def write_report(
     advice = content.advice_view(_advice(workspace, results))
     compared = _table(folder / AGREEMENT, schema.AGREEMENT).to_pylist()
     agreement, states = agreement_map(compared, _action_names(task) if compared else [])
-    films = film_views(results, task, advice)
+    films = film_views(read_films(folder, results), task, advice)
     moving = any(not film.problem for film in films)
     page = (
         page_environment()

@@ -9,7 +9,7 @@ import torch
 from llm4teach.datasets.runs import CHECKPOINT, MANIFEST, Run
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.task import Task
-from llm4teach.student.model.checkpoint import load_student, save_student
+from llm4teach.student.model.checkpoint import load_facts, load_student, save_student
 from llm4teach.student.model.network import Student
 
 PRETRAINED, RESUME = "pretrained.safetensors", "resume.safetensors"
@@ -23,10 +23,9 @@ def newest_student(workspace: Workspace, task: Task) -> str:
     """
     for run_id in reversed(workspace.run_ids()):
         folder = workspace.run(run_id)
-        if (folder / MANIFEST).exists() and (folder / CHECKPOINT).exists():
-            _, facts = load_student(folder / CHECKPOINT)
-            if facts["task"] == task.trained_as:
-                return run_id
+        has_student = (folder / MANIFEST).exists() and (folder / CHECKPOINT).exists()
+        if has_student and load_facts(folder / CHECKPOINT).get("task") == task.trained_as:
+            return run_id
     raise DatasetError(
         f"no student for {task.trained_as} in {workspace.root}; "
         "make one first (llm4teach teach, or llm4teach pretrain)"

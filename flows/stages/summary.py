@@ -27,8 +27,8 @@ def report(ctx: Context) -> dict[str, Any]:
 
 def outcome(ctx: Context) -> dict[str, Any]:
     """Return a run's id and results, with the final table if it was evaluated."""
-    results: dict[str, Any] = {"run_id": ctx.run.run_id}
-    results |= {k: v for k, v in ctx.run.results.items() if k != "films"}
+    results: dict[str, Any] = {"run_id": ctx.run.run_id, **ctx.run.results}
+    results.pop("films", None)  # of a run that version 0.1 began
     evaluation = ctx.run.folder / EVALUATION
     if evaluation.exists():
         results["table"] = summary_table(read_parquet(evaluation, EVALUATIONS))

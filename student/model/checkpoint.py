@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,12 +33,34 @@ def load_tensors(path: StoragePath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         DatasetError: the file is missing, unreadable, damaged, or not a checkpoint of this project.
     """
+    with _opened(path) as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, _facts(file)
+
+
+def load_facts(path: StoragePath) -> dict[str, Any]:
+    """Read the facts that `save_tensors` wrote, without the tensors.
+
+    Raises:
+        DatasetError: as in `load_tensors`.
+    """
+    with _opened(path) as file:
+        return _facts(file)
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((file.metadata() or {})[_META])
+    return facts
+
+
+@contextmanager
+def _opened(path: StoragePath) -> Iterator[Any]:
+    """Open a safetensors file; every failure, also while it is read, becomes a DatasetError."""
     try:
         with local_copy(path) as local:
             local.open("rb").close()  # safe_open reports any failure to open as a missing file
             with safe_open(local, framework="pt") as file:
-                meta = json.loads((file.metadata() or {})[_META])
-                return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+                yield file
     except FileNotFoundError:
         raise DatasetError(f"no checkpoint at {path}") from None
     except OSError as error:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from llm4teach.analysis.sql.query import run_sql
-from llm4teach.datasets.runs import CHECKPOINT, read_manifest
+from llm4teach.datasets.runs import CHECKPOINT, read_films, read_manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.student.model.checkpoint import load_tensors
 
@@ -64,6 +64,8 @@ def test_teach_leaves_a_complete_run(taught: tuple[Workspace, str]) -> None:
     (run_id,) = workspace.run_ids()
     manifest = read_manifest(workspace.run(run_id))
     results, config = manifest["results"], manifest["config"]
+    films = read_films(workspace.run(run_id), {})
+    assert "films" not in results and len(films) == 3 and films[0]["actions"]
     assert results["collect_steps"] == 640 and results["finetune_steps"] == 1024
     assert results["questions"] == results["distinct_states"] == 6
     assert config["teacher"]["teacher"] == "recorded/vicuna-33b" and config["seed"] == 0
