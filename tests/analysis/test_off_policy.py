@@ -33,7 +33,7 @@ def hand_made(
     actions: list[int], rewards: list[float], b: list[float], starts: list[int]
 ) -> Logged:
     return Logged(
-        np.zeros((len(actions), 2, 2, 1), np.uint8),
+        np.zeros((len(actions), 2, 2, 4), np.uint8),
         np.array(actions),
         np.array(rewards),
         np.log(b),
@@ -61,13 +61,13 @@ def world(n_episodes: int, seed: int) -> Logged:
     actions = rng.integers(0, 2, (n_episodes, LENGTH))
     spoilt = actions[:, :1] == 0
     rewards = np.where(spoilt, 0.0, actions * np.arange(1, LENGTH + 1))
-    observations = np.zeros((n_episodes, LENGTH, 2, 2, 1), np.uint8)
+    observations = np.zeros((n_episodes, LENGTH, 2, 2, 4), np.uint8)
     observations[:, :, 0, 0, 0] = np.arange(LENGTH)
     observations[:, 1:, 1, 1, 0] = spoilt
     last = np.zeros((n_episodes, LENGTH), bool)
     last[:, -1] = True
     return Logged(
-        observations.reshape(-1, 2, 2, 1),
+        observations.reshape(-1, 2, 2, 4),
         actions.ravel(),
         rewards.ravel(),
         np.full(actions.size, np.log(0.5)),

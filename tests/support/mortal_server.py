@@ -43,8 +43,10 @@ class MortalServer:
 
 def _main(port: str, latency_s: str, log: str) -> None:
     server = BadServer(port=int(port), latency_s=float(latency_s))
+    new = Path(f"{log}.new")
     while True:
-        Path(log).write_text(str(server.met["good"]))
+        new.write_text(str(server.met["good"]))
+        new.replace(log)  # a kill leaves the last number, and no empty file
         time.sleep(0.005)
 
 
