@@ -1,6 +1,9 @@
-"""Findings as Markdown tables, with a word on how their numbers were counted."""
+"""Findings as Markdown tables, with a word on how their numbers were counted, and as CSV."""
 
 from __future__ import annotations
+
+import csv
+from io import StringIO
 
 from llm4teach.analysis.comparisons.results import (
     THRESHOLDS,
@@ -24,6 +27,41 @@ _HEADINGS = (
 )
 _OWN = "its teacher's own policy"
 Rows = list[tuple[str, ...]]
+_CSV_HEADINGS = (
+    *("task", "played_task", "policy", "variant", "seed", "mode"),
+    *("success", "success_low", "success_high", "episodes"),
+    *("env_steps", "questions", "tokens", "train_cpu_s"),
+)
+
+
+def findings_csv(findings: Findings) -> str:
+    """Return the success rates as CSV: a row per task, variant, seed and mode.
+
+    A student's row is one seed; env steps and CPU seconds are medians over the seeds, questions and
+    tokens those of all seeds together. A teacher's row has the interval over its episodes.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV_HEADINGS)
+    for comparison in findings.comparisons:
+        for method in comparison.methods:
+            costs = (method.env_steps, method.questions, method.tokens, method.train_cpu_s)
+            levels = [(comparison.task, "sampled", method.sampled)]
+            levels += [(comparison.task, "greedy", method.greedy)]
+            levels += [(task, "sampled", level) for task, level in method.shifted.items()]
+            for played, mode, level in levels:
+                for seed, success in zip(comparison.seeds, level.per_seed, strict=True):
+                    row = [comparison.task, played, "student", method.label, seed, mode, success]
+                    writer.writerow([*row, "", "", method.episodes, *costs])
+        for teacher in comparison.teachers:
+            own = [(comparison.task, "sampled", teacher.sampled, teacher.sampled_interval)]
+            own += [(comparison.task, "greedy", teacher.greedy, teacher.greedy_interval)]
+            own += [(task, "sampled", *level) for task, level in teacher.shifted.items()]
+            for played, mode, success, interval in own:
+                row = [comparison.task, played, "teacher", teacher.label, "", mode, success]
+                spent = [0, teacher.questions, teacher.tokens, ""]
+                writer.writerow([*row, *interval, teacher.episodes, *spent])
+    return text.getvalue()
 
 
 def findings_markdown(findings: Findings) -> str:

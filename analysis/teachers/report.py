@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 from markupsafe import Markup
@@ -21,11 +24,34 @@ from llm4teach.datasets.storage.parquet import replacing
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 
-PAGE, DATA = "report.html", "diagnostics.json"
+_SUCCESS = ("success", "success_low", "success_high")
+PAGE, DATA, TABLE = "report.html", "diagnostics.json", "diagnostics.csv"
+_CSV_COLUMNS = (  # of a teacher's diagnostics, nested names with a dot
+    *("label", "method", "states", "advised_states", "entropy", "coverage", "tokens", "usd"),
+    *(f"calibration.{n}" for n in ("n", "accuracy", "confidence", "error", "brier", "entropy_auc")),
+    *(f"{p}.{n}" for p in ("own", "cautious", "noisy") for n in _SUCCESS),
+    *(f"{m}.value" for m in ("importance_sampling", "fitted_q")),
+)
+
+
+def diagnostics_csv(found: Mapping[str, Any]) -> str:
+    """Return the main figures of `diagnose` as CSV, one row per teacher; unknown ones are empty."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(name.replace(".", "_") for name in _CSV_COLUMNS)
+    for teacher in found["teachers"]:
+        row = []
+        for name in _CSV_COLUMNS:
+            value: Any = teacher
+            for key in name.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            row.append("" if value is None else value)
+        writer.writerow(row)
+    return text.getvalue()
 
 
 def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> StoragePath:
-    """Write the page, and beside it the same as JSON; return the page's path.
+    """Write the page, and beside it the same as JSON and a table as CSV; return the page's path.
 
     Args:
         workspace: in which they go to ``teachers/<task>/``.
@@ -33,6 +59,8 @@ def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: s
         command: that makes the page again.
     """
     folder = workspace.root / "teachers" / str(found["task"])
+    with replacing(folder / TABLE) as temporary:
+        temporary.write_text(diagnostics_csv(found), encoding="utf-8")
     with replacing(folder / DATA) as temporary:
         temporary.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
     page = (

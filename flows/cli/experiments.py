@@ -54,7 +54,7 @@ class Compare(QuietCommand):
             print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
         else:
             print((folder / "comparison.md").read_text(encoding="utf-8"))
-            print(f"files: {folder}/comparison.md, .json, .png, .svg, .html")
+            print(f"files: {folder}/comparison.md, .csv, .json, .png, .svg, .html")
 
 
 class Experiment(QuietCommand):
@@ -92,16 +92,16 @@ class Experiment(QuietCommand):
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_training_task
-        from llm4teach.flows.experiments.catalog import EXPERIMENTS
+        from llm4teach.flows.experiments.catalog import EXPERIMENTS, find_experiment
         from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 
         if self.list_all:
             self._print_list()
             return
-        names = [one.name for one in EXPERIMENTS]
-        if self.name not in names:
-            wrong = f"there is no experiment {self.name!r}; " if self.name else ""
-            raise ConfigError(f"{wrong}choose one of {', '.join(names)} (`--list` explains them)")
+        if self.name is None:
+            names = ", ".join(one.name for one in EXPERIMENTS)
+            raise ConfigError(f"choose one of {names} (`--list` explains them)")
+        chosen = find_experiment(self.name)
         for task in self.task:
             get_training_task(task)
         own_server = has_own_server()
@@ -110,7 +110,7 @@ class Experiment(QuietCommand):
         from llm4teach.flows.experiment import experiment
 
         result = (experiment if own_server else experiment.fn)(
-            name=self.name,
+            name=chosen.name,
             settings=dict(flags),
             tasks=self.task or None,
             seeds=self.seeds,
@@ -121,7 +121,7 @@ class Experiment(QuietCommand):
             config=str(self.config) if self.config else None,
         )
         print(result["table"])
-        print(f"files: {result['folder']}/comparison.md, .json, .png, .svg, .html")
+        print(f"files: {result['folder']}/comparison.md, .csv, .json, .png, .svg, .html")
 
     def _print_list(self) -> None:
         from llm4teach.flows.cli.tables import print_table

@@ -153,7 +153,7 @@ EXPERIMENTS = (
         figure="levels",
     ),
     Experiment(
-        "generalisation",
+        "generalization",
         "Do students keep their level in rooms that nothing was trained on, and does the teacher?",
         (_RL_ONLY, Variant("pretraining only", PRETRAIN), Variant("all", TEACH)),
         baseline="RL only",
@@ -166,6 +166,9 @@ EXPERIMENTS = (
 )
 
 
+_EARLIER_NAMES = {"generalisation": "generalization"}  # until version 0.1
+
+
 def find_experiment(name: str) -> Experiment:
     """Return the experiment of this name.
 
@@ -173,6 +176,10 @@ def find_experiment(name: str) -> Experiment:
         ConfigError: there is none.
     """
     by_name = {experiment.name: experiment for experiment in EXPERIMENTS}
+    name = _EARLIER_NAMES.get(name, name)
     if name not in by_name:
-        raise ConfigError(f"there is no experiment {name!r}; choose one of {', '.join(by_name)}")
+        raise ConfigError(
+            f"there is no experiment {name!r}; choose one of {', '.join(by_name)} (`llm4teach "
+            "experiment --list` explains them)"
+        )
     return by_name[name]

@@ -13,7 +13,7 @@ from llm4teach.analysis.comparisons import results
 from llm4teach.analysis.comparisons.figure import write_findings_figure
 from llm4teach.analysis.comparisons.page import write_findings_page
 from llm4teach.analysis.comparisons.results import Comparison, Findings, MethodResult, TeacherResult
-from llm4teach.analysis.comparisons.table import NAME, findings_markdown
+from llm4teach.analysis.comparisons.table import NAME, findings_csv, findings_markdown
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import replacing, write_json
 from llm4teach.datasets.storage.paths import StoragePath
@@ -150,12 +150,14 @@ def _refuse_a_budget(label: LabelConfig) -> None:
 
 
 def write_findings(findings: Findings, folder: StoragePath) -> None:
-    """Write ``comparison.md``, ``.json``, ``.svg``, ``.png`` and ``.html`` into a folder."""
+    """Write ``comparison.md``, ``.csv``, ``.json``, ``.svg``, ``.png`` and ``.html``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_findings_figure(findings, folder / f"{NAME}.svg", folder / f"{NAME}.png")
     write_json(folder / f"{NAME}.json", asdict(findings))
-    with replacing(folder / f"{NAME}.md") as temporary:
-        temporary.write_text(findings_markdown(findings), encoding="utf-8")
+    texts = {"md": findings_markdown(findings), "csv": findings_csv(findings)}
+    for kind, text in texts.items():
+        with replacing(folder / f"{NAME}.{kind}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
     write_findings_page(findings, folder / f"{NAME}.html")
 
 
@@ -257,8 +259,8 @@ def compare(
         command: that makes the comparison again.
 
     Returns:
-        The findings, and the folder of ``comparison.md``, ``.json``, ``.png``, ``.svg`` and
-        ``.html``.
+        The findings, and the folder of ``comparison.md``, ``.csv``, ``.json``, ``.png``, ``.svg``
+        and ``.html``.
 
     Raises:
         TrialError: training failed. Complete trials stay, others resume with the next command.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -81,7 +82,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_files_and_figures(compared: tuple[Path, str]) -> None:
     workspace, printed = compared
     (folder,) = (workspace / "comparisons").iterdir()
-    assert sorted(p.suffix for p in folder.iterdir()) == [".html", ".json", ".md", ".png", ".svg"]
+    endings = {path.suffix for path in folder.iterdir()}
+    assert endings == {".csv", ".html", ".json", ".md", ".png", ".svg"}
+    rows = list(csv.DictReader((folder / "comparison.csv").open(encoding="utf-8")))
+    students = {(r["variant"], r["seed"], r["mode"]) for r in rows if r["policy"] == "student"}
+    assert len(students) == 4 * 2 * 2 and {r["policy"] for r in rows} == {"student", "teacher"}
     assert (folder / "comparison.md").read_text() in printed and str(folder) in printed
     everything = json.loads((folder / "comparison.json").read_text())
     assert str(workspace) not in everything["command"] and "--seeds 2" in everything["command"]

@@ -66,7 +66,7 @@ def test_the_same_trials_serve_several_experiments() -> None:
         trials = [variant.trial(settings, "SimpleDoorKey", 0) for variant in chosen.variants]
         return {json.dumps(c.identity(teacher_of(c.settings)), sort_keys=True) for c in trials}
 
-    assert identities("generalisation") < identities("ablation")
+    assert identities("generalization") < identities("ablation")
     assert len(identities("teacher-noise") & identities("teacher-quality")) == 5
 
 
@@ -125,9 +125,13 @@ def test_a_list_says_what_each_answers(tmp_path: Path) -> None:
     assert all(name in listed for name in NAMES) and "?" in listed
 
 
+def test_an_earlier_name_still_finds_its_experiment() -> None:
+    assert find_experiment("generalisation").name == "generalization"
+
+
 @pytest.mark.slow
-def test_generalisation_for_real_and_again_from_its_trials(tmp_path: Path) -> None:
-    done = experiment(tmp_path / "w", "generalisation", *SMALL, "-o", str(tmp_path / "out"))
+def test_generalization_for_real_and_again_from_its_trials(tmp_path: Path) -> None:
+    done = experiment(tmp_path / "w", "generalization", *SMALL, "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     (found,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["comparisons"]
     assert [m["label"] for m in found["methods"]] == ["RL only", "pretraining only", "all"]
@@ -143,7 +147,7 @@ def test_generalisation_for_real_and_again_from_its_trials(tmp_path: Path) -> No
     students = {c.identity["student"] for c in stored if c.identity["method"] == "transfer"}
     assert students == {trial.run_id for trial in trained}
 
-    again = experiment(tmp_path / "w", "generalisation", *SMALL, "--quiet")
+    again = experiment(tmp_path / "w", "generalization", *SMALL, "--quiet")
     assert again.stderr == "" and again.stdout.split("files:")[0] in done.stdout
     assert len(stored_trials(Workspace(tmp_path / "w"))) == len(stored)
     assert "--workspace" not in done.stdout and "--budget 1536" in done.stdout
