@@ -58,6 +58,15 @@ def trajectories(observation_shape: Sequence[int]) -> pa.Schema:
     return schema.with_metadata({**schema.metadata, b"observation_shape": shape.encode()})
 
 
+STATES = _table(
+    "states",
+    [
+        ("state_key", pa.string(), "", "content hash of task family and state_text"),
+        ("state_text", pa.string(), "", "what the teacher reads"),
+        ("options", pa.list_(pa.string()), "", "the plans that are admissible in this state"),
+    ],
+)
+
 ADVICE = _table(
     "advice",
     [

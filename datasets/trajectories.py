@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_part
+from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_parquet, write_part
 from llm4teach.datasets.storage.paths import DatasetError, StoragePath
+
+STATES = "states.parquet"  # distinct states of the parts in the same folder
+
+
+class StoredState(NamedTuple):
+    """A distinct state as it was described when it was collected."""
+
+    text: str
+    plans: tuple[str, ...]  # admissible ones
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class Trajectories:
 
     table: pa.Table
     observations: NDArray[np.uint8]  # (N, *observation_shape)
+    states: Mapping[str, StoredState] = field(default_factory=dict)  # those stored, by state_key
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -58,8 +68,12 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
         DatasetError: there are none, a part is damaged, or the observations have another shape.
     """
     kind = schema.trajectories(observation_shape)
+    paths = part_paths(folder)
+    states: dict[str, StoredState] = {}
+    for parent in dict.fromkeys(path.parent for path in paths):
+        states |= read_states(parent)
     tables = []
-    for path in part_paths(folder):
+    for path in paths:
         table = read_parquet(path, kind)
         if table.schema.field("observation").type != kind.field("observation").type:
             raise DatasetError(
@@ -70,14 +84,41 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
         raise DatasetError(f"no trajectories in {folder}; collect some first (llm4teach collect)")
     order = [("run_id", "ascending"), ("episode_id", "ascending"), ("t", "ascending")]
     table = pa.concat_tables(tables).sort_by(order).combine_chunks()
-    return Trajectories(table, _as_array(table.column("observation"), observation_shape))
+    return Trajectories(table, _as_array(table.column("observation"), observation_shape), states)
 
 
-def distinct_states(trajectories: Trajectories) -> NDArray[np.uint8]:
-    """One observation for each distinct state_key, uint8 (n_states, *observation_shape)."""
+def write_states(folder: StoragePath, states: Mapping[str, StoredState]) -> None:
+    """Replace the table of distinct states beside a folder's parts, atomically."""
+    rows = [
+        {"state_key": key, "state_text": state.text, "options": list(state.plans)}
+        for key, state in states.items()
+    ]
+    write_parquet(folder / STATES, pa.Table.from_pylist(rows, schema=schema.STATES))
+
+
+def read_states(folder: StoragePath) -> dict[str, StoredState]:
+    """Read the distinct states stored beside a folder's parts; none if there is no table.
+
+    Raises:
+        DatasetError: the table is damaged.
+    """
+    path = folder / STATES
+    if not path.exists():
+        return {}
+    rows = read_parquet(path, schema.STATES).to_pylist()
+    return {r["state_key"]: StoredState(r["state_text"], tuple(r["options"])) for r in rows}
+
+
+def distinct_states(trajectories: Trajectories) -> tuple[list[str], NDArray[np.uint8]]:
+    """Return each distinct state_key with its first observation.
+
+    Returns:
+        The keys, and the observations, uint8 (n_states, *observation_shape).
+    """
     keys = trajectories.table.column("state_key").combine_chunks()
-    first: NDArray[np.int32] = pc.index_in(pc.unique(keys), value_set=keys).to_numpy()
-    return trajectories.observations[first]  # the first row of each key
+    distinct = pc.unique(keys)
+    first: NDArray[np.int32] = pc.index_in(distinct, value_set=keys).to_numpy()
+    return distinct.to_pylist(), trajectories.observations[first]
 
 
 def _as_array(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8]:

@@ -126,7 +126,8 @@ def label_shard(settings: Settings, shard: int) -> str:
         keys, which = np.unique(rows.column("state_key").astype(str), return_inverse=True)
         is_due = np.array([zlib.crc32(key.encode()) % shards == shard for key in keys])[which]
         if is_due.any():
-            label(ctx, Trajectories(rows.table.filter(pa.array(is_due)), rows.observations[is_due]))
+            part_rows = rows.table.filter(pa.array(is_due))
+            label(ctx, Trajectories(part_rows, rows.observations[is_due], rows.states))
         return ctx.run.run_id
 
 

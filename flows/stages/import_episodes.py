@@ -15,6 +15,7 @@ from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
 from llm4teach.envs.registry import get_training_task
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.student.collection.importing import Importer
+from llm4teach.student.collection.states import StateTable
 
 WRITE_EVERY = 50_000  # steps a part
 LISTED = 20  # problems
@@ -50,6 +51,7 @@ def import_episodes(
     run = Run(workspace, run_id, "import")
     run.start({"task": task_name, "source": Path(source).name, "columns": dict(columns)})
     folder, n = workspace.trajectories(task_name, run_id), 0
+    table = StateTable(folder)
     written, pending = 0, list[tuple[dict[str, Any], Any]]()  # steps; episodes to be written
     for i, episode in enumerate(episodes):
         pending.append(importer.steps(episode))
@@ -57,6 +59,7 @@ def import_episodes(
         if n - written >= WRITE_EVERY or i == len(episodes) - 1:
             parts, seen = zip(*pending, strict=True)
             merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            table.add(importer.states.values())
             write_steps(folder, merged, np.concatenate(seen))
             written, pending = n, []
     summary = {"episodes": len(episodes), "collect_steps": n, "refused": len(refused)}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
+from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
-from llm4teach.envs.task import describe
 from llm4teach.flows.runtime import artifacts
 from llm4teach.flows.runtime.progress import Stage, stage
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.context import Context
+from llm4teach.student.collection.states import states_of
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
@@ -26,7 +26,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
 
     A state without admissible plans leaves nothing to ask.
     """
-    states = [s for s in describe(ctx.task, distinct_states(trajectories)) if s.options]
+    states = [s for s in states_of(ctx.task, trajectories) if s.options]
     with stage("label", len(states), "states") as shown:
         report = LabelReport()
         try:
@@ -123,7 +123,7 @@ def dry_run(settings: Settings) -> dict[str, str]:
         info = teacher.info
         store = advice_of(info, workspace, task.family)
         price = price_of(settings.teacher, settings.label, info)
-        forecast = estimate(teacher, store, describe(task, distinct_states(steps)), price)
+        forecast = estimate(teacher, store, states_of(task, steps), price)
     bound = "at most " if forecast.completion_is_bound else ""
     return {
         "distinct states": f"{forecast.distinct_states:,}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
+from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.datasets.workspace import DatasetError
-from llm4teach.envs.task import describe
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.reweighting import reweight_trajectories, write_reweighting
+from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.training.distill import Steps, distill
@@ -29,7 +29,7 @@ def pretrain(
     t = trajectories.column("t")
     episode_ends = np.append(t[1:] != t[:-1] + 1, True)
     if config.reweight_temperature:
-        states = describe(ctx.task, distinct_states(trajectories))
+        states = states_of(ctx.task, trajectories)
         outcomes = reweight_trajectories(
             trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
         )

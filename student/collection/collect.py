@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import write_steps
-from llm4teach.envs.task import Observations, Task, describe, episode_success
+from llm4teach.envs.task import Observations, State, Task, describe, episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
 from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
+from llm4teach.student.collection.states import StateTable
 from llm4teach.student.policies import sample
 
 WRITE_EVERY = 4_096  # steps a part
@@ -63,6 +64,8 @@ class Collector:
         self._next_episode = first_episode + n_envs
         self._returns = np.zeros(n_envs)  # of the running episodes, so far
         self._columns: dict[str, list[Any]] = {}
+        self._table = StateTable(folder)
+        self._new_states: dict[str, State] = {}  # since the last part
         self._observations: list[Observations] = []
 
     def collect(
@@ -119,6 +122,7 @@ class Collector:
         before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
         step = self._envs.step(actions)
         self._observations.append(observations)
+        self._new_states.update({state.key: state for state in states})
         self._keep(
             {
                 **before,
@@ -150,5 +154,6 @@ class Collector:
     def write(self) -> None:
         """Store the steps collected since the last part."""
         if self._observations:
+            self._table.add(self._new_states.values())
             write_steps(self._folder, self._columns, np.concatenate(self._observations))
-            self._observations, self._columns = [], {}
+            self._observations, self._columns, self._new_states = [], {}, {}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.importers import Episode
 from llm4teach.envs.seeds import HELD_OUT_START
-from llm4teach.envs.task import Observations, Task, describe
+from llm4teach.envs.task import Observations, State, Task, describe
 
 IMPORTED = "imported"  # behavior of steps whose source names none
 _REWARD_TOLERANCE = 1e-4  # float32 logs, rounded CSV
@@ -33,6 +33,7 @@ class Importer:
         self._task, self._run_id = task, run_id
         self._env = task.make_env()
         self._next = 0
+        self.states: dict[str, State] = {}  # of all episodes so far, by key
 
     def problems(self, episode: Episode) -> Iterator[str]:
         """Why it does not fit, in words; nothing if it does. Only then may `steps` be called."""
@@ -110,6 +111,7 @@ class Importer:
         given = _shaped(episode, self._task)
         observations = self._played(episode) if given is None else given
         states = describe(self._task, observations)
+        self.states.update({state.key: state for state in states})
         number, self._next = self._next, self._next + 1
         seed = -1 if episode.seed is None else episode.seed
         unknown = np.full(n, np.nan, np.float32)

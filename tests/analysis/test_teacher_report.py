@@ -17,10 +17,11 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import DatasetError, Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.task import State, describe
+from llm4teach.envs.task import State
 from llm4teach.flows.cli.main import main
 from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.collection.collect import Collector
+from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import EvaluateConfig
 
 from .test_report_in_browser import BROWSER, Browser
@@ -56,9 +57,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     )
     leader = OptionBehavior(TASK, lambda states: [uniform_mixture(s) for s in states], 0.0, rng)
     collector.collect(4000, [(leader, 1.0)])
-    from llm4teach.datasets.trajectories import distinct_states, read_steps
+    from llm4teach.datasets.trajectories import read_steps
 
-    states = describe(TASK, distinct_states(read_steps(folder, TASK.observation_shape)))
+    states = states_of(TASK, read_steps(folder, TASK.observation_shape))
     teachers = {
         "good": (("open door", "pick up key", "explore"), 0.9),
         "bad": (("drop key", "explore"), 0.6),
