@@ -94,7 +94,7 @@ def _bootstrap(
 
     # scipy wants two values per sample: a single one, twice, has the same draws.
     samples = [np.repeat(x, 2) if len(x) == 1 else x for x in samples]
-    found = bootstrap(
+    interval = bootstrap(
         samples,
         statistic,
         n_resamples=resamples,
@@ -103,7 +103,7 @@ def _bootstrap(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    return Interval(float(interval.low), float(interval.high))
 
 
 class Improvement(NamedTuple):

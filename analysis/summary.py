@@ -42,8 +42,8 @@ def summary_table(episodes: pa.Table) -> list[SummaryRow]:
 
 def _rank(key: tuple[str, str]) -> tuple[int, str, bool, str]:
     policy, mode = key
-    known = _ORDER.index(policy) if policy in _ORDER else len(_ORDER)
-    return known, policy, mode != "sampled", mode
+    position = _ORDER.index(policy) if policy in _ORDER else len(_ORDER)
+    return position, policy, mode != "sampled", mode
 
 
 def _summary(policy: str, mode: str, rows: list[dict[str, Any]]) -> SummaryRow:

@@ -73,7 +73,7 @@ def fill(folder: Path, stored: int) -> Iterator[str]:
 
 
 def commit_rows(folder: Path, rows: int) -> Iterator[str]:
-    """In batches of 2,000 Python rows, as labelling does."""
+    """In batches of 2,000 Python rows, as labeling does."""
     store, seconds = AdviceStore(folder / "rows", *IDENTITY), 0.0
     for first in range(0, rows, 2_000):
         made = [row(key) for key in keys_of(first, min(2_000, rows - first))]

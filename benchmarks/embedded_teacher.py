@@ -2,7 +2,7 @@
 
     python benchmarks/embedded_teacher.py [--teacher embedded] [--task SimpleDoorKey] [--threads N]
 
-In a fresh process, and without what trains students: what labelling alone would take. Loading ends
+In a fresh process, and without what trains students: what labeling alone would take. Loading ends
 with the model in memory, its worked examples not read yet; these are part of the first answer.
 """
 

@@ -1,4 +1,4 @@
-"""Labelled environment steps per CPU-second: an observation, a state and teacher_probs for each.
+"""Labeled environment steps per CPU-second: an observation, a state and teacher_probs for each.
 
     python benchmarks/env_throughput.py
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of CPU, about, a repetition")
     arguments = parser.parse_args()
-    table = [("MiniGrid-DoorKey-8x8-v0, not labelled", [minigrid_steps(), None])]
+    table = [("MiniGrid-DoorKey-8x8-v0, not labeled", [minigrid_steps(), None])]
     for name in ROOMS:
         table.append((f"{name}, MiniGrid", runs(name, engine=False, n_envs=1)))
     for name in ROOMS:
@@ -81,7 +81,7 @@ def minigrid_steps() -> Run:
 
 
 def runs(name: str, *, engine: bool, n_envs: int) -> list[Run | None]:
-    """Labelled steps of a task, with random and with the teacher's actions."""
+    """Labeled steps of a task, with random and with the teacher's actions."""
     task = DoorKeyTask(name, name, engine=engine)
     envs = EpisodeVector(task, n_envs, training_seeds(0, "benchmark"))
     teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), task.family)

@@ -1,4 +1,4 @@
-"""Labelling against a bare asyncio client: states a second, our CPU a state, and peak memory.
+"""Labeling against a bare asyncio client: states a second, our CPU a state, and peak memory.
 
     python benchmarks/label_throughput.py --states 1000 10000
     python benchmarks/label_throughput.py --states 10000 100000 1000000 --latency-ms 0 --only advise

@@ -4,7 +4,7 @@
     python benchmarks/sql.py --layouts --workspace /tmp/layouts          # the layouts, at 2M rows
 
 The workspace is generated once and then used again. Episodes are real ones of SimpleDoorKey, played
-by random actions, told over and over; their states are relabelled with 20,000 made-up ones, popular
+by random actions, told over and over; their states are relabeled with 20,000 made-up ones, popular
 ones more often, of which two teachers have advised on nine in ten.
 """
 

@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from llm4teach.datasets.storage.object_store import create
 from llm4teach.datasets.storage.parquet import fsync, read_json
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
+from llm4teach.datasets.storage.paths import StoragePath, names_in
+from llm4teach.errors import DatasetError
 
 _EVENT = re.compile(r"[0-9]+\.json")
 Action = Literal["promote", "rollback", "reject"]
@@ -48,7 +49,7 @@ class Event:
     software: str = ""
 
 
-class Registry:
+class ChampionRegistry:
     """One task's events, in the folder ``registry/<task>`` of a workspace."""
 
     def __init__(self, folder: StoragePath) -> None:
@@ -61,7 +62,7 @@ class Registry:
             DatasetError: one is damaged or missing.
         """
         names = sorted(name for name in names_in(self.folder) if _EVENT.fullmatch(name))
-        found = []
+        events = []
         for number, path in enumerate((self.folder / name for name in names), start=1):
             try:
                 event = Event(**read_json(path))
@@ -69,8 +70,8 @@ class Registry:
                 raise DatasetError(f"{path} is no event of this release's registry") from None
             if event.number != number:
                 raise DatasetError(f"{self.folder}: event {number} is missing; restore its file")
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
     def champion(self) -> Event | None:
         """The event that made the champion what it is; None if there is none yet."""

@@ -27,8 +27,9 @@ from llm4teach.datasets.storage.parquet import (
     write_json,
 )
 from llm4teach.datasets.storage.part_index import COMPACTED_GLOB, current_parts, read_records
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in, walk
+from llm4teach.datasets.storage.paths import StoragePath, names_in, walk
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 
 GRACE_S = 3600.0  # how long a reader may still need the files that it found
 MAX_ROWS = 1 << 20  # of a compacted part; one with half as many is left as it is
@@ -136,13 +137,13 @@ def _groups(parts: list[StoragePath], kind: str, max_rows: int) -> Iterator[list
     for path in parts:
         try:
             file = parquet_file(path)
-            count, found = file.metadata.num_rows, file.schema_arrow
+            count, file_schema = file.metadata.num_rows, file.schema_arrow
         except (pa.ArrowInvalid, OSError):
             read_parquet(path, _SCHEMAS[kind])  # says what is wrong
             raise
         if 2 * count >= max_rows:
             continue
-        of = found.field("observation").type if "observation" in found.names else None
+        of = file_schema.field("observation").type if "observation" in file_schema.names else None
         if rows.get(of, 0) + count > max_rows:
             if len(groups[of]) > 1:
                 yield groups[of]

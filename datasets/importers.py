@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 
 REQUIRED = ("episode_id", "action", "reward", "terminated", "truncated")
 OPTIONAL = ("t", "seed", "observation", "behavior", "action_logprob")
@@ -69,8 +69,8 @@ def _from_table(table: pa.Table, path: Path, columns: Mapping[str, str]) -> Iter
     columns = {_EARLIER.get(ours, ours): theirs for ours, theirs in columns.items()}
     unknown = sorted(set(columns) - {*REQUIRED, *OPTIONAL})
     if unknown:
-        known = ", ".join((*REQUIRED, *OPTIONAL))
-        raise DatasetError(f"{', '.join(unknown)} cannot be mapped; known are {known}")
+        accepted = ", ".join((*REQUIRED, *OPTIONAL))
+        raise DatasetError(f"{', '.join(unknown)} cannot be mapped; known are {accepted}")
     earlier = {new: old for old, new in _EARLIER.items() if old in table.column_names}
     names = {n: columns.get(n, earlier.get(n, n)) for n in (*REQUIRED, *OPTIONAL)}
     wanted = [*REQUIRED, *columns]
@@ -125,14 +125,14 @@ def _observations(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _columns_missing(
-    path: Path, missing: list[str], names: Mapping[str, str], found: list[str]
+    path: Path, missing: list[str], names: Mapping[str, str], columns: list[str]
 ) -> str:
     lines = []
     for ours in missing:
-        close = difflib.get_close_matches(names[ours], found, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(names[ours], columns, n=1, cutoff=0.4)
         hint = f"; did you mean --columns {ours}={close[0]}?" if close else ""
         lines.append(f"  no column {names[ours]!r} for {ours}{hint}")
-    return "\n".join([f"{path} does not fit:", *lines, f"  it has: {', '.join(found)}"])
+    return "\n".join([f"{path} does not fit:", *lines, f"  it has: {', '.join(columns)}"])
 
 
 def _from_minari(source: str) -> Iterator[Episode]:

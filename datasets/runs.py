@@ -21,7 +21,8 @@ from llm4teach.datasets.storage.parquet import (
     write_parquet,
 )
 from llm4teach.datasets.storage.paths import StoragePath, names_in
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 
 MANIFEST, CONFIG = "manifest.json", "config.json"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
@@ -56,8 +57,8 @@ class Run:
     def results(self) -> dict[str, Any]:
         """What the stages so far have noted."""
         path = self.folder / PROGRESS
-        found: dict[str, Any] = read_json(path) if path.exists() else {}
-        return found
+        results: dict[str, Any] = read_json(path) if path.exists() else {}
+        return results
 
     def note(self, **results: Any) -> None:
         """Set results that the manifest will hold; durable at once."""
@@ -81,8 +82,8 @@ class Run:
         """Time since the run began, in whichever stage and process that was."""
         now = datetime.now(UTC)
         if self._began is None:
-            known = (self.folder / CONFIG).exists()
-            began = read_json(self.folder / CONFIG)["created_at"] if known else None
+            is_started = (self.folder / CONFIG).exists()
+            began = read_json(self.folder / CONFIG)["created_at"] if is_started else None
             self._began = datetime.fromisoformat(began) if began else now
         return max(0.0, (now - self._began).total_seconds())
 

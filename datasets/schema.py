@@ -83,7 +83,7 @@ ADVICE = _table(
             "the advice: a distribution over plans; empty unless ok",
         ),
         ("entropy", pa.float64(), "nats", "of that distribution"),
-        ("coverage", pa.float64(), "", "mass on valid plans before normalising"),
+        ("coverage", pa.float64(), "", "mass on valid plans before normalizing"),
         ("raw_sum", pa.float64(), "", "verbalized: sum of the shares stated; 1 is 100%"),
         ("method", pa.string(), "", "logprobs, sampling, verbalized or recorded"),
         ("settings", pa.string(), "", "of the method"),

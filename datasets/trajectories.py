@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_parquet, write_part
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath
+from llm4teach.datasets.storage.paths import StoragePath
+from llm4teach.errors import DatasetError
 
 STATES = "states.parquet"  # distinct states of the parts in the same folder
 

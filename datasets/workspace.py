@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llm4teach.datasets.storage.paths import StoragePath, folder_names, storage_path
-from llm4teach.errors import DatasetError as DatasetError
+from llm4teach.errors import DatasetError
 
 _TIME = re.compile(r"\d{8}-\d{6}-.*$")
 
@@ -66,8 +66,8 @@ class Workspace:
             DatasetError: it is not; the message lists the newest runs.
         """
         if "/" in run_id or not (folder := self.run(run_id)).is_dir():
-            known = ", ".join(self.run_ids()[-5:]) or "none"
-            raise DatasetError(f"no run {run_id!r} in {self.root}; the newest runs: {known}")
+            newest = ", ".join(self.run_ids()[-5:]) or "none"
+            raise DatasetError(f"no run {run_id!r} in {self.root}; the newest runs: {newest}")
         return folder
 
     def run_ids(self) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
 from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
 from llm4teach.envs.minigrid.task import close_matches, minigrid_ids, minigrid_task
-from llm4teach.envs.task import Task, TaskError
+from llm4teach.envs.task import Task
+from llm4teach.errors import TaskError
 
 
 def task_names(shifted: bool = False) -> list[str]:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Plan
-from llm4teach.errors import TaskError as TaskError
 
 Observations = NDArray[np.uint8]  # (N, *observation_shape)
 Mixture = tuple[tuple[Plan, float], ...]  # plans and their probabilities; empty: no advice
@@ -123,8 +122,10 @@ def episode_success(
         terminated: True if the episode terminated, False if the time limit truncated it, (N,).
         returns: undiscounted sum of the episode's rewards, (N,).
     """
-    own = getattr(task, "is_success", None)
-    success: NDArray[np.bool_] = own(terminated, returns) if own else terminated & (returns > 0)
+    is_success = getattr(task, "is_success", None)
+    success: NDArray[np.bool_] = (
+        is_success(terminated, returns) if is_success else terminated & (returns > 0)
+    )
     return success
 
 

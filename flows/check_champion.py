@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.analysis.statistics import declined
-from llm4teach.datasets.champions import Registry
+from llm4teach.datasets.champions import ChampionRegistry
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime import events
@@ -37,7 +37,7 @@ def check_champion(
     settings = overridden(settings, overrides)
     trained_as = get_task(settings.task).trained_as
     with opened("evaluate", settings, with_teacher=False) as ctx:
-        champion = Registry(ctx.workspace.registry(trained_as)).champion()
+        champion = ChampionRegistry(ctx.workspace.registry(trained_as)).champion()
         if champion is None:
             raise DatasetError(
                 f"{trained_as} has no champion in {ctx.workspace.root}; llm4teach retrain makes one"

@@ -8,9 +8,10 @@ from typing import Any
 from prefect import flow
 
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.catalog import find_experiment
 from llm4teach.flows.experiments.run import results_folder, run_experiment, write_findings
-from llm4teach.flows.runtime.settings import ConfigError, load_settings, merge
+from llm4teach.flows.runtime.settings import load_settings, merge
 
 LEAST_ONLINE = 1_024  # env steps that a budget must leave for fine-tuning
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from llm4teach.datasets.champions import Registry, champion_of
+from llm4teach.datasets.champions import ChampionRegistry, champion_of
 from llm4teach.flows.runtime.retries import with_resolved_teacher, with_retries
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.stages import promote
@@ -67,6 +67,6 @@ def _note_champion(ctx: Context) -> None:
     """Note, once for the whole run, who is champion now and how many decisions led to it."""
     if "earlier_decisions" in ctx.run.results:
         return
-    events = Registry(ctx.workspace.registry(ctx.task.name)).events()
+    events = ChampionRegistry(ctx.workspace.registry(ctx.task.name)).events()
     champion = champion_of(events)
     ctx.run.note(earlier_decisions=len(events), led_by=champion.run_id if champion else None)

@@ -1,1 +1,1 @@
-"""Teachers and labelling: states in, advice out."""
+"""Teachers and labeling: states in, advice out."""

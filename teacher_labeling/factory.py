@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     DEFAULT_MODEL,
     MODELS,
@@ -14,7 +15,7 @@ from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, record
 from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
 from llm4teach.teacher_labeling.backends.wrappers import ArgmaxTeacher, Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Teacher, TeacherInfo
 
 # From settings, task family, model (what follows the slash) and API key; None: no such model.
 Make = Callable[[TeacherConfig, str, str, str], Teacher | None]

@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import Mixture, Observations, State, Task
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.ask_policy import AskPolicy, AskUnseen
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
-from llm4teach.teacher_labeling.teacher import (
-    Advice,
-    States,
-    Teacher,
-    TeacherError,
-    question_key,
-)
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, question_key
 
 _UNKNOWN, _NO_ADVICE = -1, 0  # places
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down

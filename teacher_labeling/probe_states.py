@@ -8,7 +8,7 @@ from llm4teach.envs.habitat.state import nav_pick_state
 from llm4teach.envs.minigrid.state import FAMILY as MINIGRID
 from llm4teach.envs.minigrid.state import Facts, minigrid_state
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.errors import TeacherError
 
 _NAMINGS = {
     "SimpleDoorKey": Naming.PLAIN,

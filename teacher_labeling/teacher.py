@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.errors import TeacherError as TeacherError
 
 
 class AdviceStatus(StrEnum):

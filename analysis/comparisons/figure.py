@@ -30,7 +30,7 @@ def write_findings_figure(findings: Findings, svg: StoragePath, png: StoragePath
     from matplotlib.figure import Figure
 
     size = _size(findings)
-    alt = " ".join(told(comparison) for comparison in findings.comparisons)
+    alt = " ".join(description(comparison) for comparison in findings.comparisons)
     themed = draw_figure(*size, findings.name, alt, lambda figure: _fill(figure, findings, _THEMED))
     with replacing(svg) as temporary:
         temporary.write_text(standalone(themed), encoding="utf-8")
@@ -47,7 +47,7 @@ def page_figures(findings: Findings, comparison: Comparison) -> list[Markup]:
     chosen = dict.fromkeys((*_OF_FIGURE[findings.figure], panels.finals, panels.curves))
     if any(any(method.token_curve) for method in comparison.methods):
         chosen[panels.tokens] = None
-    words, rows = told(comparison), len(comparison.methods)
+    words, rows = description(comparison), len(comparison.methods)
     return [
         draw_svg(
             4.6,
@@ -60,7 +60,7 @@ def page_figures(findings: Findings, comparison: Comparison) -> list[Markup]:
     ]
 
 
-def told(comparison: Comparison) -> str:
+def description(comparison: Comparison) -> str:
     """The final levels in words."""
     lines = [
         f"{method.label} {method.sampled.iqm:.1%} "

@@ -11,14 +11,14 @@ from llm4teach.analysis.statistics import Interval
 
 _DASHES = (0, (5, 3))
 _LIMITS = (-3, 103)  # of an axis of percentages
-# Okabe and Ito's colours but for black and yellow, told apart by most colour-blind people, and
+# Okabe and Ito's colors but for black and yellow, told apart by most color-blind people, and
 # shapes for everybody else.
-_COLOURS = ("#CC79A7", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#D55E00", "#8C6BB1", "#8A8A8A")
+_COLORS = ("#CC79A7", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#D55E00", "#8C6BB1", "#8A8A8A")
 _MARKERS = ("D", "s", "^", "o", "v", "P", "X", "<", ">", "h")
 
 
 class Theme(NamedTuple):
-    """Colours that are not a method's own."""
+    """Colors that are not a method's own."""
 
     ink: str
     faint: str
@@ -27,7 +27,7 @@ class Theme(NamedTuple):
 class Look(NamedTuple):
     """How one method is drawn, the same in every panel."""
 
-    colour: str
+    color: str
     marker: str
 
 
@@ -37,7 +37,7 @@ Panel = Callable[[Any, Comparison, Theme], None]  # fills axes
 def looks(comparison: Comparison) -> dict[str, Look]:
     """Return each method's look, by its label."""
     return {
-        method.label: Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
+        method.label: Look(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)])
         for i, method in enumerate(comparison.methods)
     }
 
@@ -52,11 +52,11 @@ def curves(axes: Any, comparison: Comparison, theme: Theme) -> None:
         _band(axes, steps, method, look)
         size = 7 if len(steps) == 1 or steps[-1] < 0.9 * comparison.budget else 4
         axes.plot(
-            steps, middle, color=look.colour, marker=look.marker, markersize=size, clip_on=False
+            steps, middle, color=look.color, marker=look.marker, markersize=size, clip_on=False
         )
         if steps[-1] < 0.9 * comparison.budget:  # it learns no more, and needs no more steps
             flat = [steps[-1], comparison.budget]
-            axes.plot(flat, [middle[-1]] * 2, color=look.colour, linestyle=(0, (1, 2)))
+            axes.plot(flat, [middle[-1]] * 2, color=look.color, linestyle=(0, (1, 2)))
     axes.set_xlim(0, comparison.budget)
     _success_by(axes, comparison, theme, "env steps", "success while training")
 
@@ -71,7 +71,7 @@ def tokens(axes: Any, comparison: Comparison, theme: Theme) -> None:
         axes.plot(
             method.token_curve,
             middle,
-            color=look.colour,
+            color=look.color,
             marker=look.marker,
             markersize=4,
             clip_on=False,
@@ -95,10 +95,10 @@ def finals(axes: Any, comparison: Comparison, theme: Theme) -> None:
     names = [method.label for method in comparison.methods]
     for place, method in enumerate(comparison.methods):
         look, level = looks(comparison)[method.label], method.sampled
-        _bar(axes, place, level.interval, look.colour)
+        _bar(axes, place, level.interval, look.color)
         dots = [100 * value for value in level.per_seed]
-        axes.plot(dots, [place] * len(dots), "o", color=look.colour, alpha=0.35, markersize=3)
-        axes.plot(100 * level.iqm, place, look.marker, color=look.colour, markersize=7)
+        axes.plot(dots, [place] * len(dots), "o", color=look.color, alpha=0.35, markersize=3)
+        axes.plot(100 * level.iqm, place, look.marker, color=look.color, markersize=7)
         if len(comparison.teachers) > 1 and (teacher := comparison.teacher_of(method)):
             axes.plot(100 * teacher.sampled, place, "|", color=theme.ink, markersize=13)
     if len(comparison.teachers) == 1:
@@ -117,11 +117,11 @@ def levels(axes: Any, comparison: Comparison, theme: Theme) -> None:
         look, level = looks(comparison)[method.label], method.sampled
         teacher = comparison.teacher_of(method)
         if teacher is None:  # a level to compare with, whatever a teacher can do
-            axes.axhline(100 * level.iqm, color=look.colour, linewidth=1.4, linestyle=(0, (1, 2)))
+            axes.axhline(100 * level.iqm, color=look.color, linewidth=1.4, linestyle=(0, (1, 2)))
             continue
         x, low, high = (100 * value for value in (teacher.sampled, *level.interval))
-        axes.plot([x, x], [low, high], color=look.colour, linewidth=2, clip_on=False)
-        axes.plot(x, 100 * level.iqm, look.marker, color=look.colour, markersize=7, clip_on=False)
+        axes.plot([x, x], [low, high], color=look.color, linewidth=2, clip_on=False)
+        axes.plot(x, 100 * level.iqm, look.marker, color=look.color, markersize=7, clip_on=False)
     axes.set_xlim(*_LIMITS)
     axes.set_ylim(*_LIMITS)
     axes.set_xlabel("success of the teacher's own policy")
@@ -139,18 +139,20 @@ def shifts(axes: Any, comparison: Comparison, theme: Theme) -> None:
         spreads = [method.sampled, *(method.shifted[name] for name in variants)]
         for row, level in enumerate(spreads):
             place = row + 0.7 * (m / (n - 1) - 0.5)
-            _bar(axes, place, level.interval, look.colour)
+            _bar(axes, place, level.interval, look.color)
             axes.plot(
                 100 * level.iqm,
                 place,
                 look.marker,
-                color=look.colour,
+                color=look.color,
                 markersize=6,
                 label=method.label if row == 0 else None,
             )
     for teacher in comparison.teachers[:1]:
-        own = (teacher.sampled, teacher.sampled_interval)
-        for row, (rate, interval) in enumerate([own, *(teacher.shifted[v] for v in variants)]):
+        teacher_rate = (teacher.sampled, teacher.sampled_interval)
+        for row, (rate, interval) in enumerate(
+            [teacher_rate, *(teacher.shifted[v] for v in variants)]
+        ):
             _bar(axes, row + 0.35, interval, theme.ink)
             name = "the teacher itself" if row == 0 else None
             axes.plot(100 * rate, row + 0.35, "|", color=theme.ink, markersize=11, label=name)
@@ -160,14 +162,14 @@ def shifts(axes: Any, comparison: Comparison, theme: Theme) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.1), ncols=2, frameon=False)
 
 
-def _bar(axes: Any, place: float, interval: Interval, colour: str) -> None:
-    axes.plot([100 * edge for edge in interval], [place, place], color=colour, linewidth=2.2)
+def _bar(axes: Any, place: float, interval: Interval, color: str) -> None:
+    axes.plot([100 * edge for edge in interval], [place, place], color=color, linewidth=2.2)
 
 
 def _band(axes: Any, steps: Sequence[int], method: MethodResult, look: Look) -> None:
     low, high = ([100 * point.interval[side] for point in method.curve] for side in (0, 1))
     alpha = 0.18 if len(steps) > 1 else 0
-    axes.fill_between(steps, low, high, color=look.colour, alpha=alpha, linewidth=0)
+    axes.fill_between(steps, low, high, color=look.color, alpha=alpha, linewidth=0)
 
 
 def _teacher_lines(axes: Any, comparison: Comparison, theme: Theme) -> None:

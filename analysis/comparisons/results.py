@@ -153,8 +153,8 @@ def overall_improvements(comparisons: Sequence[Comparison]) -> dict[str, Improve
             scores.setdefault(method.label, []).append(method.sampled.per_seed)
     baseline = scores[comparisons[0].baseline]
     return {
-        label: probability_of_improvement(found, baseline)
-        for label, found in scores.items()
+        label: probability_of_improvement(rates, baseline)
+        for label, rates in scores.items()
         if label != comparisons[0].baseline
     }
 
@@ -249,8 +249,8 @@ def rate(rates: Sequence[float], played: Sequence[SeedResult]) -> tuple[float, I
 
 def with_improvements(methods: Sequence[MethodResult], baseline: str) -> list[MethodResult]:
     """Return the methods, each but the baseline with its probability of improvement over it."""
-    own = next((method for method in methods if method.label == baseline), None)
-    if own is None:
+    reference = next((method for method in methods if method.label == baseline), None)
+    if reference is None:
         return list(methods)
 
     def over(ours: Spread, theirs: Spread) -> Improvement:
@@ -258,12 +258,12 @@ def with_improvements(methods: Sequence[MethodResult], baseline: str) -> list[Me
 
     return [
         method
-        if method is own
+        if method is reference
         else replace(
             method,
-            improvement=over(method.sampled, own.sampled),
+            improvement=over(method.sampled, reference.sampled),
             shifted_improvement={
-                name: over(there, own.shifted[name]) for name, there in method.shifted.items()
+                name: over(there, reference.shifted[name]) for name, there in method.shifted.items()
             },
         )
         for method in methods

@@ -54,10 +54,10 @@ def findings_csv(findings: Findings) -> str:
                     row = [comparison.task, played, "student", method.label, seed, mode, success]
                     writer.writerow([*row, "", "", method.episodes, *costs])
         for teacher in comparison.teachers:
-            own = [(comparison.task, "sampled", teacher.sampled, teacher.sampled_interval)]
-            own += [(comparison.task, "greedy", teacher.greedy, teacher.greedy_interval)]
-            own += [(task, "sampled", *level) for task, level in teacher.shifted.items()]
-            for played, mode, success, interval in own:
+            rates = [(comparison.task, "sampled", teacher.sampled, teacher.sampled_interval)]
+            rates += [(comparison.task, "greedy", teacher.greedy, teacher.greedy_interval)]
+            rates += [(task, "sampled", *level) for task, level in teacher.shifted.items()]
+            for played, mode, success, interval in rates:
                 row = [comparison.task, played, "teacher", teacher.label, "", mode, success]
                 spent = [0, teacher.questions, teacher.tokens, ""]
                 writer.writerow([*row, *interval, teacher.episodes, *spent])
@@ -70,8 +70,8 @@ def findings_markdown(findings: Findings) -> str:
     parts += [f"![success by arm of {findings.name}]({NAME}.svg)"]
     for comparison in findings.comparisons:
         parts += [comparison_markdown(comparison)]
-    if found := overall(findings):
-        parts += [found]
+    if table := overall(findings):
+        parts += [table]
     parts += [f"{findings.date}:", f"```bash\n{findings.command}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -81,7 +81,9 @@ def overall(findings: Findings) -> str:
     if not findings.overall:
         return ""
     one_seed = len(findings.comparisons[0].seeds) == 1
-    better = [f"{name} {_better(found, one_seed)}" for name, found in findings.overall.items()]
+    better = [
+        f"{name} {_better(improvement, one_seed)}" for name, improvement in findings.overall.items()
+    ]
     baseline = findings.comparisons[0].baseline
     return f"P(better) than {baseline} over all tasks: {'; '.join(better)}."
 
@@ -92,8 +94,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     if shifted := shifted_rows(comparison):
         tables += [_markdown(shifted)]
     if measured := measured_rows(comparison):
-        told = "Means of the sampled held-out episodes, medians over seeds; length in env steps."
-        tables += [f"{_markdown(measured)}\n\n{told}"]
+        note = "Means of the sampled held-out episodes, medians over seeds; length in env steps."
+        tables += [f"{_markdown(measured)}\n\n{note}"]
     return "\n\n".join([*tables, notes(comparison)])
 
 
@@ -104,8 +106,8 @@ def measured_rows(comparison: Comparison) -> Rows:
     names = list(rows[0][1]) if rows else []
     if not set(names) - {"length"}:
         return []
-    told = [(label, *(f"{means[name]:.4g}" for name in names)) for label, means in rows]
-    return [("method", *names), *told]
+    cells = [(label, *(f"{means[name]:.4g}" for name in names)) for label, means in rows]
+    return [("method", *names), *cells]
 
 
 def comparison_rows(comparison: Comparison) -> Rows:
@@ -131,8 +133,8 @@ def shifted_rows(comparison: Comparison) -> Rows:
         return []
     rows: Rows = [("sampled, IQM [95%]", comparison.task, *variants)]
     for teacher in comparison.teachers:
-        own = (teacher.sampled, teacher.sampled_interval)
-        cells = [own, *(teacher.shifted[name] for name in variants)]
+        rate = (teacher.sampled, teacher.sampled_interval)
+        cells = [rate, *(teacher.shifted[name] for name in variants)]
         rows += [
             (f"{teacher.label}, its own policy", *(f"{r:.1%} {_interval(i)}" for r, i in cells))
         ]
@@ -144,7 +146,7 @@ def shifted_rows(comparison: Comparison) -> Rows:
             over = [method.improvement, *(method.shifted_improvement[name] for name in variants)]
             few = len(comparison.seeds) == 1
             label = f"P(better): {method.label} than {comparison.baseline}"
-            rows += [(label, *(_better(found, few) for found in over))]
+            rows += [(label, *(_better(improvement, few) for improvement in over))]
     return rows
 
 
@@ -185,8 +187,8 @@ def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _spread(values: Spread) -> tuple[str, str, str]:
-    known = len(values.per_seed) > 1  # one seed says nothing of the others
-    middle = f"{values.iqm:.1%} {_interval(values.interval) if known else '[–]'}"
+    has_interval = len(values.per_seed) > 1  # one seed says nothing of the others
+    middle = f"{values.iqm:.1%} {_interval(values.interval) if has_interval else '[–]'}"
     return f"{values.median:.1%}", middle, f"{values.worst:.1%}"
 
 
@@ -222,7 +224,7 @@ def notes(comparison: Comparison) -> str:
         "episodes, sampled), median over seeds; – where a seed never got there, with how many did. "
         "LLM questions and tokens: what the method would have cost in an empty workspace, every "
         "distinct state that any of its seeds asked about counted once. CPU s: median of training "
-        "a seed, without labelling, learning curve and evaluation."
+        "a seed, without labeling, learning curve and evaluation."
     )
 
 

@@ -18,21 +18,21 @@ from llm4teach.analysis.offline_rl.off_policy import Logged, discounted_returns
 from llm4teach.student.policies import Policy
 
 _MOST_STEPS = 20_000  # judged; all are learned from
-_SPREAD = 1e-3  # of a standard deviation of the values: below, behaviour looks like chance
+_SPREAD = 1e-3  # of a standard deviation of the values: below, behavior looks like chance
 
 
 @dataclass(frozen=True)
 class Gate:
     """What the gate found.
 
-    ``lead`` is ``(V(student) - V(random)) / (V(behaviour) - V(random))`` under the conservative
-    critic, means over the logged steps; None where the behaviour is no better than chance.
+    ``lead`` is ``(V(student) - V(random)) / (V(behavior) - V(random))`` under the conservative
+    critic, means over the logged steps; None where the behavior is no better than chance.
     """
 
     lead: float | None
     least: float  # a lead below it is refused
     fitted_q: float | None  # estimated discounted return of the student
-    behaviour_return: float  # mean discounted return of the logged whole episodes
+    behavior_return: float  # mean discounted return of the logged whole episodes
     steps: int  # logged
 
     @property
@@ -82,12 +82,12 @@ def offline_gate(
     values = conservative_values(logged, rows, n_actions, gamma, steps, seed)  # (M, n_actions)
     if values is None:
         return None
-    behaviour = float(values[np.arange(len(rows)), logged.actions[rows]].mean())
+    behavior = float(values[np.arange(len(rows)), logged.actions[rows]].mean())
     chance = float(values.mean())
     student = float((policy(logged.observations[rows]) * values).sum(1).mean())
-    tells = behaviour - chance > _SPREAD * float(values.std())
+    tells = behavior - chance > _SPREAD * float(values.std())
     return Gate(
-        (student - chance) / (behaviour - chance) if tells else None,
+        (student - chance) / (behavior - chance) if tells else None,
         least,
         fitted_q_evaluation(logged, policy, n_actions, gamma, steps, seed),
         float(discounted_returns(logged.rewards, logged.starts, gamma)[logged.whole].mean()),

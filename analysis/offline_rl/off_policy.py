@@ -27,7 +27,7 @@ class Logged:
     observations: Observations  # uint8 (N, *observation_shape)
     actions: NDArray[np.int64]
     rewards: NDArray[np.float64]
-    log_behaviour: NDArray[np.float64]  # log-probability of the action, nats
+    log_behavior: NDArray[np.float64]  # log-probability of the action, nats
     terminated: NDArray[np.bool_]
     starts: NDArray[np.intp]  # (E,) first step of each episode
     whole: NDArray[np.bool_]  # (E,) whether it is stored to its end
@@ -102,7 +102,7 @@ def weighted_importance_sampling(
     """
     chosen = probs[np.arange(len(logged.actions)), logged.actions].astype(np.float64)
     with np.errstate(divide="ignore"):
-        ratio = np.log(chosen) - logged.log_behaviour  # (N,)
+        ratio = np.log(chosen) - logged.log_behavior  # (N,)
     log_weights = np.add.reduceat(ratio, logged.starts)[logged.whole]  # (E',) of the whole ones
     log_weights[
         np.isnan(log_weights)

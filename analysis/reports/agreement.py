@@ -61,10 +61,10 @@ def _figure(views: Sequence[StateView], names: Sequence[str]) -> Markup:
 
         for line, view in enumerate(views):
             sides = ((0, view.student, STUDENT), (n + 1, view.teacher, TEACHER))
-            for left, probs, colour in sides:
+            for left, probs, color in sides:
                 for action, p in enumerate(probs):
                     place = (left + action - 0.46, line - 0.44)
-                    axes.add_patch(Rectangle(place, 0.92, 0.88, color=colour, alpha=p, lw=0))
+                    axes.add_patch(Rectangle(place, 0.92, 0.88, color=color, alpha=p, lw=0))
                 if not any(probs):
                     axes.text(left + (n - 1) / 2, line, "no advice", color=FAINT, **_MIDDLE)
         places = [*range(n), *range(n + 1, 2 * n + 1)]

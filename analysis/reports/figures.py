@@ -1,4 +1,4 @@
-"""Figures as inline SVG that takes its colours and its font from the page around it."""
+"""Figures as inline SVG that takes its colors and its font from the page around it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from llm4teach.analysis.summary import SummaryRow
 
-# Colours that matplotlib writes, and the page's variables that replace them, so that one figure
+# Colors that matplotlib writes, and the page's variables that replace them, so that one figure
 # does for light, dark and print.
 INK, FAINT, LINE, STUDENT, TEACHER, RANDOM = (f"#0{i}0{i}0{i}" for i in range(1, 7))
 _VARIABLES = {
@@ -22,11 +22,11 @@ _VARIABLES = {
     TEACHER: "var(--teacher)",
     RANDOM: "var(--random)",
 }
-_COLOUR_OF = {"student": STUDENT, "teacher": TEACHER, "random": RANDOM}
+_COLOR_OF = {"student": STUDENT, "teacher": TEACHER, "random": RANDOM}
 
 
 def style(ink: str, faint: str, line: str) -> Any:
-    """Matplotlib's settings for all figures, in the given colours."""
+    """Matplotlib's settings for all figures, in the given colors."""
     return {
         "svg.fonttype": "none",
         "font.size": 10,
@@ -77,8 +77,8 @@ def draw_figure(
         figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     head, _, body = stream.getvalue().partition("<svg")[2].partition(">")
     viewbox = re.search(r'viewBox="[^"]*"', head)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(colour, variable)
+    for color, variable in _VARIABLES.items():
+        body = body.replace(color, variable)
     body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)  # the family is the page's
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same in every figure, and not used
     return Markup(
@@ -122,17 +122,17 @@ def interval_figure(rows: Sequence[SummaryRow]) -> Markup:
 
     def draw(axes: Any) -> None:
         for place, row in enumerate(rows):
-            colour = _COLOUR_OF.get(row["policy"], INK)
+            color = _COLOR_OF.get(row["policy"], INK)
             low, high = 100 * row["success_low"], 100 * row["success_high"]
-            axes.plot([low, high], [place, place], color=colour, linewidth=2.2)
-            axes.plot(100 * row["success_rate"], place, "o", color=colour, markersize=6)
+            axes.plot([low, high], [place, place], color=color, linewidth=2.2)
+            axes.plot(100 * row["success_rate"], place, "o", color=color, markersize=6)
         lines_of_percent(axes, names)
 
-    told = "; ".join(
+    description = "; ".join(
         f"{name}: {row['success_rate']:.1%}, {row['success_low']:.1%} to {row['success_high']:.1%}"
         for name, row in zip(names, rows, strict=True)
     )
-    alt = f"Success rates with 95% intervals. {told}."
+    alt = f"Success rates with 95% intervals. {description}."
     return draw_svg(4.6, 0.5 + 0.28 * len(rows), "intervals", alt, draw)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from llm4teach.analysis.reports.replay import FilmError, film_strip, replay, sprite_sheet
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 MAX_FILMS = 3
 
@@ -81,14 +81,14 @@ def _film_view(film: Mapping[str, Any], task: str, plans: Mapping[str, Any]) -> 
 def _captions(film: Mapping[str, Any], task: str) -> Sequence[str]:
     """What is written under the frames of a strip: the action, and the teacher's first choice."""
     if "captions" in film or "teacher_probs" not in film:
-        captions: Sequence[str] = film.get("captions") or ()
-        return captions
+        stored: Sequence[str] = film.get("captions") or ()
+        return stored
     names = get_task(task).action_names
-    told = []
+    captions = []
     for action, probs in zip(film["actions"], film["teacher_probs"], strict=False):
         first = names[max(range(len(probs)), key=probs.__getitem__)] if any(probs) else "no advice"
-        told.append(f"{names[action] if action < len(names) else action} (teacher: {first})")
-    return told
+        captions.append(f"{names[action] if action < len(names) else action} (teacher: {first})")
+    return captions
 
 
 def _data_url(png: bytes) -> str:

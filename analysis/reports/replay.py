@@ -94,10 +94,10 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
     if terminated:
         succeeded = episode_success(the_task, np.array([True]), np.array([total_return]))[0]
         outcome = "success" if succeeded else "failure"
-    told = list(captions[: len(frames)]) or [names[action] for action in actions]
-    told += [""] * (len(frames) - len(told))
-    told[-1] = told[-1] or outcome
-    return Film(np.stack(frames), tuple(told), outcome, total_return)
+    labels = list(captions[: len(frames)]) or [names[action] for action in actions]
+    labels += [""] * (len(frames) - len(labels))
+    labels[-1] = labels[-1] or outcome
+    return Film(np.stack(frames), tuple(labels), outcome, total_return)
 
 
 def _with_fog(frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -81,8 +81,8 @@ def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]
 
 def command(kind: str, workspace: str, config: Mapping[str, Any]) -> str:
     """The command line that starts this run again, every setting spelled out but the secrets."""
-    found = _flatten({"workspace": workspace, **config})
-    flags = [_given(name, v) for name, v in found if v is not None and v != _HIDDEN]
+    flat = _flatten({"workspace": workspace, **config})
+    flags = [_given(name, v) for name, v in flat if v is not None and v != _HIDDEN]
     return " \\\n  ".join([f"llm4teach {kind}", *flags])
 
 

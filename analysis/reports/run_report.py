@@ -150,10 +150,10 @@ def _advice(workspace: Workspace, results: Mapping[str, Any]) -> list[dict[str, 
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -7,7 +7,6 @@ from typing import Any
 
 import duckdb
 
-from llm4teach.analysis.sql.named_queries import QueryError
 from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, part_url
 from llm4teach.analysis.sql.views import (
     FOLDERS,
@@ -20,6 +19,7 @@ from llm4teach.analysis.sql.views import (
     stored_tables,
 )
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import QueryError
 
 
 def init_script(workspace: Workspace) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from llm4teach.errors import QueryError as QueryError
+from llm4teach.errors import QueryError
 
 _PARAMETER = re.compile(r"\$(?P<name>\w+)(?: = (?P<default>\S+))?: (?P<meaning>.+)")
 
@@ -36,22 +36,22 @@ class NamedQuery:
     parameters: tuple[Parameter, ...]
     sql: str
 
-    def bind(self, given: Mapping[str, str]) -> dict[str, str]:
+    def bind(self, values: Mapping[str, str]) -> dict[str, str]:
         """Return a value for every parameter, text throughout: the query itself casts.
 
         Raises:
             QueryError: one is missing, or one was given that the query does not have.
         """
-        known = {p.name: p.default for p in self.parameters}
-        if unknown := sorted(given.keys() - known.keys()):
-            has = ", ".join(known) or "none"
+        defaults = {p.name: p.default for p in self.parameters}
+        if unknown := sorted(values.keys() - defaults.keys()):
+            has = ", ".join(defaults) or "none"
             raise QueryError(f"query {self.name} has no parameter {unknown[0]!r}, it has: {has}")
-        bound = {name: given.get(name, default) for name, default in known.items()}
+        bound = {name: values.get(name, default) for name, default in defaults.items()}
         if missing := [name for name, value in bound.items() if value is None]:
             meaning = next(p.meaning for p in self.parameters if p.name == missing[0])
             raise QueryError(
                 f"query {self.name} needs --param {missing[0]}=…: {meaning} "
-                f"(parameters: {', '.join(known)})"
+                f"(parameters: {', '.join(defaults)})"
             )
         return {name: value for name, value in bound.items() if value is not None}
 
@@ -73,12 +73,12 @@ def named_query(name: str) -> NamedQuery:
     Raises:
         QueryError: there is none of this name.
     """
-    known = named_queries()
-    if name in known:
-        return known[name]
-    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1, cutoff=0.5)
+    queries = named_queries()
+    if name in queries:
+        return queries[name]
+    close = difflib.get_close_matches(name.replace("_", "-"), queries, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? They" if close else "they"
-    raise QueryError(f"there is no query {name!r}; {hint} are: {', '.join(known)}")
+    raise QueryError(f"there is no query {name!r}; {hint} are: {', '.join(queries)}")
 
 
 def parse_query(name: str, text: str) -> NamedQuery:
@@ -88,10 +88,10 @@ def parse_query(name: str, text: str) -> NamedQuery:
         if not line.startswith("--"):
             break
         comments.append(line.removeprefix("--").strip())
-    found = [match for line in comments if (match := _PARAMETER.fullmatch(line))]
+    declared = [match for line in comments if (match := _PARAMETER.fullmatch(line))]
     parameters = tuple(
         Parameter(m["name"], m["meaning"], None if m["default"] is None else _text(m["default"]))
-        for m in found
+        for m in declared
     )
     return NamedQuery(name, comments[0] if comments else "", parameters, text)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow as pa
 
-from llm4teach.analysis.sql.named_queries import QueryError, named_query
+from llm4teach.analysis.sql.named_queries import named_query
 from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, part_url
 from llm4teach.analysis.sql.views import (
     FOLDERS,
@@ -26,7 +26,8 @@ from llm4teach.analysis.sql.views import (
 )
 from llm4teach.datasets.storage.parquet import read_parquet
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError, QueryError
 
 VIEWS = (
     "trajectories",
@@ -169,12 +170,12 @@ def run_sql(
             raise QueryError(message) from None
 
 
-def _parameters_problem(statement: duckdb.Statement, given: Mapping[str, str]) -> str:
+def _parameters_problem(statement: duckdb.Statement, values: Mapping[str, str]) -> str:
     """What is wrong with the parameters; "" if nothing is."""
     wanted = set(statement.named_parameters)
-    if missing := sorted(wanted - given.keys()):
+    if missing := sorted(wanted - values.keys()):
         return f"the SQL has the parameter ${missing[0]}; give it with --param {missing[0]}=…"
-    if unknown := sorted(given.keys() - wanted):
+    if unknown := sorted(values.keys() - wanted):
         has = ", ".join(f"${name}" for name in sorted(wanted)) or "none"
         return f"the SQL has no parameter ${unknown[0]}, it has: {has}"
     return ""

@@ -29,7 +29,8 @@ from llm4teach.datasets.storage.parquet import (
     read_parquet,
 )
 from llm4teach.datasets.storage.paths import StoragePath, files_in_each
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 
 # Tables in parts that never change, and their columns that come from folders ``key=value``.
 FOLDERS = {

@@ -86,9 +86,9 @@ def judge(advice: Distribution, best: set[str]) -> Forecast:
     if not advice or not best:
         raise ValueError("need advice and at least one best plan")
     choice = max(first_choices(advice))
-    favourite = max(sorted(best), key=lambda plan: advice.get(plan, 0.0))
-    plans = {*advice, favourite}
-    brier = sum((advice.get(plan, 0.0) - (plan == favourite)) ** 2 for plan in plans)
+    favorite = max(sorted(best), key=lambda plan: advice.get(plan, 0.0))
+    plans = {*advice, favorite}
+    brier = sum((advice.get(plan, 0.0) - (plan == favorite)) ** 2 for plan in plans)
     return Forecast(advice[choice], choice in best, brier, entropy(advice))
 
 
@@ -102,7 +102,7 @@ def calibration(forecasts: Sequence[Forecast], bins: int = BINS) -> Calibration 
     if not forecasts:
         return None
     n = len(forecasts)
-    found = reliability(forecasts, bins)
+    reliability_bins = reliability(forecasts, bins)
     right = [f.entropy for f in forecasts if f.right]
     wrong = [f.entropy for f in forecasts if not f.right]
     return Calibration(
@@ -110,12 +110,12 @@ def calibration(forecasts: Sequence[Forecast], bins: int = BINS) -> Calibration 
         accuracy=len(right) / n,
         interval=wilson_interval(len(right), n),
         confidence=sum(f.confidence for f in forecasts) / n,
-        error=sum(b.n / n * abs(b.accuracy - b.confidence) for b in found),
+        error=sum(b.n / n * abs(b.accuracy - b.confidence) for b in reliability_bins),
         brier=sum(f.brier for f in forecasts) / n,
         entropy_right=sum(right) / len(right) if right else None,
         entropy_wrong=sum(wrong) / len(wrong) if wrong else None,
         entropy_auc=auc(wrong, right),
-        bins=found,
+        bins=reliability_bins,
     )
 
 

@@ -29,9 +29,10 @@ from llm4teach.analysis.teachers.option_values import (
 from llm4teach.analysis.teachers.stored import StoredTeacher, stored_teachers
 from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.trajectories import read_steps
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import validation_seeds
 from llm4teach.envs.task import Mixture, Observations, State, Task
+from llm4teach.errors import DatasetError
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.evaluation.replay import replay_episodes
@@ -43,7 +44,7 @@ NOISE = 0.1  # of the policy whose value is estimated: without, hardly a logged 
 ROLLOUT_EPISODES = 200
 LOGGED_EPISODES = 1000  # of which values are estimated, at most
 
-Found = dict[str, Any]
+Facts = dict[str, Any]
 
 
 def diagnose(
@@ -54,7 +55,7 @@ def diagnose(
     fqe_steps: int = 2000,
     seed: int = 0,
     on_step: Callable[[str], None] = lambda what: None,
-) -> Found:
+) -> Facts:
     """Judge every teacher that has stored advice on a task; nobody is asked anything.
 
     Args:
@@ -118,18 +119,20 @@ def _judge(
     config: EvaluateConfig,
     fqe_steps: int,
     seed: int,
-) -> Found:
+) -> Facts:
     policy = guided_policy(task, lambda state: teacher.mixture(state.key))
     forecasts = [
-        stats.judge(teacher.advice[key], known.best)
-        for key, known in values.items()
-        if key in teacher.advice and tells(known)
+        stats.judge(teacher.advice[key], state_values.best)
+        for key, state_values in values.items()
+        if key in teacher.advice and tells(state_values)
     ]
-    found = stats.calibration(forecasts)
-    facts: Found = {
+    calibration = stats.calibration(forecasts)
+    facts: Facts = {
         **teacher.facts(),
-        "calibration": None if found is None else asdict(found),
-        "uncertain_states": sum(_is_uncertain(teacher, known.state) for known in values.values()),
+        "calibration": None if calibration is None else asdict(calibration),
+        "uncertain_states": sum(
+            _is_uncertain(teacher, state_values.state) for state_values in values.values()
+        ),
         "unknown_states": sum(key not in teacher.advice for key in values),
         "own": _truth(task, policy, config, seed),
         "cautious": _truth(task, guided_policy(task, _cautious(teacher)), config, seed),
@@ -144,18 +147,20 @@ def _estimates(
     config: EvaluateConfig,
     fqe_steps: int,
     seed: int,
-) -> Found:
+) -> Facts:
     """The truth about a policy, and what the logged episodes say of it."""
-    found: Found = dict.fromkeys(("noisy", "importance_sampling", "fitted_q"))
+    estimates: Facts = dict.fromkeys(("noisy", "importance_sampling", "fitted_q"))
     if logged is None:
-        return found
-    found["noisy"] = _truth(task, policy, config, seed)
+        return estimates
+    estimates["noisy"] = _truth(task, policy, config, seed)
     weighted = weighted_importance_sampling(logged, policy(logged.observations), GAMMA, seed)
-    found["importance_sampling"] = None if weighted is None else asdict(weighted)
+    estimates["importance_sampling"] = None if weighted is None else asdict(weighted)
     if fqe_steps:
         n_actions = len(task.action_names)
-        found["fitted_q"] = fitted_q_evaluation(logged, policy, n_actions, GAMMA, fqe_steps, seed)
-    return found
+        estimates["fitted_q"] = fitted_q_evaluation(
+            logged, policy, n_actions, GAMMA, fqe_steps, seed
+        )
+    return estimates
 
 
 def _noisy(policy: Policy) -> Policy:
@@ -168,9 +173,9 @@ def _noisy(policy: Policy) -> Policy:
     return act
 
 
-def tells(known: OptionValues) -> bool:
+def tells(state_values: OptionValues) -> bool:
     """Whether a choice in this state can be right or wrong: some plan is clearly worse."""
-    return len(known.best) < len(known.plans)
+    return len(state_values.best) < len(state_values.plans)
 
 
 def _is_uncertain(teacher: StoredTeacher, state: State) -> bool:
@@ -190,7 +195,7 @@ def _cautious(teacher: StoredTeacher) -> Callable[[State], Mixture]:
     return mixture
 
 
-def _truth(task: Task, policy: Policy, config: EvaluateConfig, seed: int) -> Found:
+def _truth(task: Task, policy: Policy, config: EvaluateConfig, seed: int) -> Facts:
     """What a policy really gets on the held-out episodes."""
     episodes = evaluate_policy(task, policy, "sampled", config, seed)
     _, rewards, episode = replay_episodes(task, episodes)
@@ -221,41 +226,41 @@ def _logged(workspace: Workspace, task: Task) -> Logged | None:
         logged.observations[:end],
         logged.actions[:end],
         logged.rewards[:end],
-        logged.log_behaviour[:end],
+        logged.log_behavior[:end],
         logged.terminated[:end],
         logged.starts[:LOGGED_EPISODES],
         logged.whole[:LOGGED_EPISODES],
     )
 
 
-def _agreements(teachers: Sequence[StoredTeacher]) -> list[Found]:
+def _agreements(teachers: Sequence[StoredTeacher]) -> list[Facts]:
     rows = []
     for a, b in combinations(teachers, 2):
-        if found := stats.agreement(a.advice, b.advice):
-            rows.append({"a": a.label, "b": b.label, **found._asdict()})
+        if agreement := stats.agreement(a.advice, b.advice):
+            rows.append({"a": a.label, "b": b.label, **agreement._asdict()})
     return rows
 
 
-def _states(values: Mapping[str, OptionValues], teachers: Sequence[StoredTeacher]) -> list[Found]:
+def _states(values: Mapping[str, OptionValues], teachers: Sequence[StoredTeacher]) -> list[Facts]:
     """Each state with its plans, best first, and each teacher's share for them."""
     rows = []
-    for key, known in values.items():
-        order = np.argsort(-known.means, kind="stable").tolist()
+    for key, state_values in values.items():
+        order = np.argsort(-state_values.means, kind="stable").tolist()
         plans = [
             {
-                "plan": str(known.plans[i]),
-                "value": float(known.means[i]),
-                "best": str(known.plans[i]) in known.best,
-                "shares": [t.advice.get(key, {}).get(str(known.plans[i])) for t in teachers],
+                "plan": str(state_values.plans[i]),
+                "value": float(state_values.means[i]),
+                "best": str(state_values.plans[i]) in state_values.best,
+                "shares": [t.advice.get(key, {}).get(str(state_values.plans[i])) for t in teachers],
             }
             for i in order
         ]
         rows.append(
             {
                 "state_key": key,
-                "state_text": known.state.text,
-                "visits": len(known.returns),
-                "tells": tells(known),
+                "state_text": state_values.state.text,
+                "visits": len(state_values.returns),
+                "tells": tells(state_values),
                 "plans": plans,
                 "advised": [key in t.advice for t in teachers],
             }

@@ -64,16 +64,16 @@ class OptionValues:
 
 def guided_policy(task: Task, mixture: Callable[[State], Mixture]) -> Policy:
     """Return the policy of the options that ``mixture`` gives; any action where none can act."""
-    known: dict[int, int] = {}
+    index_of: dict[int, int] = {}
     mixtures: tuple[Mixture, ...] = ()  # one tuple as long as it does: grounding looks at it once
 
     def act(observations: Observations) -> NDArray[np.float32]:
         nonlocal mixtures
         ids = task.identify(observations)  # (N,)
-        for state_id in set(ids.tolist()) - known.keys():
-            known[state_id] = len(mixtures)
+        for state_id in set(ids.tolist()) - index_of.keys():
+            index_of[state_id] = len(mixtures)
             mixtures += (mixture(task.state(state_id)),)
-        which = np.array([known[i] for i in ids.tolist()], np.int64)
+        which = np.array([index_of[i] for i in ids.tolist()], np.int64)
         probs = task.ground(observations, mixtures, which)  # (N, n_actions)
         probs[probs.sum(1) == 0] = 1 / probs.shape[1]
         return probs
@@ -113,10 +113,10 @@ def option_values(
     values: dict[str, OptionValues] = {}
 
     def best_plans(state: State) -> Mixture:
-        known = values.get(state.key)
-        if known is None:
+        state_values = values.get(state.key)
+        if state_values is None:
             return uniform_mixture(state)
-        best = [plan for plan in known.plans if str(plan) in known.best]
+        best = [plan for plan in state_values.plans if str(plan) in state_values.best]
         return tuple((plan, 1 / len(best)) for plan in best)
 
     def explore(state: State) -> Mixture:
@@ -127,12 +127,14 @@ def option_values(
         return tuple(shares.items())
 
     for done in range(rounds):
-        found = find_visits(task, guided_policy(task, explore), seeds, visits, rng)
+        visited = find_visits(task, guided_policy(task, explore), seeds, visits, rng)
         plans = {
             state: tuple(dict.fromkeys([*state.options, *(also or {}).get(state.key, ())]))
-            for state in found
+            for state in visited
         }
-        jobs = [(v, p) for s, here in found.items() for v in here for p in plans[s]]
+        jobs = [
+            (v, p) for s, state_visits in visited.items() for v in state_visits for p in plans[s]
+        ]
         policy = guided_policy(task, best_plans)
         returns = np.concatenate(
             [
@@ -141,9 +143,9 @@ def option_values(
             ]
         )
         update, at = {}, 0
-        for state, here in found.items():
-            n = len(here) * len(plans[state])
-            block = returns[at : at + n].reshape(len(here), -1)  # (n_visits, n_plans)
+        for state, state_visits in visited.items():
+            n = len(state_visits) * len(plans[state])
+            block = returns[at : at + n].reshape(len(state_visits), -1)  # (n_visits, n_plans)
             update[state.key] = OptionValues(state, plans[state], block)
             at += n
         values.update(update)
@@ -163,15 +165,15 @@ def find_visits(
         running = np.flatnonzero(envs.active)
         observations = envs.observations[running]
         for i, state_id in zip(running.tolist(), task.identify(observations).tolist(), strict=True):
-            here = met.setdefault(state_id, {})
-            if len(here) < at_most and i not in here:
-                here[i] = Visit(int(own_seeds[i]), tuple(played[i]))
+            state_visits = met.setdefault(state_id, {})
+            if len(state_visits) < at_most and i not in state_visits:
+                state_visits[i] = Visit(int(own_seeds[i]), tuple(played[i]))
         actions = np.zeros(len(seeds), np.int64)
         actions[running] = sample(policy(observations), rng)
         for i in running.tolist():
             played[i].append(int(actions[i]))
         envs.step(actions)
-    return {task.state(i): list(here.values()) for i, here in sorted(met.items())}
+    return {task.state(i): list(state_visits.values()) for i, state_visits in sorted(met.items())}
 
 
 def follow(
@@ -201,9 +203,9 @@ def follow(
         holding[running] &= task.identify(observations) == first[running]
         probs = policy(observations)  # (n_running, n_actions)
         held = np.flatnonzero(holding[running])
-        own = task.ground(observations[held], mixtures, which[running[held]])
-        acts = own.sum(1) > 0
-        probs[held[acts]] = own[acts]
+        policy_probs = task.ground(observations[held], mixtures, which[running[held]])
+        acts = policy_probs.sum(1) > 0
+        probs[held[acts]] = policy_probs[acts]
         holding[running[held[~acts]]] = False
         actions = np.zeros(len(jobs), np.int64)
         actions[running] = sample(probs, rng)

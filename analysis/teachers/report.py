@@ -34,12 +34,12 @@ _CSV_COLUMNS = (  # of a teacher's diagnostics, nested names with a dot
 )
 
 
-def diagnostics_csv(found: Mapping[str, Any]) -> str:
+def diagnostics_csv(diagnostics: Mapping[str, Any]) -> str:
     """Return the main figures of `diagnose` as CSV, one row per teacher; unknown ones are empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(name.replace(".", "_") for name in _CSV_COLUMNS)
-    for teacher in found["teachers"]:
+    for teacher in diagnostics["teachers"]:
         row = []
         for name in _CSV_COLUMNS:
             value: Any = teacher
@@ -50,7 +50,9 @@ def diagnostics_csv(found: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: str) -> StoragePath:
+def write_teacher_report(
+    workspace: Workspace, diagnostics: dict[str, Any], command: str
+) -> StoragePath:
     """Write the page, and beside it the same as JSON and a table as CSV; return the page's path.
 
     Args:
@@ -58,24 +60,24 @@ def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: s
         found: by `teacher_diagnostics.diagnose`.
         command: that makes the page again.
     """
-    folder = workspace.root / "teachers" / str(found["task"])
+    folder = workspace.root / "teachers" / str(diagnostics["task"])
     with replacing(folder / TABLE) as temporary:
-        temporary.write_text(diagnostics_csv(found), encoding="utf-8")
+        temporary.write_text(diagnostics_csv(diagnostics), encoding="utf-8")
     with replacing(folder / DATA) as temporary:
-        temporary.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+        temporary.write_text(json.dumps(diagnostics, indent=1, allow_nan=False), encoding="utf-8")
     page = (
         page_environment()
         .get_template("teacher_report.html")
         .render(
-            **found,
+            **diagnostics,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            values=success_figure(found),
+            values=success_figure(diagnostics),
             diagrams=[
                 (t["label"], reliability_figure(t["label"], t["calibration"]))
-                for t in found["teachers"]
+                for t in diagnostics["teachers"]
                 if t["calibration"]
             ],
-            told=sum(state["tells"] for state in found["states"]),
+            told=sum(state["tells"] for state in diagnostics["states"]),
             command=command,
         )
     )
@@ -85,31 +87,33 @@ def write_teacher_report(workspace: Workspace, found: dict[str, Any], command: s
     return path
 
 
-def success_figure(found: dict[str, Any]) -> Markup:
+def success_figure(diagnostics: dict[str, Any]) -> Markup:
     """Success rates with their intervals: filled the own policy, hollow only where certain."""
-    played = [("options, no teacher", found["baseline"], None)]
-    played += [(t["label"], t["own"], t["cautious"]) for t in found["teachers"]]
+    played = [("options, no teacher", diagnostics["baseline"], None)]
+    played += [(t["label"], t["own"], t["cautious"]) for t in diagnostics["teachers"]]
 
     def draw(axes: Any) -> None:
         for place, (_, own, cautious) in enumerate(played):
-            colour = RANDOM if cautious is None else TEACHER
-            for truth, shift, fill in ((own, -0.12, colour), (cautious, 0.16, "none")):
+            color = RANDOM if cautious is None else TEACHER
+            for truth, shift, fill in ((own, -0.12, color), (cautious, 0.16, "none")):
                 if truth is None:
                     continue
                 low, high = 100 * truth["success_low"], 100 * truth["success_high"]
                 y = place + (shift if cautious else 0)
-                axes.plot([low, high], [y, y], color=colour, linewidth=1.8)
+                axes.plot([low, high], [y, y], color=color, linewidth=1.8)
                 x = 100 * truth["success"]
-                axes.plot(x, y, "o", color=colour, markerfacecolor=fill, markersize=6)
+                axes.plot(x, y, "o", color=color, markerfacecolor=fill, markersize=6)
         lines_of_percent(axes, [name for name, *_ in played])
 
-    told = "; ".join(
+    description = "; ".join(
         f"{name}: {own['success']:.1%}"
         + (f", {cautious['success']:.1%} only where certain" if cautious else "")
         for name, own, cautious in played
     )
     longest = max(len(name) for name, *_ in played)
-    return draw_svg(3.2 + 0.07 * longest, 0.5 + 0.4 * len(played), "success", f"{told}.", draw)
+    return draw_svg(
+        3.2 + 0.07 * longest, 0.5 + 0.4 * len(played), "success", f"{description}.", draw
+    )
 
 
 def reliability_figure(label: str, calibration: dict[str, Any]) -> Markup:
@@ -129,7 +133,9 @@ def reliability_figure(label: str, calibration: dict[str, Any]) -> Markup:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:g}%")
 
-    told = "; ".join(
+    description = "; ".join(
         f"{100 * b[3]:.0f}% sure, {100 * b[4]:.0f}% right in {b[2]} states" for b in bins
     )
-    return draw_svg(3.4, 3.0, f"reliability {label}", f"Reliability of {label}: {told}.", draw)
+    return draw_svg(
+        3.4, 3.0, f"reliability {label}", f"Reliability of {label}: {description}.", draw
+    )

@@ -59,13 +59,13 @@ def stored_teachers(workspace: Workspace, family: str) -> list[StoredTeacher]:
         DatasetError: a part is damaged.
     """
     folder = workspace.advice(family, "").parent
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    advice_of: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in read_parts(folder, schema.ADVICE).sort_by("created_at").to_pylist():
-        mine = found.setdefault((row["teacher_id"], row["prompt_version"] or ""), {})
-        mine.setdefault(row["state_key"], row)  # of two answers the earlier counts
-    names = {who: [_short(rows), who[0], f"{who[0]} {who[1]}"] for who, rows in found.items()}
+        rows = advice_of.setdefault((row["teacher_id"], row["prompt_version"] or ""), {})
+        rows.setdefault(row["state_key"], row)  # of two answers the earlier counts
+    names = {who: [_short(rows), who[0], f"{who[0]} {who[1]}"] for who, rows in advice_of.items()}
     teachers = []
-    for (teacher_id, version), rows in sorted(found.items()):
+    for (teacher_id, version), rows in sorted(advice_of.items()):
         advice = {
             key: {o["plan"]: float(o["probability"]) for o in row["options"]}
             for key, row in rows.items()

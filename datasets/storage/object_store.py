@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llm4teach.datasets.storage.paths import DatasetError
+from llm4teach.errors import DatasetError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -46,10 +46,10 @@ def put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
 
 def _put_in_memory(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
     with _memory_mutex:
-        found = place.read_bytes().hex() if place.exists() else None
-        if found == etag:
+        stored = place.read_bytes().hex() if place.exists() else None
+        if stored == etag:
             place.write_bytes(content)
-        return found == etag, content.hex()
+        return stored == etag, content.hex()
 
 
 def _conditional_put(place: UPath, content: bytes, etag: str | None) -> tuple[bool, str]:
@@ -101,8 +101,8 @@ def get(place: UPath) -> tuple[bytes | None, str | None]:
         from fsspec.asyn import sync  # type: ignore[import-untyped]  # 0.1 s
 
         with _connection_errors():
-            found: tuple[bytes, str] = sync(place.fs.loop, _download, place)
-            return found
+            download: tuple[bytes, str] = sync(place.fs.loop, _download, place)
+            return download
     except FileNotFoundError:
         return None, None
 
@@ -114,7 +114,7 @@ async def _download(place: UPath) -> tuple[bytes, str]:
 
 
 def require_conditional_writes(place: UPath) -> None:
-    """Make sure, once a process, that the store honours conditions: some servers ignore them.
+    """Make sure, once a process, that the store honors conditions: some servers ignore them.
 
     Raises:
         DatasetError: it does not.
@@ -125,7 +125,7 @@ def require_conditional_writes(place: UPath) -> None:
         return
     trial = place.parent / f".conditions-{uuid.uuid4().hex}"
     try:
-        honoured = (
+        honored = (
             _conditional_put(trial, b"1", None)[0]
             and not _conditional_put(trial, b"2", None)[0]
             and not _conditional_put(trial, b"3", '"00000000000000000000000000000000"')[0]
@@ -133,10 +133,10 @@ def require_conditional_writes(place: UPath) -> None:
     except OSError as error:
         if _code(error) not in ("NotImplemented", "InvalidArgument", "InvalidRequest"):
             raise
-        honoured = False
+        honored = False
     finally:
         trial.unlink(missing_ok=True)
-    if not honoured:
+    if not honored:
         raise DatasetError(
             f"the object store of bucket {bucket!r} has no conditional writes (it ignores "
             "If-None-Match or If-Match on PUT), so that two processes could do the same work, and "

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from llm4teach.datasets.storage.part_index import current_parts, with_compactions
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath, names_in
+from llm4teach.datasets.storage.paths import StoragePath, names_in
+from llm4teach.errors import DatasetError
 
 PART_GLOB = "part-*.parquet"
 EARLIER_NAME = b"earlier_name"  # in a renamed column's metadata: its name in older files
@@ -180,10 +181,12 @@ def read_parquet(
             f"{path} is not a readable Parquet file ({detail}); it may have been cut short: "
             "restore it from a copy, or move it away to go on without it"
         ) from None
-    found = int((file.schema_arrow.metadata or {}).get(b"schema_version", b"0"))
-    known = int((schema.metadata or {})[b"schema_version"])
-    if found > known:
-        raise DatasetError(f"{path} has schema version {found}; this release knows up to {known}")
+    stored_version = int((file.schema_arrow.metadata or {}).get(b"schema_version", b"0"))
+    own_version = int((schema.metadata or {})[b"schema_version"])
+    if stored_version > own_version:
+        raise DatasetError(
+            f"{path} has schema version {stored_version}; this release reads up to {own_version}"
+        )
     for name, other in defaults.items():
         if name in (columns or schema.names) and other in table.column_names:
             values = table.column(other)

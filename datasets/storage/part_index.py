@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath, walk
+from llm4teach.datasets.storage.paths import StoragePath, walk
+from llm4teach.errors import DatasetError
 
 COMPACTED_GLOB = "compacted-*.parquet"  # counts only if a record names it
 RECORD_GLOB = "compaction-*.json"
@@ -37,11 +38,11 @@ def current_parts(folder: StoragePath, pattern: str) -> list[StoragePath]:
     Raises:
         DatasetError: a compaction's record is damaged.
     """
-    found: list[StoragePath] = []
+    paths: list[StoragePath] = []
     for place, names in walk(folder):
         parts = {name for name in names if fnmatch(name, pattern)}
-        found += (place / name for name in with_compactions(place, parts, names))
-    return sorted(found, key=str)
+        paths += (place / name for name in with_compactions(place, parts, names))
+    return sorted(paths, key=str)
 
 
 def with_compactions(folder: StoragePath, parts: Iterable[str], names: Sequence[str]) -> set[str]:
@@ -56,8 +57,8 @@ def with_compactions(folder: StoragePath, parts: Iterable[str], names: Sequence[
         DatasetError: a compaction's record is damaged.
     """
     records = read_records(folder, names)
-    found = set(parts).union(*(record.parts for record in records))
-    return found.difference(*(record.replaces for record in records))
+    names_that_count = set(parts).union(*(record.parts for record in records))
+    return names_that_count.difference(*(record.replaces for record in records))
 
 
 def read_records(folder: StoragePath, names: Iterable[str]) -> list[Record]:

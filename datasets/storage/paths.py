@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from llm4teach.errors import DatasetError as DatasetError
+from llm4teach.errors import DatasetError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -34,10 +34,10 @@ def storage_path(text: str | StoragePath) -> StoragePath:
     Raises:
         DatasetError: it cannot be a workspace, or the object store cannot be reached.
     """
-    found = _URL.match(str(text))
-    if found is None:
+    match = _URL.match(str(text))
+    if match is None:
         return Path(str(text)).expanduser().resolve()
-    scheme = found[1].lower()
+    scheme = match[1].lower()
     if scheme == "file":
         return Path(unquote(urlsplit(str(text)).path)).resolve()
     if scheme not in ("s3", "memory"):
@@ -46,7 +46,7 @@ def storage_path(text: str | StoragePath) -> StoragePath:
             "named by AWS_ENDPOINT_URL) can be workspaces; of other stores we know no conditional "
             "writes, without which two processes would ask, and decide, twice"
         )
-    bucket, _, prefix = str(text)[found.end() :].rstrip("/").partition("/")
+    bucket, _, prefix = str(text)[match.end() :].rstrip("/").partition("/")
     if not re.fullmatch(r"[\w.-]+", bucket) or re.search(r"[?#*\[\]]|//", prefix):
         raise DatasetError(
             f"this is not a workspace's URL: give {scheme}://bucket/prefix, without credentials "
@@ -111,11 +111,11 @@ def walk(folder: StoragePath) -> Iterator[tuple[StoragePath, list[str]]]:
             if names:
                 yield Path(place), sorted(names)
         return
-    found: dict[str, list[str]] = {}
+    names_in_each: dict[str, list[str]] = {}
     for path in folder.fs.find(folder.path):  # one listing for all
         below, _, name = path[len(folder.path) :].strip("/").rpartition("/")
-        found.setdefault(below, []).append(name)
-    for below, names in sorted(found.items()):
+        names_in_each.setdefault(below, []).append(name)
+    for below, names in sorted(names_in_each.items()):
         yield (folder / below if below else folder), sorted(names)
 
 

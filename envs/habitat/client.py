@@ -17,7 +17,7 @@ from typing import Any
 
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.protocol import Message, ProtocolError
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 PYTHON = "LLM4TEACH_HABITAT_PYTHON"  # names the interpreter
 START_S, ANSWER_S = 180.0, 120.0  # time limits; importing habitat-lab takes seconds

@@ -21,7 +21,8 @@ from llm4teach.envs.habitat.worker.layout import (
     MAX_STEPS,
     STATE_BYTES,
 )
-from llm4teach.envs.task import Mixture, Observations, State, TaskError
+from llm4teach.envs.task import Mixture, Observations, State
+from llm4teach.errors import TaskError
 
 WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes for a vector environment, 1 by default
 DATA = "LLM4TEACH_HABITAT_DATA"  # folder of habitat-sim's data, ./data by default

@@ -16,8 +16,8 @@ from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError, borrow
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
 from llm4teach.envs.habitat.worker.protocol import Message, StepResults
-from llm4teach.envs.task import TaskError
 from llm4teach.envs.vector.serial import AUTORESET_METADATA, seeds_and_mask
+from llm4teach.errors import TaskError
 
 _MOST_RESTARTS = 3  # of one worker, without an answer in between
 _logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.grid.fog_of_war import EMPTY, NO_HEADING
 from llm4teach.envs.minigrid.missions import Mission, MissionProgress, encode_mission
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 CHANNELS = 6
 MARK, WORDS = 4, 5  # channels beside object, color, state and heading

@@ -23,7 +23,7 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.envs.babyai.core.verifier import AfterInstr, AndInstr, PutNextInstr, SeqInstr
 from minigrid.minigrid_env import MiniGridEnv
 
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 # A token is a word's position, from 1. Stored observations hold tokens: only ever append.
 _WORDS = (

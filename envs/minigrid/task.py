@@ -20,9 +20,10 @@ from llm4teach.envs.minigrid.env import MissionMapEnv
 from llm4teach.envs.minigrid.missions import parse_mission
 from llm4teach.envs.minigrid.scene import Scene
 from llm4teach.envs.minigrid.state import FAMILY, Facts, facts_of, minigrid_state
-from llm4teach.envs.task import Mixture, Observations, State, TaskError
+from llm4teach.envs.task import Mixture, Observations, State
 from llm4teach.envs.vector.serial import serial_vector_env
 from llm4teach.envs.vector.workers import WorkerVectorEnv
+from llm4teach.errors import TaskError
 
 _ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 _SCENES_KEPT = 1024

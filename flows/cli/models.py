@@ -65,12 +65,12 @@ def list_models(workspace: Workspace) -> list[dict[str, Any]]:
     Raises:
         DatasetError: a registry is damaged.
     """
-    from llm4teach.datasets.champions import Registry, champion_of
+    from llm4teach.datasets.champions import ChampionRegistry, champion_of
     from llm4teach.datasets.storage.paths import folder_names
 
     rows = []
     for task in folder_names(workspace.root / "registry"):
-        events = Registry(workspace.registry(task)).events()
+        events = ChampionRegistry(workspace.registry(task)).events()
         champion = champion_of(events)
         rows.append(
             {
@@ -90,9 +90,9 @@ def show_models(workspace: Workspace, task: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: there are none, or the registry is damaged.
     """
-    from llm4teach.datasets.champions import Registry
+    from llm4teach.datasets.champions import ChampionRegistry
 
-    events = Registry(workspace.registry(task)).events()
+    events = ChampionRegistry(workspace.registry(task)).events()
     if not events:
         raise DatasetError(
             f"no student of {task} was ever promoted in {workspace.root}; `llm4teach retrain` "
@@ -116,13 +116,13 @@ def promote(workspace: Workspace, run_id: str, reason: str) -> Event:
     Raises:
         DatasetError: it has no student, is champion already, or somebody else decided first.
     """
-    from llm4teach.datasets.champions import Registry, champion_of
+    from llm4teach.datasets.champions import ChampionRegistry, champion_of
     from llm4teach.datasets.runs import CHECKPOINT
     from llm4teach.student.model.checkpoint import load_student
 
     checkpoint = workspace.existing_run(run_id) / CHECKPOINT
     _, facts = load_student(checkpoint)
-    registry = Registry(workspace.registry(facts["task"]))
+    registry = ChampionRegistry(workspace.registry(facts["task"]))
     events = registry.events()
     champion = champion_of(events)
     if champion and champion.run_id == run_id:
@@ -136,10 +136,10 @@ def rollback(workspace: Workspace, task: str, reason: str) -> Event:
     Raises:
         DatasetError: there is none, its student is gone, or somebody else decided first.
     """
-    from llm4teach.datasets.champions import Registry, previous_champion
+    from llm4teach.datasets.champions import ChampionRegistry, previous_champion
     from llm4teach.datasets.runs import CHECKPOINT
 
-    registry = Registry(workspace.registry(task))
+    registry = ChampionRegistry(workspace.registry(task))
     events = registry.events()
     before = previous_champion(events)
     if before is None:

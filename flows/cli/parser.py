@@ -117,8 +117,8 @@ def parse(
         raise ConfigError("give a command first (see `llm4teach --help`)")
     if words[0] not in commands:
         hint = did_you_mean(words[0], list(commands))
-        known = "; ".join(filter(None, [f"unknown command {words[0]}", hint]))
-        raise ConfigError(f"{known} (see `llm4teach --help`)")
+        hints = "; ".join(filter(None, [f"unknown command {words[0]}", hint]))
+        raise ConfigError(f"{hints} (see `llm4teach --help`)")
     kind = commands[words[0]]
     parser = command_parser(kind)
     arguments, unknown = parser.parse_known_args(words[1:])
@@ -269,19 +269,19 @@ def _positional(kind: type[Command]) -> dict[str, FieldInfo]:
 def _split(values: Mapping[str, Any], kind: type[Command]) -> tuple[Command, dict[str, Any]]:
     """Return the command that the parsed values make, and the settings among them."""
     flags: dict[str, Any] = {}
-    own: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for dest, value in values.items():
         if not dest.startswith("settings:"):
-            own[dest] = value
+            arguments[dest] = value
             continue
         *sections, name = dest.removeprefix("settings:").split(".")
         target = flags
         for section in sections:
             target = target.setdefault(section, {})
         target[name] = value
-    positional = {name: own[name] for name in _positional(kind) if name in own}
-    options = {name: value for name, value in own.items() if name not in positional}
-    return validate(kind, own, {"flags": options, "argument": positional}), flags
+    positional = {name: arguments[name] for name in _positional(kind) if name in arguments}
+    options = {name: value for name, value in arguments.items() if name not in positional}
+    return validate(kind, arguments, {"flags": options, "argument": positional}), flags
 
 
 def _refuse_removed(words: Sequence[str]) -> None:

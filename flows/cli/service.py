@@ -113,14 +113,14 @@ def exported(workspace: Workspace, task: str, student: str | None) -> StoragePat
     Raises:
         DatasetError: there is no such file, run or student.
     """
-    from llm4teach.datasets.champions import Registry
+    from llm4teach.datasets.champions import ChampionRegistry
     from llm4teach.envs.registry import get_training_task
     from llm4teach.flows.stages.checkpoints import newest_student
     from llm4teach.flows.stages.export import export
 
     if student and Path(student).suffix == ".onnx":
         return Path(student)
-    champion = Registry(workspace.registry(task)).champion()
+    champion = ChampionRegistry(workspace.registry(task)).champion()
     run_id = student or (champion.run_id if champion else None)
     run_id = run_id or newest_student(workspace, get_training_task(task))
     path = workspace.existing_run(run_id) / "student.onnx"

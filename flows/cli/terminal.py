@@ -51,8 +51,8 @@ def is_map(observation: NDArray[np.uint8]) -> bool:
         return False
     heading = observation[..., 3]
     is_agent = heading != NO_HEADING
-    known = np.isin(observation[..., 0], list(IDX_TO_OBJECT))
-    return bool(is_agent.sum() == 1 and (heading[is_agent] < len(_AGENT)).all() and known.all())
+    is_object = np.isin(observation[..., 0], list(IDX_TO_OBJECT))
+    return bool(is_agent.sum() == 1 and (heading[is_agent] < len(_AGENT)).all() and is_object.all())
 
 
 def draw_shades(image: NDArray[np.uint8]) -> Text:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.spec import Experiment, Variant
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH
-from llm4teach.flows.runtime.settings import ConfigError
 
 _Section = dict[str, Any]  # of the settings
 _PLAYED: _Section = {

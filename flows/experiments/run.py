@@ -18,6 +18,7 @@ from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import replacing, write_json
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.scheduler import run_trials
 from llm4teach.flows.experiments.spec import (
     Experiment,
@@ -27,7 +28,7 @@ from llm4teach.flows.experiments.spec import (
     teacher_trial,
 )
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH, Trial, teacher_of
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.factory import check_installed

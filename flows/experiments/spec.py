@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from llm4teach.envs.registry import task_names
+from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.trial import TEACH, TEACHER, TRANSFER, Method, Trial
-from llm4teach.flows.runtime.settings import ConfigError, Settings, merge
+from llm4teach.flows.runtime.settings import Settings, merge
 
 Figure = Literal["curves", "levels", "shifts"]
 

@@ -14,8 +14,9 @@ import torch
 from llm4teach.datasets.metrics import read_metrics
 from llm4teach.datasets.runs import ADVICE, MANIFEST
 from llm4teach.datasets.storage.locks import LockedError, locked
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import validation_seeds
+from llm4teach.errors import DatasetError
 from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
 from llm4teach.flows.stages.checkpoints import new_student, stored_student
 from llm4teach.flows.stages.context import Context, opened

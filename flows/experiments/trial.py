@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from llm4teach.datasets.runs import CONFIG, MANIFEST, PROGRESS
 from llm4teach.datasets.storage.parquet import read_json
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.settings import Settings, canonical
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import TeacherConfig

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llm4teach.datasets.runs import MANIFEST, PROGRESS
 from llm4teach.datasets.storage.parquet import read_json
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.prefect_env import has_own_server
 
 

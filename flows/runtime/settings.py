@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeGuard, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from llm4teach.errors import ConfigError as ConfigError
+from llm4teach.errors import ConfigError
 from llm4teach.student.config import (
     CollectConfig,
     EvaluateConfig,

@@ -12,11 +12,12 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
 from llm4teach.teacher_labeling.factory import BACKENDS, make_teacher, resolve_model
-from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, TeacherInfo
 
 
 def resolve_teacher(config: TeacherConfig) -> TeacherConfig:

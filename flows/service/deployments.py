@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
+from llm4teach.errors import ConfigError
+from llm4teach.flows.runtime.settings import ServiceConfig, Settings, load_settings
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -15,7 +15,8 @@ from typing import Any
 
 from llm4teach.datasets.storage.parquet import read_json, write_json
 from llm4teach.datasets.storage.paths import state_folder
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.prefect_env import users_environment
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.service.deployments import POOL

@@ -7,8 +7,9 @@ import copy
 import torch
 
 from llm4teach.datasets.runs import CHECKPOINT, MANIFEST, Run
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.task import Task
+from llm4teach.errors import DatasetError
 from llm4teach.student.model.checkpoint import load_facts, load_student, save_student
 from llm4teach.student.model.network import Student
 

@@ -13,18 +13,19 @@ from llm4teach.datasets.runs import CHECKPOINT, CONFIG, EVALUATION, MANIFEST
 from llm4teach.datasets.schema import EVALUATIONS
 from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacing
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, Task
 from llm4teach.envs.vector.episodes import EpisodeVector
+from llm4teach.errors import DatasetError
 from llm4teach.student.export.export import SUFFIXES, Format, export_student
 from llm4teach.student.model.checkpoint import load_student
 
 CHECKED_ON = 512  # observations
-_LICENCES = {  # of the teachers' weights, as their publishers state them
+_LICENSES = {  # of the teachers' weights, as their publishers state them
     "smollm2": "Apache-2.0",
     "qwen2.5-coder-1.5b": "Apache-2.0",
-    "vicuna-33b": "LLaMA licence, non-commercial",
+    "vicuna-33b": "LLaMA license, non-commercial",
     "handwritten": "none: written by people for this project",
 }
 
@@ -83,7 +84,7 @@ def _card(folder: StoragePath, path: StoragePath, about: dict[str, Any], checked
     content = read_json(folder / (MANIFEST if complete else CONFIG))
     results = content.get("results", {})
     teacher = results.get("teacher_id", "unknown")
-    licence = next((text for name, text in _LICENCES.items() if name in teacher), "see its model")
+    license = next((text for name, text in _LICENSES.items() if name in teacher), "see its model")
     steps = {name: results.get(name, 0) for name in ("collect_steps", "finetune_steps")}
     tokens = results.get("prompt_tokens", 0) + results.get("completion_tokens", 0)
     shape = " x ".join(map(str, about["observation_shape"]))
@@ -99,7 +100,7 @@ def _card(folder: StoragePath, path: StoragePath, about: dict[str, Any], checked
         f"{content.get('created_at', '')}; checkpoint sha256 {about['checkpoint_sha256']}.",
         f"- Teacher: {teacher}, prompt version {results.get('prompt_version') or 'none'}; "
         f"{results.get('questions', 0)} questions, {tokens:,} tokens. "
-        f"Licence of its weights: {licence}.",
+        f"License of its weights: {license}.",
         f"- Data: {steps['collect_steps']:,} env steps collected, {steps['finetune_steps']:,} "
         "fine-tuned.",
         f"- {checked}",

@@ -11,8 +11,9 @@ import numpy as np
 from llm4teach.datasets.importers import read_episodes
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.trajectories import write_steps
-from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
+from llm4teach.datasets.workspace import Workspace, new_run_id
 from llm4teach.envs.registry import get_training_task
+from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.student.collection.importing import Importer
 from llm4teach.student.collection.states import StateTable

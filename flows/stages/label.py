@@ -53,7 +53,7 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
 
 
 def spent(report: LabelReport) -> dict[str, float]:
-    """What a labelling adds to the run's sums."""
+    """What a labeling adds to the run's sums."""
     return {
         "questions": report.asked,
         "prompt_tokens": report.prompt_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from llm4teach.datasets.trajectories import Trajectories, read_steps
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.context import Context

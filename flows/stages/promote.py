@@ -7,7 +7,7 @@ from typing import Any
 from llm4teach.analysis.offline_rl.gate import Gate, offline_gate
 from llm4teach.analysis.offline_rl.off_policy import logged_episodes
 from llm4teach.analysis.statistics import compare_episodes
-from llm4teach.datasets.champions import Action, Registry, champion_of
+from llm4teach.datasets.champions import Action, ChampionRegistry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.storage.paths import folder_names
 from llm4teach.flows.runtime.progress import stage
@@ -32,7 +32,7 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
         RegistryConflictError: another retraining decided while these two played.
         DatasetError: the champion's student is gone or damaged.
     """
-    run_id, registry = ctx.run.run_id, Registry(ctx.workspace.registry(ctx.task.name))
+    run_id, registry = ctx.run.run_id, ChampionRegistry(ctx.workspace.registry(ctx.task.name))
     events = registry.events()
     champion = champion_of(events)
     challenger = stored_student(ctx.workspace, ctx.task, run_id)
@@ -124,7 +124,7 @@ def _in_words(gate: Gate | None) -> str:
 
 
 def _reject(ctx: Context, gate: Gate) -> None:
-    registry = Registry(ctx.workspace.registry(ctx.task.name))
+    registry = ChampionRegistry(ctx.workspace.registry(ctx.task.name))
     reason = f"refused offline: {gate.reason}"
     event = registry.append(
         "reject",

@@ -36,7 +36,7 @@ def outcome(ctx: Context) -> dict[str, Any]:
 
 
 def sharded_outcome(workspace: str, run_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the results of several runs of one labelling as those of one."""
+    """Return the results of several runs of one labeling as those of one."""
     folders = [Workspace(workspace).run(run_id) for run_id in run_ids]
     results = [read_manifest(folder)["results"] for folder in folders]
     sums = ("questions", "prompt_tokens", "completion_tokens", "cost", "teacher_s")

@@ -84,10 +84,10 @@ class Importer:
     def _differences(self, episode: Episode) -> Iterator[str]:
         """The first step at which the task's own environment does something else."""
         assert episode.seed is not None
-        given = _shaped(episode, self._task)
+        shaped = _shaped(episode, self._task)
         seen, _ = self._env.reset(seed=episode.seed)
         for t, action in enumerate(episode.actions):
-            if given is not None and not np.array_equal(given[t], seen):
+            if shaped is not None and not np.array_equal(shaped[t], seen):
                 yield f"played again from seed {episode.seed}, step {t} has another observation"
                 return
             seen, reward, terminated, truncated, _ = self._env.step(int(action))
@@ -108,8 +108,8 @@ class Importer:
     def steps(self, episode: Episode) -> Steps:
         """The episode's steps, columns of the trajectories' schema, and their observations."""
         n = len(episode.actions)
-        given = _shaped(episode, self._task)
-        observations = self._played(episode) if given is None else given
+        shaped = _shaped(episode, self._task)
+        observations = self._played(episode) if shaped is None else shaped
         states = describe(self._task, observations)
         self.states.update({state.key: state for state in states})
         number, self._next = self._next, self._next + 1

@@ -81,8 +81,8 @@ def agreement_rows(
     rows = []
     state_ids = task.identify(observations)
     for state_id, steps in zip(*np.unique(state_ids, return_counts=True), strict=True):
-        here = state_ids == state_id
-        said = here & advised
+        in_state = state_ids == state_id
+        said = in_state & advised
         state = task.state(int(state_id))
         rows.append(
             {
@@ -90,13 +90,13 @@ def agreement_rows(
                 "state_key": state.key,
                 "state_text": state.text,
                 "steps": int(steps),
-                "episodes": len(np.unique(episode[here])),
-                "student_probs": ours[here].mean(0).tolist(),
-                "teacher_probs": theirs[here].mean(0).tolist(),
+                "episodes": len(np.unique(episode[in_state])),
+                "student_probs": ours[in_state].mean(0).tolist(),
+                "teacher_probs": theirs[in_state].mean(0).tolist(),
                 "kl": float(kl[said].mean()) if said.any() else None,
                 "differs": float(differs[said].mean()) if said.any() else None,
-                "return_after": float(return_after[here].mean()),
-                "steps_after": float(steps_after[here].mean()),
+                "return_after": float(return_after[in_state].mean()),
+                "steps_after": float(steps_after[in_state].mean()),
             }
         )
     return sorted(rows, key=lambda row: -row["steps"])

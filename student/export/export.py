@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from llm4teach.datasets.storage.parquet import replacing
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.task import Observations
+from llm4teach.errors import DatasetError
 from llm4teach.student.model.network import Student
 
 Format = Literal["onnx", "torchscript"]

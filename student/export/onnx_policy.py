@@ -37,11 +37,11 @@ class OnnxStudent:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            found = self._session.get_modelmeta().custom_metadata_map["llm4teach"]
+            metadata = self._session.get_modelmeta().custom_metadata_map["llm4teach"]
         except Exception as error:  # onnxruntime has a class of its own for each failure
             reason = str(error).splitlines()[0]
             raise ValueError(f"{path} is no student exported by llm4teach ({reason})") from None
-        self.facts: dict[str, Any] = json.loads(found)
+        self.facts: dict[str, Any] = json.loads(metadata)
         self.action_names = tuple(self.facts["action_names"])
         self.observation_shape = tuple(self.facts["observation_shape"])
 

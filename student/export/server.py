@@ -124,13 +124,13 @@ def _from_json(body: bytes, student: OnnxStudent) -> NDArray[np.uint8]:
     shape = ("N", *student.observation_shape)
     try:
         content = json.loads(body)
-        given = content["observations"]
+        observations = content["observations"]
     except (ValueError, RecursionError):
         raise ValueError("the body is not valid JSON") from None
     except (KeyError, TypeError):
         raise ValueError('the body has to be {"observations": [...]}') from None
     try:
-        seen = np.asarray(given)
+        seen = np.asarray(observations)
     except ValueError:
         raise ValueError(f"observations have to have the shape {shape}; rows differ") from None
     if seen.shape[1:] != student.observation_shape or not len(seen):

@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from llm4teach.datasets.storage.parquet import local_copy, replacing, write_json
-from llm4teach.datasets.storage.paths import DatasetError, StoragePath
+from llm4teach.datasets.storage.paths import StoragePath
+from llm4teach.errors import DatasetError
 from llm4teach.student.model.network import Student
 
 _META = "llm4teach"

@@ -144,8 +144,8 @@ def _read(x: Tensor, blocks: nn.ModuleList, agent: Tensor) -> Tensor:
     for block in blocks:
         x = block(x)
     flat = x.flatten(2)  # (N, C, cells)
-    here = flat.gather(2, agent[:, None, None].expand(-1, flat.shape[1], 1)).squeeze(2)
-    return torch.cat([here, flat.amax(2)], 1)
+    at_agent = flat.gather(2, agent[:, None, None].expand(-1, flat.shape[1], 1)).squeeze(2)
+    return torch.cat([at_agent, flat.amax(2)], 1)
 
 
 def _bordered(values: Tensor, side: int) -> Tensor:

@@ -135,8 +135,8 @@ class Finetuner:
         if (meta["config"], meta["seed"]) != (own_config, self.seed):
             raise ValueError(f"{path} was written with other settings; resume with the same ones")
         prefix = "student."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        self.student.load_state_dict(own)
+        weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        self.student.load_state_dict(weights)
         restore_optimizer(self.optimizer, tensors)
         self.generator.set_state(tensors["generator"])
         self.running_returns = tensors["running_returns"]

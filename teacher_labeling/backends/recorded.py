@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
     States,
-    TeacherError,
     TeacherInfo,
     advice_from_weights,
 )

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import (
     FORBIDDEN,
@@ -27,14 +28,7 @@ from llm4teach.teacher_labeling.elicitation.base import (
 )
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_requests
-from llm4teach.teacher_labeling.teacher import (
-    Advice,
-    AdviceStatus,
-    States,
-    TeacherError,
-    TeacherInfo,
-    Usage,
-)
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo, Usage
 
 _INSTALL = (
     "install it in an environment of its own (it pins what Prefect needs newer): "

@@ -12,8 +12,9 @@ from typing import Literal
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
 
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill [0, 1) evenly however many there are
 FaultKind = Literal["none", "random", "wrong", "constant", "stale"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import Elicitation
 from llm4teach.teacher_labeling.elicitation.option_logprobs import OptionLogprobs
 from llm4teach.teacher_labeling.elicitation.prompts import load_template
 from llm4teach.teacher_labeling.elicitation.sampling import Sampling
 from llm4teach.teacher_labeling.elicitation.verbalized import Verbalized
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 PLAN_LOGPROBS = "plan-logprobs"  # the embedded engine's own: it scores whole plans
 

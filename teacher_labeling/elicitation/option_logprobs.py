@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.base import (
     FORBIDDEN,
     Answer,
@@ -29,7 +30,6 @@ from llm4teach.teacher_labeling.elicitation.base import (
 )
 from llm4teach.teacher_labeling.elicitation.parsing import LETTERS, list_options, words
 from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 CONTENT_FREE = "N/A"  # in the place of the state's text
 _LEAST_COVERAGE = 1e-12  # of an answer with scores, however small

@@ -16,7 +16,7 @@ from importlib import resources
 from importlib.abc import Traversable
 from string import Template
 
-from llm4teach.teacher_labeling.teacher import TeacherError
+from llm4teach.errors import TeacherError
 
 _SECTION = re.compile(r"^\[(system|user|assistant)\]$", re.MULTILINE)
 _SCENE = re.compile(r"sees (?P<sees>[^\n]*?), holds (?P<holds>[^\n]*?)\.?$", re.MULTILINE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 
 class Budget:

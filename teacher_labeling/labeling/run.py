@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import LabelConfig, Price
 from llm4teach.teacher_labeling.labeling.budget import Budget, with_cost
 from llm4teach.teacher_labeling.labeling.report import LabelReport as LabelReport
 from llm4teach.teacher_labeling.labeling.work_queue import WorkQueue
 from llm4teach.teacher_labeling.labeling.writer import AdviceWriter, to_row
-from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError, question_key
+from llm4teach.teacher_labeling.teacher import Advice, Teacher, question_key
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between attempts to lock what other processes hold
 

@@ -201,10 +201,10 @@ def test_the_figure(tmp_path: Path) -> None:
     write_findings_figure(findings(), svg, png)
     pixels = imread(png)  # (height, width, RGBA)
     assert pixels.shape[0] > 600 and pixels.shape[1] > 1000
-    for colour in ("#CC79A7", "#E69F00", "#009E73"):
-        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    for color in ("#CC79A7", "#E69F00", "#009E73"):
+        rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
         close = np.abs(pixels[..., :3] - rgb).max(-1) < 0.02
-        assert close.sum() > 200, f"a line in {colour}"
+        assert close.sum() > 200, f"a line in {color}"
     words = "".join(ElementTree.parse(svg).getroot().itertext())
     for word in ("plain PPO", "pretraining only", "whole method", "env steps", "LavaDoorKey"):
         assert word in words

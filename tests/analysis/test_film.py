@@ -10,7 +10,7 @@ from PIL import Image
 
 from llm4teach.analysis.reports.replay import FOG, FilmError, film_strip, replay, sprite_sheet
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 from .conftest import TASK, play
 

@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from llm4teach.analysis.sql.named_queries import QueryError, named_queries, parse_query
+from llm4teach.analysis.sql.named_queries import named_queries, parse_query
 from llm4teach.analysis.sql.query import run_query, run_sql
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import REWEIGHTING, Run
 from llm4teach.datasets.storage.parquet import write_parquet, write_part
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import QueryError
 
 from .conftest import TASK, advice_row, play, write_episode
 

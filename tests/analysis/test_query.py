@@ -8,10 +8,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from llm4teach.analysis.sql.query import VIEWS, QueryError, connect, run_sql
+from llm4teach.analysis.sql.query import VIEWS, connect, run_sql
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import QueryError
 
 from .conftest import CONFIG, RUN, TASK, play, write_episode
 

@@ -19,9 +19,10 @@ from llm4teach.datasets import schema
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.metrics import read_metrics
 from llm4teach.datasets.runs import Run
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import describe
+from llm4teach.errors import DatasetError
 
 from .conftest import (
     CONFIG,
@@ -256,7 +257,7 @@ def test_curves_are_drawn_for_what_is_there(workspace: Workspace) -> None:
     assert learning_curves(schema.METRICS.empty_table()) == []
 
 
-def test_figures_carry_no_colours_of_their_own_and_escape_names() -> None:
+def test_figures_carry_no_colors_of_their_own_and_escape_names() -> None:
     row = {"policy": "<b>$x$", "mode": "m", "success_rate": 0.5} | {
         "success_low": 0.4,
         "success_high": 0.6,

@@ -162,8 +162,8 @@ def test_it_fits_the_screen_and_follows_the_scheme(
     browser.open(page)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     style = "getComputedStyle(document.body)"
-    colours = browser.evaluate(f"[{style}.color, {style}.backgroundColor]")
-    ink, paper = (sum(map(int, c.strip("rgb()").split(","))) for c in colours)
+    colors = browser.evaluate(f"[{style}.color, {style}.backgroundColor]")
+    ink, paper = (sum(map(int, c.strip("rgb()").split(","))) for c in colors)
     assert (ink < paper) == (scheme == "light")
     assert abs(ink - paper) > 400
 

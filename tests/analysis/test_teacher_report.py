@@ -14,10 +14,11 @@ from llm4teach.analysis.teachers.diagnostics import diagnose
 from llm4teach.analysis.teachers.report import write_teacher_report
 from llm4teach.analysis.teachers.stored import stored_teachers
 from llm4teach.datasets.advice_store import AdviceStore
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import State
+from llm4teach.errors import DatasetError
 from llm4teach.flows.cli.main import main
 from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.collection.collect import Collector

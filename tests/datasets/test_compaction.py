@@ -29,7 +29,8 @@ from llm4teach.datasets.storage.parquet import PART_GLOB, part_paths
 from llm4teach.datasets.storage.part_index import current_parts
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import read_steps
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError
 from llm4teach.flows.cli.main import main
 
 

@@ -20,7 +20,8 @@ from llm4teach.datasets.storage.parquet import (
     write_json,
     write_part,
 )
-from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
+from llm4teach.datasets.workspace import Workspace, new_run_id
+from llm4teach.errors import DatasetError
 
 ROW = {"run_id": "r", "stage": "s", "step": 1, "name": "n", "value": 1.0, "wall_s": 0.0}
 TABLE = pa.Table.from_pylist([ROW], schema=schema.METRICS)

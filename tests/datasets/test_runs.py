@@ -11,7 +11,8 @@ from llm4teach.datasets.metrics import METRICS, PARTS, metrics_paths, read_metri
 from llm4teach.datasets.runs import Run, read_config, read_manifest
 from llm4teach.datasets.storage.parquet import remove_folder, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath, names_in
-from llm4teach.datasets.workspace import DatasetError, Workspace, new_run_id
+from llm4teach.datasets.workspace import Workspace, new_run_id
+from llm4teach.errors import DatasetError
 
 
 def test_stages_share_a_run(folder: StoragePath) -> None:

@@ -9,7 +9,7 @@ from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import distinct_states, read_steps, write_steps
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 
 SHAPE = (10, 10, 4)
 

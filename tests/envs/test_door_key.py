@@ -17,7 +17,7 @@ from llm4teach.envs.seeds import (
     training_seeds,
     validation_seeds,
 )
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOOP = range(7)
 

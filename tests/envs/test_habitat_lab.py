@@ -15,8 +15,9 @@ from llm4teach.envs.habitat.client import HabitatWorker, habitat_python
 from llm4teach.envs.habitat.task import habitat_task
 from llm4teach.envs.habitat.worker import layout
 from llm4teach.envs.seeds import HELD_OUT_START
-from llm4teach.envs.task import TaskError, describe, ground_plan, state_key
+from llm4teach.envs.task import describe, ground_plan, state_key
 from llm4teach.envs.vector.episodes import EpisodeVector
+from llm4teach.errors import TaskError
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import teacher_policy, uniform_policy

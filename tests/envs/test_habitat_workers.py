@@ -13,7 +13,7 @@ from llm4teach.envs.habitat import client
 from llm4teach.envs.habitat.client import PYTHON, HabitatWorker
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker import protocol
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 TOY = {"simulator": "toy"}
 

@@ -193,7 +193,7 @@ def test_what_was_done_is_taken_off_the_mission() -> None:
 
 
 def test_a_mission_that_is_not_understood_is_refused() -> None:
-    from llm4teach.envs.task import TaskError
+    from llm4teach.errors import TaskError
 
     env, _ = made("MiniGrid-Empty-5x5-v0", 0)
     raw = env.unwrapped

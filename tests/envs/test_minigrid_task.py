@@ -7,7 +7,8 @@ import pytest
 
 from llm4teach.envs.minigrid.task import MiniGridTask, minigrid_ids
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import Observations, Task, TaskError, describe, ground_plan, state_key
+from llm4teach.envs.task import Observations, Task, describe, ground_plan, state_key
+from llm4teach.errors import TaskError
 
 SOME = (
     "MiniGrid-MultiRoom-N4-S5-v0",

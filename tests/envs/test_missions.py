@@ -17,7 +17,7 @@ from llm4teach.envs.minigrid.missions import (
     without,
 )
 from llm4teach.envs.minigrid.task import minigrid_ids
-from llm4teach.envs.task import TaskError
+from llm4teach.errors import TaskError
 
 
 def missions_of(env_id: str, seeds: int) -> tuple[int, set[str]]:

@@ -17,8 +17,9 @@ import pytest
 
 from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.storage.locks import locked
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
+from llm4teach.errors import DatasetError
 from llm4teach.flows.experiments.train_trial import run_trial
 from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, StoredTrial, Trial, find_trial
 from llm4teach.flows.runtime.settings import Settings, load_settings

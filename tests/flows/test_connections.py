@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bad_server import BadServer
 
-from llm4teach.datasets.champions import Registry
+from llm4teach.datasets.champions import ChampionRegistry
 from llm4teach.datasets.runs import CHECKPOINT, read_config, read_manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.check_champion import check_champion
@@ -68,7 +68,9 @@ def test_what_asks_nothing_runs_with_the_server_down(server: BadServer, own_fold
     teacher = settings.teacher.model_copy(update={"model": "m"})
     settings = settings.model_copy(update={"teacher": teacher})
     checkpoint = workspace.run(run_id) / CHECKPOINT
-    Registry(workspace.registry(TASK)).append("promote", run_id, 0, "a test", {}, checkpoint)
+    ChampionRegistry(workspace.registry(TASK)).append(
+        "promote", run_id, 0, "a test", {}, checkpoint
+    )
     server.close()
     before = len(server.targets)
     assert collect_trajectories.fn(settings)["collect_steps"] == 320
@@ -89,7 +91,9 @@ def test_the_drift_check_has_no_teacher(own_folder: Path, monkeypatch: pytest.Mo
         finetune(ctx, config, new_student(ctx.task, 0))
         run_id = ctx.run.run_id
     checkpoint = workspace.run(run_id) / CHECKPOINT
-    Registry(workspace.registry(TASK)).append("promote", run_id, 0, "a test", {}, checkpoint)
+    ChampionRegistry(workspace.registry(TASK)).append(
+        "promote", run_id, 0, "a test", {}, checkpoint
+    )
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a teacher was made")

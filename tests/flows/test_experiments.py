@@ -12,10 +12,11 @@ import pytest
 
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
+from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.catalog import EXPERIMENTS, find_experiment
 from llm4teach.flows.experiments.spec import Experiment, Variant, shifted_tasks, teacher_trial
 from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACHER, stored_trials, teacher_of
-from llm4teach.flows.runtime.settings import ConfigError, load_settings
+from llm4teach.flows.runtime.settings import load_settings
 
 NAMES = [experiment.name for experiment in EXPERIMENTS]
 SMALL = (

@@ -14,9 +14,10 @@ import pytest
 
 from llm4teach.datasets.importers import Episode, read_episodes
 from llm4teach.datasets.trajectories import read_steps
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import HELD_OUT_START
+from llm4teach.errors import DatasetError
 from llm4teach.flows.stages.import_episodes import import_episodes
 from llm4teach.student.collection.importing import Importer
 

@@ -11,10 +11,11 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.main import COMMANDS
 from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.label_states import label_states
-from llm4teach.flows.runtime.settings import ConfigError, Settings, load_settings
+from llm4teach.flows.runtime.settings import Settings, load_settings
 from llm4teach.flows.stages.collect import collect
 from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.finetune import asks_in_background

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from s3_server import BUCKET, SECRET
 
-from llm4teach.datasets.champions import Registry
+from llm4teach.datasets.champions import ChampionRegistry
 from llm4teach.datasets.runs import CHECKPOINT, read_manifest
 from llm4teach.datasets.trajectories import read_steps, write_steps
 from llm4teach.datasets.workspace import Workspace
@@ -78,7 +78,7 @@ def test_label_report_export(taught: tuple[Workspace, str], state: Path) -> None
     llm4teach(state, "export", run_id, "--format", "torchscript", *where)
     assert (workspace.run(run_id) / "student.pt").is_file()
     assert "champion" in llm4teach(state, "models", "promote", run_id, *where)[0]
-    assert len(Registry(workspace.registry("SimpleDoorKey")).events()) == 1
+    assert len(ChampionRegistry(workspace.registry("SimpleDoorKey")).events()) == 1
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from random_episodes import write_random_episodes
 from llm4teach.datasets import schema
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import read_parts
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import DatasetError, TeacherError
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.retries import (
     StageTimeoutError,
@@ -38,7 +39,6 @@ from llm4teach.flows.teach import teach
 from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.teacher_labeling.backends.openai.errors import UnansweredError
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 pytestmark = pytest.mark.extended
 
@@ -77,7 +77,7 @@ def newest_task(prefect: dict[str, str], stage: str) -> dict[str, Any]:
     return next(iter(post(prefect, "task_runs/filter", wanted).json()), {})
 
 
-def test_labelling_goes_on_when_the_teachers_server_is_back(
+def test_labeling_goes_on_when_the_teachers_server_is_back(
     prefect: dict[str, str], tmp_path: Path
 ) -> None:
     keys = write_random_episodes(tmp_path, TASK, steps=1000)
@@ -242,8 +242,8 @@ def test_learning_curves_are_images_that_need_no_file(
     [image] = found["image"]
     svg = base64.b64decode(image["data"].removeprefix("data:image/svg+xml;base64,")).decode()
     assert ElementTree.fromstring(svg).tag.endswith("svg")
-    colours = set(re.findall(r"var\(--(\w+)\)", svg))
-    assert "student" in colours and all(f"--{name}:#" in svg for name in colours)
+    colors = set(re.findall(r"var\(--(\w+)\)", svg))
+    assert "student" in colors and all(f"--{name}:#" in svg for name in colors)
     assert "Success rate" in image["description"]
 
 

@@ -1,4 +1,4 @@
-"""What a server's tokens cost: the same in a labelling, its dry run and a check, or refused."""
+"""What a server's tokens cost: the same in a labeling, its dry run and a check, or refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages import collect as collecting
 from llm4teach.flows.stages import context as stages
-from llm4teach.flows.stages import label as labelling
+from llm4teach.flows.stages import label as labeling
 from llm4teach.student.config import CollectConfig, EvaluateConfig
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 
@@ -58,7 +58,7 @@ def test_one_price_everywhere(
     check_teacher(settings)
     assert f"300 tokens in, 30 out, {3 * dollars:.6f} US dollars" in capsys.readouterr().out
 
-    said = labelling.dry_run(settings)
+    said = labeling.dry_run(settings)
     states = int(said["without advice"])
     prompts = int(said["prompt tokens"].replace(",", ""))  # a character is a token to it
     assert said["completion tokens"] == f"at most {50 * states:,}"

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from llm4teach.datasets.runs import Run
-from llm4teach.datasets.workspace import DatasetError, Workspace
+from llm4teach.datasets.workspace import Workspace
+from llm4teach.errors import ConfigError, DatasetError
 from llm4teach.flows.cli.main import main
 from llm4teach.flows.finetune_student import finetune_student
-from llm4teach.flows.runtime.settings import ConfigError, Settings
+from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.stages.run_settings import (
     SECTIONS,
     check_resumed,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.champions import Registry
+from llm4teach.datasets.champions import ChampionRegistry
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.flows.stages import promote as promotion
@@ -51,7 +51,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_a_first_champion_and_then_a_decision_by_figures(retrained: Workspace) -> None:
-    first, second = Registry(retrained.registry(TASK)).events()
+    first, second = ChampionRegistry(retrained.registry(TASK)).events()
     assert first.action == "promote" and first.replaces is None
     assert second.replaces == first.run_id and second.evidence["episodes"] == 16
     assert sorted(second.evidence["trajectories"]) == sorted([first.run_id, second.run_id])
@@ -77,8 +77,8 @@ def test_each_retraining_meets_other_episodes(retrained: Workspace) -> None:
 
 def test_promoting_by_hand_and_going_back(retrained: Workspace) -> None:
     folder = ("--workspace", str(retrained.root))
-    first, second = (e.run_id for e in Registry(retrained.registry(TASK)).events()[:2])
-    if Registry(retrained.registry(TASK)).champion().run_id != second:  # type: ignore[union-attr]
+    first, second = (e.run_id for e in ChampionRegistry(retrained.registry(TASK)).events()[:2])
+    if ChampionRegistry(retrained.registry(TASK)).champion().run_id != second:  # type: ignore[union-attr]
         printed = llm4teach("models", "promote", second, "--reason", "a trial", *folder)
         assert f"champion: {second}" in printed
     assert "SimpleDoorKey already" in llm4teach("models", "promote", second, *folder, status=1)
@@ -115,7 +115,7 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     from llm4teach.student.config import RetrainConfig
     from llm4teach.teacher_labeling.config import TeacherConfig
 
-    registry = Registry(retrained.registry(TASK))
+    registry = ChampionRegistry(retrained.registry(TASK))
     run_id = registry.events()[1].run_id
     played = promotion.play
 
@@ -140,7 +140,7 @@ def test_a_student_that_the_gate_refuses_never_plays(tmp_path: Path) -> None:
     strict = ("--retrain.gate", "--retrain.gate-lead", "5", "--retrain.gate-steps", "30")
     words = (*SMALL, *strict, "--collect.steps", "640", "--workspace", str(tmp_path))
     llm4teach("retrain", *words)
-    (event,) = Registry(Workspace(tmp_path).registry(TASK)).events()
+    (event,) = ChampionRegistry(Workspace(tmp_path).registry(TASK)).events()
     assert event.action == "reject" and "refused offline" in event.reason
     assert event.evidence["passed"] is False and event.evidence["least"] == 5
     results = read_manifest(Workspace(tmp_path).run(event.run_id))["results"]

@@ -21,8 +21,9 @@ from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.flow_runs import begun_by
-from llm4teach.flows.runtime.settings import ConfigError, ServiceConfig, Settings, load_settings
+from llm4teach.flows.runtime.settings import ServiceConfig, Settings, load_settings
 from llm4teach.flows.runtime.teacher_access import limit_of
 from llm4teach.flows.service.deployments import DEPLOYMENTS, parameters_of, schedule_of
 from llm4teach.teacher_labeling.config import TeacherConfig

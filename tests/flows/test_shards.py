@@ -13,7 +13,8 @@ from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_p
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.flows.runtime.settings import ConfigError, ScaleConfig, Settings
+from llm4teach.errors import ConfigError
+from llm4teach.flows.runtime.settings import ScaleConfig, Settings
 from llm4teach.flows.sharding import collect_shard, label_shard, share_of, task_runner
 from llm4teach.student.collection.collect import CollectReport
 from llm4teach.student.config import CollectConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.network import Student
 

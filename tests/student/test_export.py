@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 from llm4teach.student.export import export
 from llm4teach.student.export.export import Format, export_student
 from llm4teach.student.export.onnx_policy import OnnxStudent

@@ -115,7 +115,7 @@ def test_health_metrics_and_page(client: TestClient) -> None:
 def test_the_command_serves_a_file_and_says_what_is_wrong(
     student: OnnxStudent, tmp_path: Path
 ) -> None:
-    from llm4teach.datasets.workspace import DatasetError
+    from llm4teach.errors import DatasetError
     from llm4teach.flows.cli.service import serve_student
 
     with pytest.raises(DatasetError, match="no exported student at"):

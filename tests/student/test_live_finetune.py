@@ -14,6 +14,7 @@ import torch
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import policy_entropy
@@ -23,7 +24,7 @@ from llm4teach.teacher_labeling.ask_policy import ask_policy
 from llm4teach.teacher_labeling.config import LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
-from llm4teach.teacher_labeling.teacher import Advice, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, Teacher
 
 TASK = get_task("SimpleDoorKey")
 CONFIG = FinetuneConfig(

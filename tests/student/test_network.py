@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from llm4teach.datasets.workspace import DatasetError
 from llm4teach.envs.registry import get_task
+from llm4teach.errors import DatasetError
 from llm4teach.student.model.checkpoint import load_student, load_tensors, save_student
 from llm4teach.student.model.network import Student, n_bytes
 

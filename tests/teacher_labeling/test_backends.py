@@ -13,6 +13,7 @@ import pytest
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.recorded import recordings
 from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import (
@@ -24,7 +25,7 @@ from llm4teach.teacher_labeling.factory import (
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.teacher import AdviceStatus
 
 FAMILY = "SimpleDoorKey"
 

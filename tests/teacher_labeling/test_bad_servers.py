@@ -17,12 +17,13 @@ from bad_server import FAULTS
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State, state_key
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai import client as openai_client
 from llm4teach.teacher_labeling.backends.openai.errors import GoneError
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
 
 SECRET = "sk-planted-5d1c0ffee"
 

@@ -53,7 +53,7 @@ def test_a_budget_stops_and_keeps_all(
     assert not again.stopped_by
 
 
-def test_a_budget_may_cover_several_labellings(tmp_path: Path) -> None:
+def test_a_budget_may_cover_several_labelings(tmp_path: Path) -> None:
     budget, config = Budget(LabelConfig(max_requests=10), requests=3), LabelConfig()
     store = children.store_in(tmp_path)
     counts = [

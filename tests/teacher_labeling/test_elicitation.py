@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.protocol import rescaled
 from llm4teach.teacher_labeling.config import Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import Answer, Elicitation, to_advice
@@ -21,7 +22,7 @@ from llm4teach.teacher_labeling.elicitation.option_logprobs import CONTENT_FREE,
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.labeling.writer import to_row
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError, TeacherInfo, Usage
+from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherInfo, Usage
 
 FAMILY = "SimpleDoorKey"
 STATE = probe_states(FAMILY)[1]  # explore; go to key, pick up key; go to door, open door
@@ -76,14 +77,14 @@ def test_several_lists_of_percentages_are_averaged_and_bad_ones_count_against_th
 
 
 def test_logprobs_by_hand() -> None:
-    """Two rotations; in each the letters' own probabilities, normalised, then averaged."""
+    """Two rotations; in each the letters' own probabilities, normalized, then averaged."""
     asked = elicitation("logprobs", permutations=2)
     first, second = asked.requests(STATE)
     assert first.labels == ("A", "B", "C") and first.n == 1
     assert "A) explore\nB) go to key" in first.messages[-1]["content"]
     assert "A) go to key, pick up key\nB) go to door" in second.messages[-1]["content"]
     verdict = asked.judge(STATE, [lettered(0.4, 0.2, 0.2), lettered(0.1, 0.1, 0.2)])
-    # normalised: (1/2, 1/4, 1/4) for explore, key, door; (1/4, 1/4, 1/2) for key, door, explore
+    # normalized: (1/2, 1/4, 1/4) for explore, key, door; (1/4, 1/4, 1/2) for key, door, explore
     shares = {plan: weight / 0.6 for plan, weight in verdict.weights.items()}
     assert shares == pytest.approx({EXPLORE: 0.5, KEY: 0.25, DOOR: 0.25})
     assert math.fsum(verdict.weights.values()) == pytest.approx(0.6)  # (0.8 + 0.4) / 2

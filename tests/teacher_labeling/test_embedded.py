@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine, Usage
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import embedded_model, find_weights
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.teacher import AdviceStatus
 
 PROMPT = "<|im_start|>user\nName a colour.<|im_end|>\n<|im_start|>assistant\nIt is"
 

@@ -14,6 +14,7 @@ from bad_server import BadServer
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
@@ -21,7 +22,7 @@ from llm4teach.teacher_labeling.factory import resolve_model
 from llm4teach.teacher_labeling.labeling import work_queue
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
-from llm4teach.teacher_labeling.teacher import Advice, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice
 
 STATES = children.made_up_states(20)
 

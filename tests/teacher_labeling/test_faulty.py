@@ -10,10 +10,11 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.wrappers import ArgmaxTeacher, Fault, FaultyTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Teacher
 
 OPTIONS = tuple(
     parse_plan(text)

@@ -11,6 +11,7 @@ import pytest
 from asking import FAMILY, Make, make_states
 from bad_server import BadServer
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.parsing import LETTERS
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
@@ -21,7 +22,7 @@ from llm4teach.teacher_labeling.factory import (
     resolve_model,
     teacher_info,
 )
-from llm4teach.teacher_labeling.teacher import Teacher, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Teacher, TeacherInfo
 
 NOBODY = "http://127.0.0.1:1/v1"
 

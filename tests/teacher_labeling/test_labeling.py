@@ -1,4 +1,4 @@
-"""Labelling and the live teacher: every state once, nothing lost, whatever fails on the way."""
+"""Labeling and the live teacher: every state once, nothing lost, whatever fails on the way."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +13,13 @@ from llm4teach.envs.door_key.task import DoorKeyTask
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations, State, describe, ground_plan
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of, to_row
 from llm4teach.teacher_labeling.live import LiveTeacher
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 FAMILY = "SimpleDoorKey"
 # key seen, door seen, key held

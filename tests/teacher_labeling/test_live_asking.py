@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import Mixture, Observations, State, state_key
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling import live as live_module
 from llm4teach.teacher_labeling.ask_policy import AskBudgeted, AskUncertain
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 PLANS = tuple(parse_plan(text) for text in ("go to key", "go to door", "explore"))
 

@@ -31,7 +31,7 @@ def place(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return storage_path(f"s3://bucket/{uuid.uuid4().hex}")
 
 
-def labelling(
+def labeling(
     place: StoragePath, url: str, states: str, lease_s: float = 3
 ) -> subprocess.Popen[bytes]:
     code = f"{LABEL}{states}, lease_s={lease_s}, commit_s=0.2)"
@@ -46,7 +46,7 @@ def stored_keys(place: StoragePath) -> list[str]:
 def test_two_processes_ask_nothing_twice(place: StoragePath, tmp_path: Path) -> None:
     with counting_server(tmp_path / "asked.log", delay_ms=20) as url:
         halves = ("c.in_few_partitions(500)[:400]", "c.in_few_partitions(500)[100:]")
-        workers = [labelling(place, url, half, lease_s=60) for half in halves]
+        workers = [labeling(place, url, half, lease_s=60) for half in halves]
         assert [worker.wait(120) for worker in workers] == [0, 0]
     asked = questions_by_process(tmp_path / "asked.log")
     wanted = sorted(state.key for state in children.in_few_partitions(500))
@@ -65,7 +65,7 @@ def test_killed_in_the_middle(place: StoragePath, tmp_path: Path, kills: int) ->
         is_finished = False
         while len(killed) < kills and not is_finished:
             worker, before = (
-                labelling(place, url, f"c.in_few_partitions({states})"),
+                labeling(place, url, f"c.in_few_partitions({states})"),
                 _asked(tmp_path),
             )
             while len(_asked(tmp_path)) == len(before) and worker.poll() is None:
@@ -74,7 +74,7 @@ def test_killed_in_the_middle(place: StoragePath, tmp_path: Path, kills: int) ->
             worker.kill()
             is_finished = worker.wait() == 0
             killed.append(worker.pid)
-        assert labelling(place, url, f"c.in_few_partitions({states})").wait(200) == 0
+        assert labeling(place, url, f"c.in_few_partitions({states})").wait(200) == 0
     wanted = sorted(state.key for state in children.in_few_partitions(states))
     assert sorted(stored_keys(place)) == wanted, "one row a state, and every part whole"
     asked = questions_by_process(tmp_path / "asked.log")

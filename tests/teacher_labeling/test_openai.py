@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.errors import ServerErrors
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.backends.openai.transport import Reply
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import resolve_model, teacher_info
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
 
 SECRET = "sk-very-secret-123"
 GO_KEY = parse_plan("go to key > pick up key")
@@ -105,7 +106,7 @@ def test_trouble_then_good(trouble: str | int, chat_server: Any, states: list[St
     assert len(chat_server.requests) == 3
 
 
-def test_retry_after_is_honoured(chat_server: Any, states: list[State]) -> None:
+def test_retry_after_is_honored(chat_server: Any, states: list[State]) -> None:
     chat_server.script = [429]
     chat_server.headers = {"Retry-After": "1"}
     begin = time.perf_counter()

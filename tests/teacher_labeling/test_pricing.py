@@ -11,10 +11,11 @@ import pytest
 from asking import Make, make_states
 from asking import make_teacher as make_openai
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.labeling.budget import price_of, priced
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.teacher import TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 TABLE = LabelConfig(prices={"m": Price(prompt=1.0, completion=2.0)})
 FREE = {"usd_per_million_prompt_tokens": 0.0, "usd_per_million_completion_tokens": 0.0}

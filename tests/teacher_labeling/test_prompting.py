@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
     list_options,
@@ -21,7 +22,6 @@ from llm4teach.teacher_labeling.elicitation.prompts import (
     template_files,
 )
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 USES = ["sampling", "embedded", "embedded-six"]
 SMALL = "note\n[system]\nrules\n[user]\nu1\n[assistant]\na1\n[user]\nu2\n[assistant]\na2\n[user]\n"

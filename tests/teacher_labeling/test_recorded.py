@@ -9,8 +9,9 @@ import pytest
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
+from llm4teach.teacher_labeling.teacher import AdviceStatus
 
 FAMILY = "SimpleDoorKey"
 

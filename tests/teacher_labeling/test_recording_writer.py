@@ -7,12 +7,12 @@ import pytest
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, write_recording
 from llm4teach.teacher_labeling.labeling.writer import to_row
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
-    TeacherError,
     TeacherInfo,
     advice_from_weights,
 )

@@ -9,7 +9,8 @@ from asking import OPTIONS, Make, make_states, make_teacher
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherError
+from llm4teach.errors import TeacherError
+from llm4teach.teacher_labeling.teacher import AdviceStatus
 
 
 @pytest.mark.parametrize(

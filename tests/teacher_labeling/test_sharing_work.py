@@ -21,13 +21,14 @@ from llm4teach.datasets.storage.journal import Journal, journal_folder
 from llm4teach.datasets.storage.locks import ObjectLock
 from llm4teach.datasets.storage.paths import storage_path
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
 from llm4teach.teacher_labeling.labeling import work_queue, writer
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.work_queue import partition_of
 from llm4teach.teacher_labeling.labeling.writer import to_row
-from llm4teach.teacher_labeling.teacher import Advice, TeacherError
+from llm4teach.teacher_labeling.teacher import Advice
 
 STATES = children.made_up_states(600)
 WORK = ".labeling/520aec8bf4bc"  # where such a store's locks are; a test below checks that

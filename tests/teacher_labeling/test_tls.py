@@ -1,4 +1,4 @@
-"""Labelling over https: a self-signed certificate is refused, and trusted once its CA is named."""
+"""Labeling over https: a self-signed certificate is refused, and trusted once its CA is named."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp import weights as embedded_weights
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     MODELS,
@@ -14,7 +15,6 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     fetch_weights,
     find_weights,
 )
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 NAME = "qwen2.5-coder-1.5b"
 PARTS = [b"one" * 1000, b"two" * 1000, b"3"]

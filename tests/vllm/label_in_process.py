@@ -12,11 +12,11 @@ from typing import Any
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.probe_states import probe_states
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 FAMILY = "SimpleDoorKey"
 TOO_LONG = State(

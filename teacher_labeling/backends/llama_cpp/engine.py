@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.base import reply_text
-from llm4teach.teacher_labeling.teacher import TeacherError, Usage
+from llm4teach.teacher_labeling.teacher import Usage
 
 CONTEXT_TOKENS = 2048  # of one slot
 

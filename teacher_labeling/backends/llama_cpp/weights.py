@@ -19,8 +19,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import BinaryIO
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import cache_folder
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 _CHUNK = 1 << 20  # bytes
 Download = Callable[[str, Path], None]  # (requirement, folder): leaves one wheel in the folder

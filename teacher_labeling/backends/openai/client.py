@@ -25,6 +25,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.errors import (
     CHECK_KIND,
     CHECK_LOAD,
@@ -39,7 +40,7 @@ from llm4teach.teacher_labeling.backends.openai.transport import (
     Reply,
     UntrustedError,
 )
-from llm4teach.teacher_labeling.teacher import TeacherError, Usage
+from llm4teach.teacher_labeling.teacher import Usage
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
 RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now

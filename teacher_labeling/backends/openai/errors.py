@@ -7,8 +7,8 @@ import math
 import re
 from typing import Any
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.transport import Reply
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 CHECK_ADDRESS = "check that it runs and that base_url is right"
 CHECK_LOAD = "if it is only slow, raise timeout_s, or lower max_in_flight or n_samples"

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.protocol import models_of
 from llm4teach.teacher_labeling.config import TeacherConfig, cache_folder
 from llm4teach.teacher_labeling.elicitation.base import ChatRequest
 from llm4teach.teacher_labeling.elicitation.token_counts import CHARACTERS_PER_TOKEN
-from llm4teach.teacher_labeling.teacher import TeacherError
 
 START_RETRIES = 1  # a wrong address should show at once
 _COUNTS_IN_FLIGHT = 8  # requests for prompt lengths

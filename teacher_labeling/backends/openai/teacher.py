@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from llm4teach.envs.task import State
+from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
 from llm4teach.teacher_labeling.backends.openai.event_loop import run_in_thread
 from llm4teach.teacher_labeling.backends.openai.probe import (
@@ -26,7 +27,7 @@ from llm4teach.teacher_labeling.elicitation.token_counts import (
     TokenCounts,
     count_requests,
 )
-from llm4teach.teacher_labeling.teacher import Advice, States, TeacherError, TeacherInfo
+from llm4teach.teacher_labeling.teacher import Advice, States, TeacherInfo
 
 
 class OpenAITeacher:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from llm4teach.datasets.champions import (
-    Registry,
+    ChampionRegistry,
     RegistryConflictError,
     previous_champion,
     sha256_of,
 )
 from llm4teach.datasets.storage.paths import StoragePath, storage_path
-from llm4teach.datasets.workspace import DatasetError
+from llm4teach.errors import DatasetError
 
 
 def test_history(folder: StoragePath) -> None:
-    registry = Registry(folder / "registry" / "SimpleDoorKey")
+    registry = ChampionRegistry(folder / "registry" / "SimpleDoorKey")
     assert registry.champion() is None and registry.events() == []
     checkpoint = folder / "checkpoint.safetensors"
     checkpoint.write_bytes(b"weights")
@@ -37,7 +37,7 @@ def test_history(folder: StoragePath) -> None:
 
 
 def test_going_back_twice_goes_two_champions_back(folder: StoragePath) -> None:
-    registry = Registry(folder)
+    registry = ChampionRegistry(folder)
     for i, run_id in enumerate("abc"):
         registry.append("promote", run_id, i, "better")
     for number, expected in ((3, "b"), (4, "a")):
@@ -52,7 +52,7 @@ def test_going_back_twice_goes_two_champions_back(folder: StoragePath) -> None:
 
 def decide(folder: StoragePath, run_id: str) -> bool:
     try:
-        Registry(folder).append("promote", run_id, 0, "I was first")
+        ChampionRegistry(folder).append("promote", run_id, 0, "I was first")
     except RegistryConflictError:
         return False
     return True
@@ -62,7 +62,7 @@ def test_of_many_at_once_one_is_promoted(tmp_path: Path) -> None:
     with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
         won = list(pool.map(decide, [tmp_path] * 16, [f"run-{i}" for i in range(16)]))
     assert sum(won) == 1
-    (event,) = Registry(tmp_path).events()
+    (event,) = ChampionRegistry(tmp_path).events()
     assert event.run_id == f"run-{won.index(True)}"
     assert [p.name for p in tmp_path.iterdir()] == ["000001.json"], "nothing temporary is left"
 
@@ -72,18 +72,18 @@ def test_of_many_at_once_one_is_promoted_in_an_object_store(s3: object) -> None:
     place = storage_path(f"s3://bucket/{uuid.uuid4().hex}")
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(decide, [place] * 16, ["the same run"] * 16))
-    assert sum(won) == 1 and len(Registry(place).events()) == 1
+    assert sum(won) == 1 and len(ChampionRegistry(place).events()) == 1
 
 
 def test_a_decision_on_old_grounds_is_refused(folder: StoragePath) -> None:
-    registry = Registry(folder)
+    registry = ChampionRegistry(folder)
     registry.append("promote", "a", 0, "the first")
     with pytest.raises(RegistryConflictError, match="promote a"):
         registry.append("promote", "b", 0, "did not know of a")
 
 
 def test_damage_is_told(folder: StoragePath) -> None:
-    registry = Registry(folder)
+    registry = ChampionRegistry(folder)
     for i, run_id in enumerate("ab"):
         registry.append("promote", run_id, i, "better")
     (folder / "000001.json").unlink()
