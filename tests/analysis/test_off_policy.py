@@ -97,7 +97,7 @@ def test_importance_sampling_finds_the_truth(p_one: float) -> None:
     assert (found.effective < 19_000) == (p_one != 0.5)
 
 
-def test_episodes_of_unknown_behaviour_do_not_count() -> None:
+def test_episodes_of_unknown_behavior_do_not_count() -> None:
     logged = world(2_000, 0)
     policy = constant(0.9)(logged.observations)
     half = logged.starts[1_000]
@@ -106,14 +106,14 @@ def test_episodes_of_unknown_behaviour_do_not_count() -> None:
         observations=logged.observations[:half],
         actions=logged.actions[:half],
         rewards=logged.rewards[:half],
-        log_behaviour=logged.log_behaviour[:half],
+        log_behavior=logged.log_behavior[:half],
         terminated=logged.terminated[:half],
         starts=logged.starts[:1_000],
         whole=logged.whole[:1_000],
     )
-    behaviour = logged.log_behaviour.copy()
-    behaviour[half:] = np.nan
-    mixed = weighted_importance_sampling(replace(logged, log_behaviour=behaviour), policy, GAMMA)
+    behavior = logged.log_behavior.copy()
+    behavior[half:] = np.nan
+    mixed = weighted_importance_sampling(replace(logged, log_behavior=behavior), policy, GAMMA)
     alone = weighted_importance_sampling(known, policy[:half], GAMMA)
     assert mixed is not None and alone is not None
     assert mixed.value == pytest.approx(alone.value)
@@ -140,7 +140,7 @@ def with_cuts(logged: Logged, lengths: list[int]) -> Logged:
         logged.observations[keep],
         logged.actions[keep],
         logged.rewards[keep],
-        logged.log_behaviour[keep],
+        logged.log_behavior[keep],
         logged.terminated[keep],
         np.cumsum(all_lengths) - all_lengths,
         whole,
@@ -158,7 +158,7 @@ def test_cut_episodes_teach_the_critic_and_have_no_weight() -> None:
     begin = 200 * LENGTH
     alone = Logged(
         *(part[begin:] for part in (rest.observations, rest.actions, rest.rewards)),
-        *(part[begin:] for part in (rest.log_behaviour, rest.terminated)),
+        *(part[begin:] for part in (rest.log_behavior, rest.terminated)),
         rest.starts[:400],
         rest.whole[:400],
     )

@@ -68,7 +68,7 @@ def test_the_good_pass_and_the_bad_do_not() -> None:
     assert not bad.passed and bad.lead is not None and bad.lead < 0.2
     assert "lead over random" in bad.reason and bad.as_json()["passed"] is False
     returns = logged_episodes(0.3).rewards.reshape(EPISODES, LENGTH)[:, -1] * 0.99 ** (LENGTH - 1)
-    assert good.behaviour_return == pytest.approx(returns.mean())
+    assert good.behavior_return == pytest.approx(returns.mean())
 
 
 def test_chance_has_no_lead() -> None:

@@ -64,7 +64,7 @@ def test_a_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "part-x.parquet"
     pq.write_table(TABLE.replace_schema_metadata({"schema_version": "99"}), path)
-    with pytest.raises(DatasetError, match="schema version 99; this release knows up to 1"):
+    with pytest.raises(DatasetError, match="schema version 99; this release reads up to 1"):
         read_parquet(path, schema.METRICS)
 
 
