@@ -132,7 +132,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Findings:
-    """An experiment's outcome: one comparison a task, and the arms over all of these."""
+    """An experiment's outcome: one comparison a task, and the variants over all of these."""
 
     name: str
     question: str

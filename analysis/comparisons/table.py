@@ -67,7 +67,7 @@ def findings_csv(findings: Findings) -> str:
 def findings_markdown(findings: Findings) -> str:
     """Return everything: the question, a table a task with its notes, command and date."""
     parts = [f"# {findings.name}", findings.question] if findings.question else []
-    parts += [f"![success by arm of {findings.name}]({NAME}.svg)"]
+    parts += [f"![success by variant of {findings.name}]({NAME}.svg)"]
     for comparison in findings.comparisons:
         parts += [comparison_markdown(comparison)]
     if table := overall(findings):

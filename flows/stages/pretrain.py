@@ -30,10 +30,10 @@ def pretrain(
     episode_ends = np.append(t[1:] != t[:-1] + 1, True)
     if config.reweight_temperature:
         states = states_of(ctx.task, trajectories)
-        outcomes = reweight_trajectories(
+        reweighted = reweight_trajectories(
             trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
         )
-        write_reweighting(ctx.run.folder, ctx.run.run_id, outcomes)
+        write_reweighting(ctx.run.folder, ctx.run.run_id, reweighted)
     teacher = ctx.live_teacher(ask=False, reweighted_by=ctx.run.run_id)
     steps = Steps(
         observations=trajectories.observations,
