@@ -42,14 +42,17 @@ def collect_trajectories(
         config = ctx.settings.collect
 
         def work() -> None:
-            if settings.scale.runner == "none":
-                student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
-                collect(ctx, config, student, config.steps, reweighted_by=from_run)
-            else:
-                flow_of = collect_in_shards.with_options(task_runner=task_runner(settings.scale))
-                note_collected(ctx, flow_of(ctx.settings, ctx.run.run_id, from_run), 0)
+            student = stored_student(ctx.workspace, ctx.task, from_run) if from_run else None
+            collect(ctx, config, student, config.steps, reweighted_by=from_run)
 
-        with_retries(settings.patience)("collect", work)
+        if settings.scale.runner == "none":
+            with_retries(settings.patience)("collect", work)
+        else:  # not within a task: it would be sent to the shards' processes, and cannot be
+            flow_of = collect_in_shards.with_options(
+                task_runner=task_runner(settings.scale),
+                timeout_seconds=settings.patience.limit_s("collect"),
+            )
+            note_collected(ctx, flow_of(ctx.settings, ctx.run.run_id, from_run), 0)
         _report_unseen(ctx, settings.service.relabel_above)
         return outcome(ctx)
 

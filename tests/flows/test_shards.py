@@ -99,8 +99,13 @@ def test_runners_that_cannot_be_had_are_told() -> None:
             assert f"pip install 'llm4teach[{runner}]'" in str(error)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("runner", ["threads", "processes", "dask", "ray"])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        pytest.param("processes", marks=pytest.mark.extended),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("threads", "dask", "ray")),
+    ],
+)
 def test_as_many_workers_as_you_like(runner: str, tmp_path: Path) -> None:
     if runner in ("dask", "ray"):
         pytest.importorskip(f"prefect_{runner}", reason=f"pip install 'llm4teach[{runner}]'")
