@@ -106,6 +106,37 @@ def _bootstrap(
     return Interval(float(interval.low), float(interval.high))
 
 
+def mean_difference(
+    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]
+) -> tuple[float, Interval]:
+    """Return by how much our mean exceeds theirs, averaged over strata, with its 95% interval.
+
+    Welch's t interval, with Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34:28): it
+    stays honest with few values, where a bootstrap's is too narrow.
+
+    Args:
+        ours: values of each stratum, such as one task's success rates by seed.
+        theirs: of the same strata; the numbers of values may differ.
+
+    Raises:
+        ValueError: a stratum has fewer than two values on a side.
+    """
+    from scipy.stats import t
+
+    sides = [[_finite(values) for values in side] for side in (ours, theirs)]
+    if min(len(values) for side in sides for values in side) < 2:
+        raise ValueError("an interval needs two values or more of each stratum and side")
+    mean_ours, mean_theirs = (float(np.mean([x.mean() for x in side])) for side in sides)
+    parts = [(x.var(ddof=1) / len(x) / len(ours) ** 2, len(x) - 1) for side in sides for x in side]
+    variance = sum(part for part, _ in parts)
+    difference = mean_ours - mean_theirs
+    if not variance:
+        return difference, Interval(difference, difference)
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    reach = float(t.ppf(0.975, freedom)) * variance**0.5
+    return difference, Interval(difference - reach, difference + reach)
+
+
 class Improvement(NamedTuple):
     """The probability that a run of X does better than a run of Y, with its interval."""
 

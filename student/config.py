@@ -62,12 +62,23 @@ class CollectConfig(_Settings):
         return self
 
 
+class StudentConfig(_Settings):
+    """The student's network."""
+
+    encoder: Literal["cells", "convolutions"] = Field(
+        "cells",
+        description="how maps of cells are read: each cell on its own, or by the convolutions of "
+        "version 0.1, which take ten times as long",
+    )
+
+
 class PretrainConfig(_Settings):
     """Distillation from stored advice."""
 
     epochs: int = Field(20, ge=1, description="passes over the collected steps")
     batch_size: int = Field(128, ge=1, description="minibatch size")
     learning_rate: float = Field(2e-3, gt=0, description="peak of Adam's one-cycle schedule")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay (AdamW)")
     value_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
     gamma: float = Field(0.99, ge=0, le=1, description="discount factor of the returns")
     reweight_temperature: float = Field(
@@ -132,9 +143,14 @@ class FinetuneConfig(_Settings):
 
 
 class EvaluateConfig(_Settings):
-    """Evaluation on held-out seeds, which no training ever uses."""
+    """Evaluation on seeds that no training ever uses."""
 
     episodes: int = Field(500, ge=1, description="held-out episodes for each policy and mode")
+    seeds: Literal["test", "development"] = Field(
+        "test",
+        description="which held-out episodes: those of final tables, or those to choose settings "
+        "and prompts by",
+    )
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
 
 

@@ -40,6 +40,7 @@ class SeedResult:
     env_steps: int
     tokens: dict[str, int]  # that the advice on each state cost, by state_key
     token_curve: Curve  # tokens spent so far, by env steps
+    cpu_curve: Curve  # CPU-seconds of training so far, by env steps
     train_cpu_s: float
     validation_cpu_s: float
     # Over the sampled episodes: their lengths, and what else the environment measures.
@@ -65,6 +66,7 @@ class StepsTo:
     median: float | None  # None if a seed never did
     reached: int  # seeds that did
     per_seed: list[int | None]
+    cpu_s: float | None = None  # of training until then, median; None where it was not measured
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
                 measured.setdefault(name, []).append(value)
     metrics = read_metrics(folder).to_pylist()
     advice = read_parts(folder / ADVICE, schema.ADVICE).to_pylist()
-    curves: dict[str, Curve] = {"success_rate": {}, "tokens": {}}
+    curves: dict[str, Curve] = {"success_rate": {}, "tokens": {}, "train_cpu_s": {}}
     for m in metrics:
         if m["stage"] == "validate" and m["name"] in curves:
             curves[m["name"]][m["step"]] = m["value"]
@@ -188,6 +190,7 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         episodes=len(won["sampled"]),
         curve=curves["success_rate"],
         token_curve=curves["tokens"],
+        cpu_curve=curves["train_cpu_s"],
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
         tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
         train_cpu_s=results.get("train_cpu_s", 0.0),
@@ -206,7 +209,7 @@ def method_result(label: str, seeds: Sequence[SeedResult]) -> MethodResult:
         episodes=min(seed.episodes for seed in seeds),
         sampled=spread([seed.success["sampled"] for seed in seeds]),
         greedy=spread([seed.success["greedy"] for seed in seeds]),
-        steps_to=[steps_to(level, [seed.curve for seed in seeds]) for level in THRESHOLDS],
+        steps_to=[steps_to(level, seeds) for level in THRESHOLDS],
         curve_steps=common,
         curve=[spread([seed.curve[step] for seed in seeds]) for step in common],
         token_curve=[median([seed.token_curve[step] for seed in seeds]) for step in common]
@@ -276,12 +279,15 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median(values), interquartile_mean(values), interval, min(values), list(values))
 
 
-def steps_to(success: float, curves: Sequence[Curve]) -> StepsTo:
-    """Return when each curve first reached a success rate."""
+def steps_to(success: float, seeds: Sequence[SeedResult]) -> StepsTo:
+    """Return when each learning curve first reached a success rate."""
     firsts = [
-        min((step for step, rate in curve.items() if rate >= success), default=None)
-        for curve in curves
+        min((step for step, rate in seed.curve.items() if rate >= success), default=None)
+        for seed in seeds
     ]
-    reached = [step for step in firsts if step is not None]
-    all_did = len(reached) == len(firsts)
-    return StepsTo(success, median(reached) if all_did else None, len(reached), firsts)
+    reached = [(seed, step) for seed, step in zip(seeds, firsts, strict=True) if step is not None]
+    if len(reached) < len(seeds):
+        return StepsTo(success, None, len(reached), firsts)
+    spent = [seed.cpu_curve[step] for seed, step in reached if step in seed.cpu_curve]
+    cpu_s = median(spent) if len(spent) == len(seeds) else None
+    return StepsTo(success, median([step for _, step in reached]), len(reached), firsts, cpu_s)

@@ -23,7 +23,7 @@ _HEADINGS = (
     *("greedy: median", "IQM [95%]", "worst seed"),
     "P(better)",
     *(f"steps to {level:.0%}" for level in THRESHOLDS),
-    *("env steps", "LLM questions", "LLM tokens", "CPU s"),
+    *("env steps", "LLM questions", "LLM tokens", "CPU s", f"CPU s to {THRESHOLDS[-1]:.0%}"),
 )
 _OWN = "its teacher's own policy"
 Rows = list[tuple[str, ...]]
@@ -163,7 +163,7 @@ def _teacher_row(teacher: TeacherResult) -> tuple[str, ...]:
     ):
         cells += [f"{rate:.1%}", _interval(interval), ""]
     cells += [""] * (1 + len(THRESHOLDS))
-    cells += ["", f"{teacher.questions:,}", f"{teacher.tokens:,}", ""]
+    cells += ["", f"{teacher.questions:,}", f"{teacher.tokens:,}", "", ""]
     return tuple(cells)
 
 
@@ -183,6 +183,7 @@ def _row(method: MethodResult, comparison: Comparison) -> tuple[str, ...]:
         f"{method.questions:,}",
         f"{method.tokens:,}",
         f"{method.train_cpu_s:,.0f}",
+        "–" if (cpu_s := method.steps_to[-1].cpu_s) is None else f"{cpu_s:,.0f}",
     )
 
 
@@ -224,7 +225,7 @@ def notes(comparison: Comparison) -> str:
         "episodes, sampled), median over seeds; – where a seed never got there, with how many did. "
         "LLM questions and tokens: what the method would have cost in an empty workspace, every "
         "distinct state that any of its seeds asked about counted once. CPU s: median of training "
-        "a seed, without labeling, learning curve and evaluation."
+        "a seed, and until it reached that rate, without labeling, learning curve and evaluation."
     )
 
 

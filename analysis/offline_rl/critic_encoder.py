@@ -14,7 +14,7 @@ from d3rlpy.models.encoders import EncoderFactory, register_encoder_factory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm4teach.student.model.encoders import encoder_of
+from llm4teach.student.model.encoders import make_encoder
 
 HIDDEN = 128
 CODES = 16  # values that a channel of a map's cell can have
@@ -62,10 +62,9 @@ class CriticEncoderFactory(EncoderFactory):
     shape: list[int] = field(default_factory=list)
 
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
-        encoder = encoder_of(tuple(self.shape))
-        if encoder is None:
+        if len(self.shape) == 3:
             return OneHotEncoder(math.prod(self.shape))
-        return _Shaped(encoder, self.shape)
+        return _Shaped(make_encoder(tuple(self.shape), "cells"), self.shape)
 
     @staticmethod
     def get_type() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
@@ -18,12 +19,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _sources_hash() -> str:
-    sources = sorted(Path(__file__).parents[1].rglob("*_kernel.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+_SHARED = sorted(Path(__file__).parents[1].rglob("*_kernel.py"))  # kernels that others may call
 
 
-_STAMP = _sources_hash()
+@cache
+def _stamp(source: Path) -> str:
+    """Hash of a kernel's module and of those whose functions it may call."""
+    paths = sorted({source, *_SHARED})
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -34,5 +37,6 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return cast("Callable[_P, _R]", numba.njit(function))
     # numba looks at a function's own file only; it would go on using old code of the functions
     # that this one calls in other modules.
-    dispatcher._cache._cache_file._source_stamp = _STAMP  # type: ignore[attr-defined]
+    source = Path(function.__code__.co_filename)
+    dispatcher._cache._cache_file._source_stamp = _stamp(source)  # type: ignore[attr-defined]
     return cast("Callable[_P, _R]", dispatcher)

@@ -13,7 +13,7 @@ from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.parser import Argument, QuietCommand, RunArgument, SettingsCommand
 from llm4teach.flows.runtime.settings import Settings
 
-_TRIAL = ("collect", "pretrain", "finetune", "evaluate", "validation")
+_TRIAL = ("student", "collect", "pretrain", "finetune", "evaluate", "validation")
 
 
 class Compare(QuietCommand):

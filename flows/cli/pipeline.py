@@ -65,7 +65,17 @@ class Teach(FlowCommand):
         "llm4teach teach --finetune.steps 20000 --finetune.kl-coef 0 --quiet",
         "llm4teach teach --resume teach-20261120-101500-a1b2",
     )
-    uses = (*_STAGE, "label", "live", "collect", "pretrain", "finetune", "evaluate", "patience")
+    uses = (
+        *_STAGE,
+        "label",
+        "live",
+        "student",
+        "collect",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "patience",
+    )
     flow = "teach"
     needs_server = True
 
@@ -120,7 +130,7 @@ class Pretrain(FlowCommand):
 
     command = "pretrain"
     examples = ("llm4teach pretrain --pretrain.epochs 40",)
-    uses = (*_STAGE, "pretrain", "patience")
+    uses = (*_STAGE, "student", "pretrain", "patience")
     flow = "pretrain_student"
 
 

@@ -57,14 +57,14 @@ class LearningCurve:
             if (row["stage"], row["name"]) == (STAGE, "episode_length"):
                 self._lengths[row["step"]] = row["value"]
 
-    def maybe(self, step: int, student: Student) -> None:
+    def maybe(self, step: int, student: Student, train_cpu_s: float) -> None:
         """Measure the student if the next point is due after ``step`` env steps."""
         last = max(self._lengths, default=-self._every)
         if step // self._every > last // self._every:
-            self.measure(step, student)
+            self.measure(step, student, train_cpu_s)
 
-    def measure(self, step: int, student: Student) -> None:
-        """Measure the student after ``step`` env steps of training."""
+    def measure(self, step: int, student: Student, train_cpu_s: float) -> None:
+        """Measure the student after ``step`` env steps and so many CPU-seconds of training."""
         if step in self._lengths:
             return
         began = time.process_time()
@@ -87,6 +87,7 @@ class LearningCurve:
                 "episodes": len(played),
                 "episode_length": length,
                 "tokens": tokens,
+                "train_cpu_s": train_cpu_s,
                 "cpu_s": seconds,
             },
         )
@@ -132,7 +133,7 @@ def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
     workspace = Workspace(settings.workspace)
     config = {"method": trial.method.name, **trial.sections()}
     if trial.student:
-        config["student"] = trial.student
+        config["student_run"] = trial.student
     with ExitStack() as stack:
         if run_id is not None:
             stack.enter_context(_locked(workspace, run_id))
@@ -175,9 +176,10 @@ def _train(ctx: Context, trial: Trial) -> None:
     run, sections = ctx.run, trial.sections()
     stages = Stages(sections.get("collect"), sections.get("pretrain"), sections.get("finetune"))
     curve = LearningCurve(ctx, trial.settings.validation, trial.budget)
-    curve.maybe(0, new_student(ctx.task, ctx.seed))
+    curve.maybe(0, new_student(ctx.task, ctx.settings.student, ctx.seed), 0.0)
     offline_steps = run.results.get("collect_steps", 0)  # env steps
     offline_cpu_s, since = run.results.get("offline_cpu_s", 0.0), 0.0
+    online_cpu_s: float | None = None  # until the first update: a resumed run drops some
 
     def run_stage(name: str, work: Callable[[], Any]) -> None:
         nonlocal offline_cpu_s, since
@@ -189,22 +191,26 @@ def _train(ctx: Context, trial: Trial) -> None:
     def after_round(number: int, student: Student) -> bool:
         nonlocal offline_steps
         offline_steps = run.results["collect_steps"]
-        curve.measure(offline_steps, student)
+        curve.measure(offline_steps, student, offline_cpu_s)
         run.flush()
         run.note(offline_cpu_s=offline_cpu_s)
         return True
 
     def on_update(step: int, student: Student) -> None:
-        nonlocal since
-        run.log("finetune", step, {"cpu_s": time.process_time() - since})
-        curve.maybe(offline_steps + step, student)
+        nonlocal since, online_cpu_s
+        if online_cpu_s is None:
+            online_cpu_s = _logged_cpu_s(ctx, "finetune")
+        spent = time.process_time() - since
+        online_cpu_s += spent
+        run.log("finetune", step, {"cpu_s": spent})
+        curve.maybe(offline_steps + step, student, offline_cpu_s + online_cpu_s)
         since = time.process_time()
 
     run_pipeline(ctx, stages, Hooks(run_stage, after_round, on_update))
+    train_s = offline_cpu_s + _logged_cpu_s(ctx, "finetune")
     if stages.finetune:
         trained = stored_student(ctx.workspace, ctx.task, run.run_id)
-        curve.measure(offline_steps + run.results["finetune_steps"], trained)
-    train_s = run.results.get("offline_cpu_s", 0.0) + _logged_cpu_s(ctx, "finetune")
+        curve.measure(offline_steps + run.results["finetune_steps"], trained, train_s)
     run.note(train_cpu_s=train_s, validation_cpu_s=_logged_cpu_s(ctx, STAGE))
 
 

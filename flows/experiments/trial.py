@@ -13,8 +13,9 @@ from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import DatasetError
-from llm4teach.flows.runtime.settings import Settings, canonical
+from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
+from llm4teach.flows.stages.run_settings import present_config
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import teacher_info
 from llm4teach.teacher_labeling.teacher import TeacherInfo
@@ -85,7 +86,7 @@ class Trial:
                 update={"steps": steps, "kl_coef": weight}
             )
         if method.trains:
-            used["validation"] = settings.validation
+            used |= {"student": settings.student, "validation": settings.validation}
         return used
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class Trial:
         if self.method.asks:
             identity["teacher"] = [teacher.teacher_id, teacher.prompt_version]
         if self.student:
-            identity["student"] = self.student
+            identity["student_run"] = self.student
         task, seed = self.settings.task, self.settings.seed
         return {"task": task, "seed": seed, "method": self.method.name, **identity}
 
@@ -134,7 +135,7 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
             started = read_json(folder / CONFIG)
             if started["kind"] not in (TRAINING, PLAYING) or "method" not in started["config"]:
                 continue
-            config = canonical(started["config"])  # of an earlier version, too
+            config = _present_config(started["config"])
             identity = {name: _outcome_of(value) for name, value in config.items()}
             results = read_json(folder / PROGRESS)
         except (DatasetError, KeyError):
@@ -142,6 +143,13 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
         identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
         trials.append(StoredTrial(run_id, identity, (folder / MANIFEST).exists()))
     return trials
+
+
+def _present_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A trial's configuration as today's; in version 0.1 ``student`` was the run of a transfer."""
+    if isinstance(student := config.get("student"), str):
+        config = {n: v for n, v in config.items() if n != "student"} | {"student_run": student}
+    return present_config(config)
 
 
 def _outcome_of(section: Any) -> Any:

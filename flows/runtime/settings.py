@@ -20,6 +20,7 @@ from llm4teach.student.config import (
     FinetuneConfig,
     PretrainConfig,
     RetrainConfig,
+    StudentConfig,
     ValidationConfig,
 )
 from llm4teach.teacher_labeling.config import (
@@ -124,6 +125,7 @@ class Settings(BaseModel):
     teacher: TeacherConfig = TeacherConfig()
     label: LabelConfig = LabelConfig()
     live: LiveConfig = LiveConfig()
+    student: StudentConfig = StudentConfig()
     collect: CollectConfig = CollectConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()

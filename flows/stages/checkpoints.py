@@ -10,6 +10,7 @@ from llm4teach.datasets.runs import CHECKPOINT, MANIFEST, Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.task import Task
 from llm4teach.errors import DatasetError
+from llm4teach.student.config import StudentConfig
 from llm4teach.student.model.checkpoint import load_facts, load_student, save_student
 from llm4teach.student.model.network import Student
 
@@ -33,10 +34,10 @@ def newest_student(workspace: Workspace, task: Task) -> str:
     )
 
 
-def new_student(task: Task, seed: int) -> Student:
+def new_student(task: Task, config: StudentConfig, seed: int) -> Student:
     """Return a student with fresh weights, on a GPU if there is one."""
     torch.manual_seed(seed)
-    student = Student(task.observation_shape, len(task.action_names))
+    student = Student(task.observation_shape, len(task.action_names), config.encoder)
     return student.to(_device())
 
 

@@ -106,6 +106,6 @@ def _finetune(
     if is_pretrained:
         student = stored_student(ctx.workspace, ctx.task, run_id, PRETRAINED)
     else:
-        student = new_student(ctx.task, ctx.seed)
+        student = new_student(ctx.task, ctx.settings.student, ctx.seed)
     reweighted_by = run_id if is_pretrained else None
     finetune(ctx, config, student, reweighted_by, lambda step: on_update(step, student))

@@ -42,7 +42,7 @@ def pretrain(
         terminated=trajectories.column("terminated"),
         segment_ends=episode_ends,
     )
-    student = start or new_student(ctx.task, ctx.seed)
+    student = start or new_student(ctx.task, ctx.settings.student, ctx.seed)
     with stage("pretrain", config.epochs, "epochs") as shown:
 
         def on_epoch(step: int, values: dict[str, float]) -> None:

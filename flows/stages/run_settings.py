@@ -12,17 +12,31 @@ from llm4teach.errors import ConfigError, DatasetError
 from llm4teach.flows.runtime.settings import Settings, canonical, flag_name, merge, validate
 
 _ALWAYS = ("task", "teacher", "seed")
-_TEACH = ("label", "live", "collect", "pretrain", "finetune", "evaluate")
+_TEACH = ("label", "live", "student", "collect", "pretrain", "finetune", "evaluate")
 SECTIONS = {  # by kind of run: the sections that it uses, and that are stored with it
     "collect": ("collect",),
     "label": ("label",),
-    "pretrain": ("pretrain",),
+    "pretrain": ("student", "pretrain"),
     "finetune": ("label", "live", "finetune"),
     "evaluate": ("evaluate",),
     "teach": _TEACH,
     "retrain": (*_TEACH, "retrain"),
 }
+_EARLIER = {  # what runs of version 0.1 used without saying so
+    "student": {"encoder": "convolutions"},
+    "pretrain": {"weight_decay": 0.0},
+    "evaluate": {"seeds": "test"},
+}
 RESUMABLE = ("teach", "finetune", "retrain")  # kinds of runs whose commands have --resume
+
+
+def present_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration by today's names, with what version 0.1 did not store."""
+    present = canonical(config)
+    silent = {name: values for name, values in _EARLIER.items() if name in present}
+    if "pretrain" in present or "finetune" in present:  # it makes a student
+        silent["student"] = _EARLIER["student"]
+    return merge(silent, present)
 
 
 def overridden(settings: Settings, overrides: Mapping[str, Any] | None) -> Settings:
@@ -47,7 +61,7 @@ def stored_settings(settings: Settings, run_id: str) -> Settings:
     folder = Workspace(settings.workspace).existing_run(run_id)
     config = read_json(folder / CONFIG)["config"]
     names = {name for names in SECTIONS.values() for name in names} | {*_ALWAYS}
-    stored = canonical({name: value for name, value in config.items() if name in names})
+    stored = present_config({name: value for name, value in config.items() if name in names})
     whole = {name: value for name, value in settings.model_dump().items() if name not in stored}
     return validate(Settings, whole | stored, {f"run {run_id}": stored})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llm4teach.envs.seeds import held_out_seeds
+from llm4teach.envs.seeds import held_out_seeds, validation_seeds
 from llm4teach.envs.task import Task, episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
@@ -30,7 +30,7 @@ def evaluate_policy(
         policy: gives action probabilities.
         mode: draw from them (sampled), take the likeliest action always (argmax), or unless it has
             led back to the same observation (greedy; see `GreedyPlay`).
-        config: number of episodes, and how many run side by side.
+        config: which episodes and how many, and how many run side by side.
         seed: of the drawn actions; the episodes' own seeds are fixed.
         on_episodes: told how many episodes just ended.
         seeds: of other episodes than the ``config.episodes`` held-out ones.
@@ -40,7 +40,9 @@ def evaluate_policy(
         ``actions`` and ``measures`` (what else the environment says, by name) of each.
     """
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
-    seeds = held_out_seeds(config.episodes) if seeds is None else seeds
+    if seeds is None:
+        of_kind = held_out_seeds if config.seeds == "test" else validation_seeds
+        seeds = of_kind(config.episodes)
     n_envs = min(config.n_envs, len(seeds))
     envs = EpisodeVector(task, n_envs, iter(seeds))
     played: list[list[int]] = [[] for _ in range(n_envs)]

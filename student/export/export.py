@@ -65,7 +65,7 @@ def export_student(
     """
     module = _Inference(student).eval()
     seen = torch.from_numpy(np.ascontiguousarray(observations))
-    with torch.no_grad():  # before the export: what the network keeps must not come from a trace
+    with torch.no_grad():
         expected = module(seen)[0].numpy()
     with replacing(path) as temporary:
         write = _write_onnx if kind == "onnx" else _write_torchscript

@@ -85,12 +85,27 @@ def load_student(path: StoragePath) -> tuple[Student, dict[str, Any]]:
     """
     tensors, meta = load_tensors(path)
     try:
-        student = Student(**meta["network"])
-        student.load_state_dict(tensors)
+        student = Student(**_present_network(meta["network"]))
+        student.load_state_dict(present_names(tensors))
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"{path} does not fit this release's network ({reason})") from None
     return student, meta
+
+
+def present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A student's tensors by their present names; version 0.1 had those of maps in no encoder."""
+    earlier = ("embedding.", "marks.", "blocks.", "far.")
+    return {f"encoder.{n}" if n.startswith(earlier) else n: t for n, t in tensors.items()}
+
+
+def _present_network(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's settings as today's; version 0.1 knew convolutions only."""
+    present = dict(settings)
+    if "channels" in present:
+        del present["blocks"]
+        present |= {"encoder": "convolutions", "width": present.pop("channels")}
+    return present
 
 
 def optimizer_tensors(optimizer: torch.optim.Adam) -> dict[str, Tensor]:

@@ -56,32 +56,37 @@ def distill(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    inputs = torch.tensor(steps.observations)
+    inputs = student.encode(torch.tensor(steps.observations, device=device))
+    targets = targets.to(device)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(student.parameters(), config.learning_rate)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     per_epoch = -(-n // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.epochs * per_epoch
     )
     for epoch in range(config.epochs):
-        returns = _returns(student, steps, config.gamma)  # (N,)
-        sums = torch.zeros(3)  # of cross-entropy, agreement and squared value error
-        order = torch.randperm(n, generator=generator)
+        returns = _returns(student, steps, config.gamma).to(device)  # (N,)
+        sums = torch.zeros(3, device=device)  # of cross-entropy, agreement and squared value error
+        order = torch.randperm(n, generator=generator).to(device)
         for batch in torch.split(order, config.batch_size):
-            probs = targets[batch].to(device)  # (B, n_actions)
-            output = student(inputs[batch].to(device))
+            probs = targets[batch]  # (B, n_actions)
+            output = student.from_inputs(inputs[batch])
             losses = soft_cross_entropy(probs, output.logits)  # (B,); 0 without advice
-            errors = (output.values - returns[batch].to(device)).square()  # (B,)
+            errors = (output.values - returns[batch]).square()  # (B,)
             optimizer.zero_grad(set_to_none=True)
             loss = losses.mean() + config.value_coef * errors.mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             chosen = probs.gather(1, output.logits.argmax(1, keepdim=True)).squeeze(1)  # (B,)
             agrees = (chosen >= probs.amax(1) - 1e-6) & (chosen > 0)
             with torch.no_grad():
-                sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()]).cpu()
-        mean, agreement, value_loss = (sums / torch.tensor([n_advised, n_advised, n])).tolist()
+                sums += torch.stack([losses.sum(), agrees.sum(), errors.sum()])
+        mean, agreement, value_loss = (
+            sums.cpu() / torch.tensor([n_advised, n_advised, n])
+        ).tolist()
         values = {"loss": mean, "agreement": agreement, "value_loss": value_loss}
         on_epoch((epoch + 1) * per_epoch, values)
 

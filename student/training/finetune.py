@@ -15,13 +15,14 @@ from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.checkpoint import (
     load_tensors,
     optimizer_tensors,
+    present_names,
     restore_optimizer,
     save_tensors,
 )
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import AdviceSource
 from llm4teach.student.training.kl_schedules import schedule_of
-from llm4teach.student.training.rollout import EpisodeStats, collect_rollout
+from llm4teach.student.training.rollout import EpisodeStats, RolloutBuffer, collect_rollout
 from llm4teach.student.training.update import PPOUpdater
 
 _RECENT = 100  # episodes, about, whose mean return an adaptive schedule goes by
@@ -53,7 +54,9 @@ class Finetuner:
         self.task, self.student, self.teacher, self.config = task, student, teacher, config
         self.seed, self.update = seed, 0
         self.kl_coef = schedule_of(config)
-        self.optimizer = torch.optim.Adam(student.parameters(), config.learning_rate, eps=1e-5)
+        self.optimizer = torch.optim.Adam(
+            student.parameters(), config.learning_rate, eps=1e-5, fused=True
+        )
         self.generator = torch.Generator().manual_seed(seed)
         seeds = training_seeds(seed, "finetune")
         self.envs = EpisodeVector(task, config.n_envs, seeds, config.workers)
@@ -77,6 +80,7 @@ class Finetuner:
             TeacherError: a new state had to be asked about and the teacher cannot answer.
         """
         config = self.config
+        buffer = RolloutBuffer(self.student, self.envs, config.rollout_length)
         updater = PPOUpdater(self.student, self.optimizer, config, self.generator)
         while self.update < self.n_updates:
             step = self.update * self.steps_per_update
@@ -86,6 +90,7 @@ class Finetuner:
                 self.student,
                 self.teacher if kl_coef else None,
                 self.envs,
+                buffer,
                 config,
                 self.generator,
                 self.running_returns,
@@ -136,7 +141,7 @@ class Finetuner:
             raise ValueError(f"{path} was written with other settings; resume with the same ones")
         prefix = "student."
         weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        self.student.load_state_dict(weights)
+        self.student.load_state_dict(present_names(weights))
         restore_optimizer(self.optimizer, tensors)
         self.generator.set_state(tensors["generator"])
         self.running_returns = tensors["running_returns"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
 import torch
 from torch import Tensor
 
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.training.ppo import Batch, normalized, student_loss
+from llm4teach.student.training.ppo import TERMS, Batch, normalized, student_loss
 
 
 class PPOUpdater:
@@ -37,19 +35,20 @@ class PPOUpdater:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         size = len(batch.actions)
-        terms: list[dict[str, float]] = []
+        terms: list[Tensor] = []
         for _ in range(self.config.epochs):
             order = torch.randperm(size, generator=self.generator)  # (B,)
-            for rows in order.chunk(self.config.minibatches):
+            for rows in order.to(batch.actions.device).chunk(self.config.minibatches):
                 terms.append(self._step(batch, rows, kl_coef))
-        return {name: fmean(term[name] for term in terms) for name in terms[0]}
+        means = torch.stack(terms).mean(0).tolist()
+        return dict(zip(TERMS, means, strict=True))
 
-    def _step(self, batch: Batch, rows: Tensor, kl_coef: float) -> dict[str, float]:
-        minibatch = normalized(Batch(*(column[rows.to(column.device)] for column in batch)))
-        output = self.student(minibatch.observations)
-        loss, stats = student_loss(output, minibatch, self.config, kl_coef)
+    def _step(self, batch: Batch, rows: Tensor, kl_coef: float) -> Tensor:
+        minibatch = normalized(Batch(*(column[rows] for column in batch)))
+        output = self.student.from_inputs(minibatch.inputs)
+        loss, terms = student_loss(output, minibatch, self.config, kl_coef)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
-        return stats
+        return terms

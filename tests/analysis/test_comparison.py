@@ -40,6 +40,7 @@ def seed_result(seed: int, sampled: float, curve: dict[int, float], **more: obje
         "env_steps": 400,
         "tokens": {},
         "token_curve": spent,
+        "cpu_curve": {step: step / 100 for step in curve},
         "train_cpu_s": 9.0,
         "validation_cpu_s": 1.0,
     }
@@ -48,11 +49,14 @@ def seed_result(seed: int, sampled: float, curve: dict[int, float], **more: obje
 
 
 def test_steps_to_a_success_rate() -> None:
-    falls_back = {0: 0.0, 300: 0.6, 100: 0.5, 200: 0.4}  # in no order
-    late = {0: 0.1, 100: 0.2, 200: 0.2, 300: 0.95}
-    never = {0: 0.0, 100: 0.49}
+    falls_back = seed_result(0, 0.6, {0: 0.0, 300: 0.6, 100: 0.5, 200: 0.4})  # in no order
+    late = seed_result(1, 0.95, {0: 0.1, 100: 0.2, 200: 0.2, 300: 0.95})
+    never = seed_result(2, 0.5, {0: 0.0, 100: 0.49})
     both = steps_to(0.5, [falls_back, late])
     assert both.per_seed == [100, 300] and both.median == 200 and both.reached == 2
+    assert both.cpu_s == 2.0, "of 1 and 3"
+    of_earlier = seed_result(3, 0.6, {0: 0.6}, cpu_curve={})  # a run that did not measure it
+    assert steps_to(0.5, [late, of_earlier]).cpu_s is None
     with_one_that_never = steps_to(0.5, [falls_back, never, late])
     assert with_one_that_never.median is None and with_one_that_never.reached == 2
     assert with_one_that_never.per_seed == [100, None, 300]
@@ -114,7 +118,7 @@ def findings(figure: str = "curves") -> Findings:
 def test_the_table() -> None:
     lines = comparison_markdown(comparison()).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:6]]
-    assert {len(row) for row in cells} == {15} and lines[6] == ""
+    assert {len(row) for row in cells} == {16} and lines[6] == ""
     rows = {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:5]}
     plain, offline = rows["plain PPO"], rows["pretraining only"]
     assert plain["sampled: median"] == "10.0%"

@@ -26,7 +26,13 @@ from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
 from llm4teach.flows.stages.finetune import finetune
 from llm4teach.flows.teach import teach
-from llm4teach.student.config import CollectConfig, EvaluateConfig, FinetuneConfig, PretrainConfig
+from llm4teach.student.config import (
+    CollectConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    StudentConfig,
+)
 from llm4teach.teacher_labeling.config import LiveConfig, TeacherConfig
 
 TASK = "SimpleDoorKey"
@@ -88,7 +94,7 @@ def test_the_drift_check_has_no_teacher(own_folder: Path, monkeypatch: pytest.Mo
     workspace = Workspace(own_folder)
     with opened("finetune", settings.model_copy(update={"teacher": RECORDED})) as ctx:
         config = FinetuneConfig(steps=0)
-        finetune(ctx, config, new_student(ctx.task, 0))
+        finetune(ctx, config, new_student(ctx.task, StudentConfig(), 0))
         run_id = ctx.run.run_id
     checkpoint = workspace.run(run_id) / CHECKPOINT
     ChampionRegistry(workspace.registry(TASK)).append(
@@ -140,7 +146,7 @@ def test_the_concurrency_limit_holds_wherever_questions_are_asked(
         with opened(stage, settings) as ctx:
             apart = replace(ctx, advice_folder=ctx.run.folder / "advice")  # nothing is known there
             if stage == "finetune":
-                finetune(apart, settings.finetune, new_student(ctx.task, 0))
+                finetune(apart, settings.finetune, new_student(ctx.task, StudentConfig(), 0))
             else:
                 evaluate_teacher(apart, settings.evaluate)
         assert uses_it(), stage

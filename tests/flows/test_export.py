@@ -9,6 +9,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.stages.checkpoints import new_student
 from llm4teach.flows.stages.export import export
+from llm4teach.student.config import StudentConfig
 from llm4teach.student.export.onnx_policy import OnnxStudent
 from llm4teach.student.model.checkpoint import save_student
 
@@ -20,7 +21,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"kind": "teach", "config": {}}')
     facts = {"task": "SimpleDoorKey", "run_id": "teach-1", "after": "pretrain", "seed": 0}
-    save_student(folder / CHECKPOINT, new_student(get_task("SimpleDoorKey"), 0), facts)
+    save_student(
+        folder / CHECKPOINT, new_student(get_task("SimpleDoorKey"), StudentConfig(), 0), facts
+    )
     return found
 
 

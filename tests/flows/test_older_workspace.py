@@ -29,6 +29,7 @@ COMPARE = (
     *("--finetune.n-envs", "8", "--finetune.rollout-length", "16", "--finetune.minibatches", "2"),
     *("--finetune.checkpoint-every", "1", "--evaluate.episodes", "20", "--seed", "5"),
     *("--seeds", "1", "--methods", "teach"),
+    *("--student.encoder", "convolutions", "--pretrain.weight-decay", "0"),  # as it was then
 )
 AT_THE_END = {  # of fine-tuning, as the old version measured it
     KILLED: {

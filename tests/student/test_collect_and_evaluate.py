@@ -23,7 +23,7 @@ from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
 from llm4teach.student.training.distill import Steps, distill
-from llm4teach.student.training.rollout import collect_rollout
+from llm4teach.student.training.rollout import RolloutBuffer, collect_rollout
 
 from .toy import SHAPE, RightTeacher, ToyTask
 
@@ -107,7 +107,7 @@ def toy_steps(n: int = 600, wrong: int | None = None) -> Steps:
 
 def distilled(steps: Steps, seed: int = 0) -> tuple[Student, dict[str, float]]:
     torch.manual_seed(seed)
-    student, last = Student(SHAPE, 3, channels=8, blocks=1, hidden=16), {}
+    student, last = Student(SHAPE, 3, width=16, hidden=16), {}
     config = PretrainConfig(epochs=30, batch_size=32, learning_rate=1e-2)
     distill(student, steps, config, seed, lambda step, values: last.update(values))
     return student, last
@@ -235,6 +235,7 @@ def test_the_task_defines_success(tmp_path: Path) -> None:
     envs = EpisodeVector(task, 4, training_seeds(0, "y"))
     generator = torch.Generator().manual_seed(0)
     rollout = FinetuneConfig(steps=320, n_envs=4, rollout_length=80)
-    student = Student(SHAPE, 3, channels=8, blocks=1, hidden=16)
-    _, stats = collect_rollout(student, None, envs, rollout, generator, torch.zeros(4))
+    student = Student(SHAPE, 3, width=16, hidden=16)
+    buffer = RolloutBuffer(student, envs, rollout.rollout_length)
+    _, stats = collect_rollout(student, None, envs, buffer, rollout, generator, torch.zeros(4))
     assert stats.successes == sum(value >= 4 for value in stats.returns) < len(stats.returns)

@@ -12,6 +12,7 @@ from llm4teach.errors import DatasetError
 from llm4teach.student.export import export
 from llm4teach.student.export.export import Format, export_student
 from llm4teach.student.export.onnx_policy import OnnxStudent
+from llm4teach.student.model.encoders import MapEncoder
 from llm4teach.student.model.network import Student
 
 FACTS = {"task": "a test", "action_names": list("abcdefg")}
@@ -29,9 +30,9 @@ def random_observations(shape: tuple[int, ...], n: int) -> np.ndarray:
     return seen.astype(np.uint8)
 
 
-def random_student(shape: tuple[int, ...]) -> Student:
+def random_student(shape: tuple[int, ...], encoder: MapEncoder = "cells") -> Student:
     torch.manual_seed(0)
-    student = Student(shape, 7)
+    student = Student(shape, 7, encoder)
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     return student
@@ -39,18 +40,20 @@ def random_student(shape: tuple[int, ...]) -> Student:
 
 @pytest.mark.extended
 @pytest.mark.parametrize(
-    ("shape", "kind", "n"),
+    ("shape", "encoder", "kind", "n"),
     [
-        ((10, 10, 4), "onnx", 10_000),
-        ((10, 10, 4), "torchscript", 10_000),
-        ((20, 20, 4), "onnx", 1_000),
-        ((16, 19, 6), "onnx", 1_000),
+        ((10, 10, 4), "cells", "onnx", 10_000),
+        ((10, 10, 4), "cells", "torchscript", 10_000),
+        ((20, 20, 4), "cells", "onnx", 1_000),
+        ((16, 19, 6), "cells", "onnx", 1_000),
+        ((10, 10, 4), "convolutions", "torchscript", 1_000),
+        ((16, 19, 6), "convolutions", "onnx", 1_000),
     ],
 )
 def test_the_same_answers_for_any_batch(
-    shape: tuple[int, ...], kind: Format, n: int, tmp_path: Path
+    shape: tuple[int, ...], encoder: MapEncoder, kind: Format, n: int, tmp_path: Path
 ) -> None:
-    student, seen = random_student(shape), random_observations(shape, n)
+    student, seen = random_student(shape, encoder), random_observations(shape, n)
     path = tmp_path / "student"
     facts = FACTS | {"observation_shape": list(shape)}
     assert export_student(student, path, kind, facts, seen) < 1e-5

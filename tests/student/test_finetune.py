@@ -29,7 +29,7 @@ CONFIG = FinetuneConfig(
 
 def student() -> Student:
     torch.manual_seed(0)
-    return Student(SHAPE, 3, channels=8, blocks=1, hidden=16)
+    return Student(SHAPE, 3, width=16, hidden=16)
 
 
 def weights(tuner: Finetuner) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_plain_ppo_solves_the_toy() -> None:
 
 @pytest.mark.extended
 def test_a_teacher_makes_it_faster_and_may_be_wrong() -> None:
-    short = CONFIG.model_copy(update={"steps": 1_024})
+    short = CONFIG.model_copy(update={"steps": 128})
     alone = Finetuner(TASK, student(), None, short, seed=0)
     taught = Finetuner(
         TASK, student(), RightTeacher(), short.model_copy(update={"kl_coef": 1.0}), seed=0
@@ -114,7 +114,7 @@ def test_stopped_and_resumed_it_ends_the_same(
         first.run(die, lambda: first.save(path))
 
     torch.manual_seed(99)  # nothing may hang on the global generator
-    second = Finetuner(TASK, Student(SHAPE, 3, 8, 1, 16), RightTeacher(), config, seed=1)
+    second = Finetuner(TASK, Student(SHAPE, 3, width=16, hidden=16), RightTeacher(), config, seed=1)
     second.restore(path)
     assert second.update == 6
     second.run(lambda step, values: logs[1].append(dict(values)))

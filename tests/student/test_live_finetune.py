@@ -54,7 +54,7 @@ class Outage:
 
 def student() -> Student:
     torch.manual_seed(0)
-    return Student(TASK.observation_shape, len(TASK.action_names), 4, 1, 8)
+    return Student(TASK.observation_shape, len(TASK.action_names), width=8, hidden=8)
 
 
 def store_of(teacher: Teacher, folder: Path) -> AdviceStore:

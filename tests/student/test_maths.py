@@ -15,6 +15,7 @@ from llm4teach.student.model.network import Output
 from llm4teach.student.policies import sample
 from llm4teach.student.training.kl_schedules import LinearToPlateauThenOff, ReturnRatio, schedule_of
 from llm4teach.student.training.ppo import (
+    TERMS,
     Batch,
     generalized_advantages,
     kl_from_teacher,
@@ -165,7 +166,7 @@ def batch(n: int = 64, seed: int = 0) -> tuple[torch.Tensor, Batch]:
     actions = torch.randint(3, (n,), generator=rng)
     old = F.log_softmax(logits + 0.3 * torch.randn(n, 3, generator=rng), -1)
     return logits, Batch(
-        observations=torch.zeros(n, 1),
+        inputs=torch.zeros(n, 1),
         actions=actions,
         logprobs=old[torch.arange(n), actions],
         advantages=torch.randn(n, generator=rng),
@@ -210,7 +211,7 @@ def test_kl_coef_adds_the_weighted_kl() -> None:
     with_kl, stats = student_loss(output, b, config, 0.7)
     kl = kl_from_teacher(b.teacher_probs, logits).mean().item()
     assert (with_kl - without).item() == pytest.approx(0.7 * kl, abs=1e-5)
-    assert stats["kl"] == pytest.approx(kl)
+    assert stats[TERMS.index("kl")].item() == pytest.approx(kl)
 
 
 def test_sampling_follows_the_probabilities() -> None:

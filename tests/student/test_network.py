@@ -9,6 +9,7 @@ import torch
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import DatasetError
 from llm4teach.student.model.checkpoint import load_student, load_tensors, save_student
+from llm4teach.student.model.encoders import MapEncoder
 from llm4teach.student.model.network import Student, n_bytes
 
 TASK = get_task("SimpleDoorKey")
@@ -22,16 +23,23 @@ def observations(n: int = 40) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def noisy_student() -> Student:
+ENCODERS: tuple[MapEncoder, ...] = ("cells", "convolutions")
+both = pytest.mark.parametrize("encoder", ENCODERS)
+
+
+def noisy_student(
+    encoder: MapEncoder = "cells", shape: tuple[int, ...] = TASK.observation_shape
+) -> Student:
     torch.manual_seed(0)
-    student = Student(TASK.observation_shape, 7)
+    student = Student(shape, 7, encoder)
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return student
 
 
-def test_turning_the_map_turns_nothing_in_the_answer() -> None:
-    student, seen = noisy_student(), observations()
+@both
+def test_turning_the_map_turns_nothing_in_the_answer(encoder: MapEncoder) -> None:
+    student, seen = noisy_student(encoder), observations()
     expected = student(seen)
     turned = seen
     for _ in range(4):
@@ -44,12 +52,10 @@ def test_turning_the_map_turns_nothing_in_the_answer() -> None:
     assert expected.logits.std(0).min() > 0.01, "or the test would say nothing"
 
 
-def test_large_maps_are_seen_whole_and_from_every_side() -> None:
+@both
+def test_large_maps_are_seen_whole_and_from_every_side(encoder: MapEncoder) -> None:
     """A far thing counts, as does a near one; turning the map still changes nothing."""
-    torch.manual_seed(0)
-    student = Student((20, 20, 5), 7)
-    for parameter in student.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    student = noisy_student(encoder, (20, 20, 5))
     seen = torch.randint(0, 3, (6, 20, 20, 5), dtype=torch.uint8)
     seen[..., 1:3], seen[..., 3] = 0, 4
     for i in range(6):
@@ -68,8 +74,8 @@ def test_large_maps_are_seen_whole_and_from_every_side() -> None:
     assert (student(marked).logits - expected.logits).abs().max() > 1e-3
 
 
-def test_on_large_maps_the_place_is_told_as_seen_facing_east() -> None:
-    student = Student((20, 20, 4), 7)
+def test_on_large_maps_convolutions_get_the_place_as_seen_facing_east() -> None:
+    student = Student((20, 20, 4), 7, "convolutions")
     for parameter in student.parameters():
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
@@ -86,9 +92,10 @@ def test_on_large_maps_the_place_is_told_as_seen_facing_east() -> None:
     torch.testing.assert_close(right - 1, torch.tensor([-1.0, 1.0, 1.0]))
 
 
-def test_other_colors_change_nothing_in_the_answer() -> None:
+@both
+def test_other_colors_change_nothing_in_the_answer(encoder: MapEncoder) -> None:
     """Red and green keys and doors are what blue and gray ones are; walls stay gray."""
-    student, seen = noisy_student(), observations()
+    student, seen = noisy_student(encoder), observations()
     seen[:, 2, 2, :2] = torch.tensor([5, 0], dtype=torch.uint8)  # a red key
     seen[:, 3, 2, :2] = torch.tensor([5, 1], dtype=torch.uint8)  # a green key
     seen[:, 0, 2, :3] = torch.tensor([4, 1, 2], dtype=torch.uint8)  # a green door
@@ -108,8 +115,9 @@ def test_other_colors_change_nothing_in_the_answer() -> None:
     )
 
 
-def test_maps_that_are_not_square_are_padded_with_the_unseen() -> None:
-    student = Student((10, 7, 4), 7)
+@both
+def test_maps_that_are_not_square_are_padded_with_the_unseen(encoder: MapEncoder) -> None:
+    student = noisy_student(encoder, (10, 7, 4))
     narrow = observations()[:, :, :7].clone()
     narrow[:, 3, 3, 3] = 1
     wide = torch.zeros(len(narrow), 10, 10, 4, dtype=torch.uint8)
@@ -118,16 +126,18 @@ def test_maps_that_are_not_square_are_padded_with_the_unseen() -> None:
     torch.testing.assert_close(student(narrow).logits, student(wide).logits)
 
 
-def test_it_fits_an_edge_device_and_starts_uniform() -> None:
-    student = Student(TASK.observation_shape, 7)
+@both
+def test_it_fits_an_edge_device_and_starts_uniform(encoder: MapEncoder) -> None:
+    student = Student(TASK.observation_shape, 7, encoder)
     assert n_bytes(student) < 1_000_000
     probs = student(observations()).logits.softmax(-1)
     assert (probs - 1 / 7).abs().max() < 0.05
     assert not student(observations()).values.any()
 
 
-def test_to_disk_and_back(tmp_path: Path) -> None:
-    student, seen = noisy_student(), observations()
+@both
+def test_to_disk_and_back(tmp_path: Path, encoder: MapEncoder) -> None:
+    student, seen = noisy_student(encoder), observations()
     path = tmp_path / "checkpoint.safetensors"
     save_student(path, student, {"task": "SimpleDoorKey"})
     again, facts = load_student(path)

@@ -8,7 +8,7 @@ from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.training.rollout import collect_rollout
+from llm4teach.student.training.rollout import RolloutBuffer, collect_rollout
 
 TASK = get_task("SimpleDoorKey")
 CONFIG = FinetuneConfig(n_envs=3, rollout_length=400)
@@ -16,13 +16,14 @@ CONFIG = FinetuneConfig(n_envs=3, rollout_length=400)
 
 def test_rollout_equals_the_slow_way() -> None:
     torch.manual_seed(0)
-    student = Student(TASK.observation_shape, 7, channels=4, blocks=1, hidden=8)
+    student = Student(TASK.observation_shape, 7, width=8, hidden=8)
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     envs = EpisodeVector(TASK, 3, training_seeds(4, "x"))
-    batch, stats = collect_rollout(
-        student, None, envs, CONFIG, torch.Generator().manual_seed(0), torch.zeros(3)
-    )
+    buffer = RolloutBuffer(student, envs, CONFIG.rollout_length)
+    generator, running = torch.Generator().manual_seed(0), torch.zeros(3)
+    batch, stats = collect_rollout(student, None, envs, buffer, CONFIG, generator, running)
+    inputs = batch.inputs.unflatten(0, (400, 3))
 
     @torch.no_grad()
     def value(observation: np.ndarray) -> float:
@@ -34,7 +35,7 @@ def test_rollout_equals_the_slow_way() -> None:
     ended = truncated = 0
     for t in range(400):
         before = again.observations.copy()
-        assert np.array_equal(batch.observations.view(400, 3, *TASK.observation_shape)[t], before)
+        assert torch.equal(inputs[t], student.encode(torch.from_numpy(before)))
         step = again.step(actions[t])
         for i in range(3):
             values[t, i] = value(before[i])
@@ -53,7 +54,7 @@ def test_rollout_equals_the_slow_way() -> None:
     np.testing.assert_allclose(batch.advantages.view(400, 3), advantages, atol=2e-4)
     np.testing.assert_allclose(batch.returns.view(400, 3), advantages + values, atol=2e-4)
     with torch.no_grad():
-        log_probs = student(batch.observations).logits.log_softmax(-1)
+        log_probs = student.from_inputs(batch.inputs).logits.log_softmax(-1)
     expected = log_probs.gather(1, batch.actions[:, None]).squeeze(1)
     torch.testing.assert_close(batch.logprobs, expected, atol=1e-4, rtol=1e-4)
     assert not batch.teacher_probs.any()
