@@ -29,7 +29,7 @@ def student_policy(student: Student) -> Policy:
 
     @torch.no_grad()
     def act(observations: Observations) -> NDArray[np.float32]:
-        logits = student(torch.from_numpy(observations).to(student.device)).logits
+        logits = student(torch.from_numpy(observations)).logits
         probs: NDArray[np.float32] = torch.softmax(logits, -1).cpu().numpy()
         return probs
 

@@ -47,8 +47,9 @@ class FlowCommand(QuietCommand):
         own_server = has_own_server()
         is_sharded = settings.scale.runner != "none" and "scale" in self.uses
         as_flow = own_server or is_sharded or self.needs_server
-        if as_flow and not own_server and sys.stderr.isatty() and not self.quiet:
-            print("starting a temporary Prefect server …", file=sys.stderr)
+        if as_flow and not own_server and not self.quiet:
+            what = f"{self.command}, {settings.task}"
+            print(f"{what}: starting a temporary Prefect server", file=sys.stderr, flush=True)
         prepare_environment(workspace.root)
         module = import_module(f"llm4teach.flows.{self.flow}")
         flow = getattr(module, self.flow)

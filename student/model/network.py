@@ -72,12 +72,13 @@ class Student(nn.Module):
     def encode(self, observations: Tensor) -> Tensor:
         """Return what `from_inputs` takes, (N, ...), for uint8 (N, *observation_shape).
 
-        No parameter is involved: of one observation it is the same for ever.
+        No parameter is involved: of one observation it is the same for ever. It is computed where
+        the observations are, and moved to the student's device.
 
         Raises:
             TaskError: the observations are not of the kind that the student reads.
         """
-        return self.encoder.encode(observations)
+        return self.encoder.encode(observations).to(self.device)
 
     def from_inputs(self, inputs: Tensor) -> Output:
         """Logits and values of what `encode` has returned."""

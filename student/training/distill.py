@@ -56,7 +56,7 @@ def distill(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    inputs = student.encode(torch.tensor(steps.observations, device=device))
+    inputs = student.encode(torch.tensor(steps.observations))
     targets = targets.to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
@@ -98,6 +98,6 @@ def _returns(student: Student, steps: Steps, gamma: float) -> Tensor:
     cut = ends & ~torch.from_numpy(steps.terminated)
     end_values = rewards.clone()
     if cut.any():
-        inputs = torch.from_numpy(steps.observations[cut.numpy()]).to(student.device)
-        end_values[cut] = student(inputs).values.cpu()
+        seen = torch.from_numpy(steps.observations[cut.numpy()])
+        end_values[cut] = student(seen).values.cpu()
     return returns_to_go(rewards, ends, end_values, gamma)

@@ -35,7 +35,7 @@ class RolloutBuffer:
 
     def __init__(self, student: Student, envs: EpisodeVector, length: int) -> None:
         n, n_actions = len(envs), len(envs.task.action_names)
-        inputs = student.encode(torch.from_numpy(envs.observations[:1]).to(student.device))
+        inputs = student.encode(torch.from_numpy(envs.observations[:1]))
 
         def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(length, n, *shape, dtype=dtype, device=student.device)
@@ -109,7 +109,7 @@ def _fill(
     device, stats = student.device, EpisodeStats()
     if teacher is None:
         buffer.teacher_probs.zero_()
-    inputs = student.encode(torch.from_numpy(envs.observations).to(device))
+    inputs = student.encode(torch.from_numpy(envs.observations))
     for t in range(len(buffer.inputs)):
         output = student.from_inputs(inputs)
         log_probs = output.logits.log_softmax(-1)  # (N, n_actions)
@@ -131,12 +131,12 @@ def _fill(
         ended = (step.terminated | step.truncated).nonzero()[0]
         if len(ended):
             if step.truncated.any():
-                cut = torch.from_numpy(step.final_observations[step.truncated]).to(device)
+                cut = torch.from_numpy(step.final_observations[step.truncated])
                 buffer.cut_values[t, buffer.truncated[t]] = student(cut).values
             succeeded = episode_success(envs.task, step.terminated, running_returns.numpy())
             stats.returns += running_returns[ended].tolist()
             stats.lengths += lengths[ended].tolist()
             stats.successes += int(succeeded[ended].sum())
             running_returns[ended] = 0
-        inputs = student.encode(torch.from_numpy(envs.observations).to(device))
+        inputs = student.encode(torch.from_numpy(envs.observations))
     return buffer.batch(student.from_inputs(inputs).values, config), stats

@@ -126,7 +126,7 @@ def test_the_table() -> None:
     assert (offline["steps to 80%"], offline["steps to 95%"]) == ("100", "– (0/2)")
     assert (offline["env steps"], offline["CPU s"]) == ("100", "9")
     assert cells[2][:3] == ["recorded/vicuna-33b, its own policy", "30.0%", "[20.0%, 40.0%]"]
-    assert cells[2][-3:-1] == ["6", "1,234"]
+    assert cells[2][-4:-2] == ["6", "1,234"]
     assert (plain["P(better)"], offline["P(better)"]) == ("", "1.00 [1.00, 1.00]")
     assert "2 seeds from 0 on, at most 400 env steps" in lines[7] and "100 offline ones" in lines[7]
 

@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import llm4teach.envs.kernels.jit as jit
 from llm4teach.envs.kernels.sight_kernel import visible
+from llm4teach.student.model.cells_kernel import encode_cells
 
 ENVS = Path(jit.__file__).resolve().parent
 CALL = "import outer_kernel; print(outer_kernel.outer(1))"
@@ -74,6 +78,8 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
     assert list(home.rglob("outer_kernel.outer*.nbi")), "the user's cache folder takes it"
 
 
-def test_every_kernel_carries_the_hash_of_all() -> None:
+@pytest.mark.parametrize("kernel", [visible, encode_cells])
+def test_every_kernel_carries_the_hash_of_its_source_and_of_all_it_may_call(kernel: Any) -> None:
     """The attribute is numba's own business; a numba without it must not go unnoticed."""
-    assert visible._cache._cache_file._source_stamp == jit._STAMP  # type: ignore[attr-defined]
+    source = Path(kernel.py_func.__code__.co_filename)
+    assert kernel._cache._cache_file._source_stamp == jit._stamp(source)

@@ -55,7 +55,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     done = llm4teach("teach", *RECORDED, *SMALL, "--workspace", str(folder))
     for stage in ("collect", "label", "pretrain", "finetune", "evaluate"):
         assert stage in done.stderr, "a line of progress for every stage"
-    assert "prefect" not in done.stderr.lower()
+    first, _, others = done.stderr.partition("\n")
+    assert first == "teach, SimpleDoorKey: starting a temporary Prefect server"
+    assert "prefect" not in others.lower()
     return Workspace(folder), done.stdout
 
 

@@ -121,9 +121,8 @@ def test_who_stops_listening_ends_it(serve: Make) -> None:
     with stuck(server):
         answers.close()  # type: ignore[attr-defined]
     assert request_threads() == []
-    asked = server.asked.total()
     assert len(list(make_teacher(server).advise(make_states(2)))) == 2
-    assert server.asked.total() == asked + 2
+    assert len(server.asked) <= 3, "the answered state, and those in flight"
 
 
 def test_a_callers_own_failure_ends_it(serve: Make) -> None:
