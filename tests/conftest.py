@@ -1,6 +1,7 @@
 """For all tests: small tensors are fastest on one thread; no test changes another's settings."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from s3_server import BUCKET, s3_server
 from llm4teach.datasets.storage.paths import StoragePath, storage_path
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

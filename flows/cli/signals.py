@@ -15,9 +15,13 @@ _received: list[int] = []  # signals, in order
 
 
 def handle_signals() -> None:
-    """Install the handlers; call it in the main thread of a process that runs one command."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    """Install the handlers; call it in the main thread of a process that runs one command.
+
+    What is ignored stays so: a script's job in the background is not meant by Ctrl-C.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -93,50 +93,38 @@ def collect_rollout(
     Returns:
         The T*N steps as one batch on the student's device, and the episodes that ended.
     """
-    with student.encoder.fixed():
-        return _fill(student, teacher, envs, buffer, config, generator, running_returns)
-
-
-def _fill(
-    student: Student,
-    teacher: AdviceSource | None,
-    envs: EpisodeVector,
-    buffer: RolloutBuffer,
-    config: FinetuneConfig,
-    generator: torch.Generator,
-    running_returns: Tensor,
-) -> tuple[Batch, EpisodeStats]:
     device, stats = student.device, EpisodeStats()
     if teacher is None:
         buffer.teacher_probs.zero_()
-    inputs = student.encode(torch.from_numpy(envs.observations))
-    for t in range(len(buffer.inputs)):
-        output = student.from_inputs(inputs)
-        log_probs = output.logits.log_softmax(-1)  # (N, n_actions)
-        probs = log_probs.exp().cpu()
-        actions = torch.multinomial(probs, 1, generator=generator)  # (N, 1)
-        if teacher is not None:
-            buffer.teacher_probs[t] = torch.from_numpy(teacher.teacher_probs(envs.observations))
-        lengths = envs.steps_in_episode + 1
-        step = envs.step(actions.squeeze(1).numpy())
-        rewards = torch.from_numpy(step.rewards)
-        buffer.inputs[t], buffer.values[t] = inputs, output.values
-        chosen = actions.to(device)
-        buffer.actions[t] = chosen.squeeze(1)
-        buffer.logprobs[t] = log_probs.gather(1, chosen).squeeze(1)
-        buffer.rewards[t] = rewards
-        buffer.terminated[t] = torch.from_numpy(step.terminated)
-        buffer.truncated[t] = torch.from_numpy(step.truncated)
-        running_returns += rewards
-        ended = (step.terminated | step.truncated).nonzero()[0]
-        if len(ended):
-            if step.truncated.any():
-                cut = torch.from_numpy(step.final_observations[step.truncated])
-                buffer.cut_values[t, buffer.truncated[t]] = student(cut).values
-            succeeded = episode_success(envs.task, step.terminated, running_returns.numpy())
-            stats.returns += running_returns[ended].tolist()
-            stats.lengths += lengths[ended].tolist()
-            stats.successes += int(succeeded[ended].sum())
-            running_returns[ended] = 0
+    with student.encoder.fixed():
         inputs = student.encode(torch.from_numpy(envs.observations))
-    return buffer.batch(student.from_inputs(inputs).values, config), stats
+        for t in range(len(buffer.inputs)):
+            output = student.from_inputs(inputs)
+            log_probs = output.logits.log_softmax(-1)  # (N, n_actions)
+            probs = log_probs.exp().cpu()
+            actions = torch.multinomial(probs, 1, generator=generator)  # (N, 1)
+            if teacher is not None:
+                buffer.teacher_probs[t] = torch.from_numpy(teacher.teacher_probs(envs.observations))
+            lengths = envs.steps_in_episode + 1
+            step = envs.step(actions.squeeze(1).numpy())
+            rewards = torch.from_numpy(step.rewards)
+            buffer.inputs[t], buffer.values[t] = inputs, output.values
+            chosen = actions.to(device)
+            buffer.actions[t] = chosen.squeeze(1)
+            buffer.logprobs[t] = log_probs.gather(1, chosen).squeeze(1)
+            buffer.rewards[t] = rewards
+            buffer.terminated[t] = torch.from_numpy(step.terminated)
+            buffer.truncated[t] = torch.from_numpy(step.truncated)
+            running_returns += rewards
+            ended = (step.terminated | step.truncated).nonzero()[0]
+            if len(ended):
+                if step.truncated.any():
+                    cut = torch.from_numpy(step.final_observations[step.truncated])
+                    buffer.cut_values[t, buffer.truncated[t]] = student(cut).values
+                succeeded = episode_success(envs.task, step.terminated, running_returns.numpy())
+                stats.returns += running_returns[ended].tolist()
+                stats.lengths += lengths[ended].tolist()
+                stats.successes += int(succeeded[ended].sum())
+                running_returns[ended] = 0
+            inputs = student.encode(torch.from_numpy(envs.observations))
+        return buffer.batch(student.from_inputs(inputs).values, config), stats

@@ -184,6 +184,17 @@ def test_the_first_interrupt_waits_and_the_second_does_not() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with first_interrupt(lambda: pytest.fail("it was obeyed")):
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "others are handled"
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_goes_before_the_failure_after_it() -> None:
     with pytest.raises(KeyboardInterrupt), first_interrupt(lambda: None):
         signal.raise_signal(signal.SIGINT)

@@ -69,12 +69,14 @@ def first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """Call ``stop`` on the first SIGINT or SIGTERM, and obey it only when the block has ended.
 
     A second signal is obeyed at once. Only the main thread handles signals; elsewhere nothing
-    changes.
+    changes. Neither does what is ignored, as SIGINT is by a job that a script puts in the
+    background.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: handler for n, handler in handlers.items() if handler != signal.SIG_IGN}
     received: list[int] = []
 
     def restore() -> None:
