@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=list(CHANGES), default=list(CHANGES))
     parser.add_argument("--csv", type=Path, help="also write a row per task, network and seed")
     arguments = parser.parse_args()
-    from llm4teach.analysis.statistics import mean_difference
+    from llm4teach.analysis.statistics import bootstrap_mean_interval, mean_difference
     from llm4teach.flows.runtime.prefect_env import prepare_environment
 
     prepare_environment(Path(arguments.workspace))
@@ -96,7 +96,7 @@ def main() -> None:
     print("| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS))
     for task, methods in measured.items():
         for label, method in methods.items():
-            low, high = method.sampled.interval
+            low, high = bootstrap_mean_interval(method.sampled.per_seed)
             to = method.steps_to[-1].cpu_s
             cells = [task, f"{method.env_steps:,.0f}", label]
             cells += [f"{fmean(method.sampled.per_seed):.1%} [{low:.1%}, {high:.1%}]"]
@@ -153,13 +153,12 @@ def _write(path: Path, measured: dict[str, dict[str, Any]]) -> None:
     """Write the success rates, a row per task, network and seed."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["task", "network", "seed", "success", "env_steps", "train_cpu_s"])
+        writer.writerow(["task", "network", "seed", "success", "steps_to_95"])
         for task, methods in measured.items():
             for label, method in methods.items():
+                firsts = method.steps_to[-1].per_seed
                 for seed, success in enumerate(method.sampled.per_seed):
-                    writer.writerow(
-                        [task, label, seed, success, method.env_steps, f"{method.train_cpu_s:.1f}"]
-                    )
+                    writer.writerow([task, label, seed, success, firsts[seed]])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,13 @@ MANIFEST, CONFIG = "manifest.json", "config.json"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
+EARLIER_SETTINGS: dict[
+    str, dict[str, Any]
+] = {  # by section: what runs of version 0.1 used without storing it
+    "student": {"encoder": "convolutions"},
+    "pretrain": {"weight_decay": 0.0},
+    "evaluate": {"seeds": "test"},
+}
 EARLIER_REWEIGHTING = "outcomes.parquet"  # name of REWEIGHTING until version 0.1
 FILMS = "films.json"  # recorded episodes that the report shows
 ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count

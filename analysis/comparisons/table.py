@@ -225,7 +225,8 @@ def notes(comparison: Comparison) -> str:
         "episodes, sampled), median over seeds; – where a seed never got there, with how many did. "
         "LLM questions and tokens: what the method would have cost in an empty workspace, every "
         "distinct state that any of its seeds asked about counted once. CPU s: median of training "
-        "a seed, and until it reached that rate, without labeling, learning curve and evaluation."
+        f"a seed, and until it reached {THRESHOLDS[-1]:.0%}, without labeling, learning curve and "
+        "evaluation."
     )
 
 

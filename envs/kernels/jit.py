@@ -24,8 +24,8 @@ _SHARED = sorted(Path(__file__).parents[1].rglob("*_kernel.py"))  # kernels that
 
 @cache
 def _stamp(source: Path) -> str:
-    """Hash of a kernel's module and of those whose functions it may call."""
-    paths = sorted({source, *_SHARED})
+    """Hash of the kernels that a module may call, and of all beside it, whose constants it has."""
+    paths = sorted({*source.parent.glob("*.py"), *_SHARED})
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 

@@ -105,6 +105,7 @@ class TeacherCommand(QuietCommand):
         words = ["llm4teach", "teacher", "report", "--task", task.name]
         words += ["--workspace", workspace.name, "--seed", str(settings.seed)]
         words += ["--evaluate.episodes", str(settings.evaluate.episodes)]
+        words += ["--evaluate.seeds", settings.evaluate.seeds]
         words += ["--no-fqe"] if self.no_fqe else ["--fqe-steps", str(self.fqe_steps)]
         print(write_teacher_report(workspace, diagnosis, shlex.join(words)))
 

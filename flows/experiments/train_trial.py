@@ -198,9 +198,9 @@ def _train(ctx: Context, trial: Trial) -> None:
 
     def on_update(step: int, student: Student) -> None:
         nonlocal since, online_cpu_s
+        spent = time.process_time() - since
         if online_cpu_s is None:
             online_cpu_s = _logged_cpu_s(ctx, "finetune")
-        spent = time.process_time() - since
         online_cpu_s += spent
         run.log("finetune", step, {"cpu_s": spent})
         curve.maybe(offline_steps + step, student, offline_cpu_s + online_cpu_s)

@@ -19,7 +19,7 @@ from pathlib import Path
 from llm4teach.datasets.storage.paths import state_folder
 
 DATABASE = "prefect.db"  # in PREFECT_HOME
-_CUSTOM = "PREFECT_API_DATABASE_CONNECTION_URL"
+_OTHER_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 def start_server() -> Callable[[], None]:
@@ -32,7 +32,8 @@ def start_server() -> Callable[[], None]:
 
     database = Path(os.environ["PREFECT_HOME"]) / DATABASE
     template = state_folder() / f"prefect-{prefect.__version__}.db"
-    is_new = not database.exists() and _CUSTOM not in os.environ
+    is_new = not any(database.parent.glob(f"{DATABASE}*"))  # nor a log of one that is gone
+    is_new = is_new and not any(name in os.environ for name in _OTHER_DATABASE)
     if is_new and _is_sound(template):
         with suppress(OSError):  # then it is made as always
             _put(database, lambda temporary: shutil.copyfile(template, temporary))
@@ -63,10 +64,14 @@ def _is_sound(database: Path) -> bool:
     if not database.exists():
         return False
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(_opened(database)) as connection:
             return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.Error:
         return False
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
@@ -82,6 +87,5 @@ def _put(path: Path, write: Callable[[Path], object]) -> None:
 
 def _back_up(database: Path, copy: Path) -> None:
     """Copy a database that a server has open."""
-    source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-    with closing(source), closing(sqlite3.connect(copy)) as target:
+    with closing(_opened(database)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm4teach.datasets.runs import CONFIG, MANIFEST
+from llm4teach.datasets.runs import CONFIG, EARLIER_SETTINGS, MANIFEST
 from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import ConfigError, DatasetError
@@ -22,20 +22,16 @@ SECTIONS = {  # by kind of run: the sections that it uses, and that are stored w
     "teach": _TEACH,
     "retrain": (*_TEACH, "retrain"),
 }
-_EARLIER = {  # what runs of version 0.1 used without saying so
-    "student": {"encoder": "convolutions"},
-    "pretrain": {"weight_decay": 0.0},
-    "evaluate": {"seeds": "test"},
-}
 RESUMABLE = ("teach", "finetune", "retrain")  # kinds of runs whose commands have --resume
 
 
 def present_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration by today's names, with what version 0.1 did not store."""
     present = canonical(config)
-    silent = {name: values for name, values in _EARLIER.items() if name in present}
-    if "pretrain" in present or "finetune" in present:  # it makes a student
-        silent["student"] = _EARLIER["student"]
+    silent = {name: values for name, values in EARLIER_SETTINGS.items() if name in present}
+    makes_student = "pretrain" in present or ("method" in present and "finetune" in present)
+    if makes_student:
+        silent["student"] = EARLIER_SETTINGS["student"]
     return merge(silent, present)
 
 

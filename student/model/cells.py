@@ -23,6 +23,7 @@ from llm4teach.student.model.maps import (
     LARGE,
     MARK,
     MARKS,
+    NO_CELL,
     OBJECTS,
     STATES,
     UNSEEN,
@@ -31,13 +32,11 @@ from llm4teach.student.model.maps import (
     check_codes,
     facing_east,
     is_traced,
-    no_codes,
 )
 
 WIDTH = 128  # features of the cells
 SPAN = 24  # cells; beyond, a cell counts as at this distance
-NO_CELL = -1
-SURROUNDINGS = 16  # which of the four cells beside it have been seen
+SURROUNDINGS = 16  # combinations of which of the four cells beside it have been seen
 _Tables = tuple[Tensor, Tensor, Tensor]
 
 
@@ -58,7 +57,7 @@ class CellEncoder(Encoder):
     def __init__(self, shape: tuple[int, ...], width: int = WIDTH) -> None:
         self.side = max(shape[:2])
         self.large = self.side > LARGE
-        super().__init__(width + 2 * self.side if self.large else width)
+        super().__init__(width + 2 * self.side if self.large else width, width)
         self.shape, self.span = shape, min(self.side - 1, SPAN)
         features = _place_features(self.span)
         self.register_buffer("place_features", features, persistent=False)
@@ -98,7 +97,8 @@ class CellEncoder(Encoder):
         n, width, height, _ = observations.shape
         inputs = torch.empty(n, width * height + 1, 3, dtype=torch.int16)
         if not encode_cells(observations.contiguous().numpy(), self.span, inputs.numpy()):
-            raise no_codes(observations)
+            check_codes(observations)  # says what is wrong
+            raise AssertionError("the kernel refuses what the slow check takes")
         return inputs
 
     @contextmanager
@@ -120,14 +120,16 @@ class CellEncoder(Encoder):
         features: Tensor = self.norm(largest)  # (N, width)
         if not self.large:
             return features
-        ahead, right = inputs[:, -1, 1:].long().unbind(1)  # each (N,)
+        edges = inputs[:, -1, 1:].long().clamp(max=self.side - 1)  # (N, 2); other maps are larger
+        ahead, right = edges.unbind(1)  # each (N,)
         where = [F.one_hot(cells, self.side).float() for cells in (ahead, right)]
         return torch.cat([features, *where], 1)
 
     def _tables(self) -> _Tables:
         """Features of each place, (P, width), code, (C, width), and surroundings, (16, width)."""
-        if self._fixed is not None:
-            return self._fixed
+        fixed = self._fixed
+        if fixed is not None and not torch.is_grad_enabled():
+            return fixed
         places = self.places(self.place_features) + self.place_table  # (P, width)
         codes = self.objects[:, None, None] + self.colors[:, None] + self.states
         codes = (self.marks[:, None] + codes.flatten(0, 2)).flatten(0, 1) + self.code_table

@@ -15,13 +15,12 @@ from llm4teach.student.model.maps import (
     LAST_THING,
     MARK,
     MARKS,
+    NO_CELL,
     NO_HEADING,
     OBJECTS,
     STATES,
     UNSEEN,
 )
-
-NO_CELL = -1  # place of rows without a cell
 
 
 @compiled
@@ -49,8 +48,11 @@ def encode_cells(
         heading, agent_x, agent_y = NO_HEADING, 0, 0
         for x in range(width):
             for y in range(height):
-                if observations[i, x, y, HEADING] < heading:
-                    heading, agent_x, agent_y = int(observations[i, x, y, HEADING]), x, y
+                facing = int(observations[i, x, y, HEADING])
+                if facing > NO_HEADING or (facing < NO_HEADING and heading < NO_HEADING):
+                    return False  # no heading, or a second agent
+                if facing < NO_HEADING:
+                    heading, agent_x, agent_y = facing, x, y
         if heading >= NO_HEADING:
             return False
         ranks[:] = 3

@@ -40,7 +40,7 @@ class ConvolutionalEncoder(Encoder):
 
     def __init__(self, shape: tuple[int, ...], channels: int = CHANNELS) -> None:
         self.large = max(shape[:2]) > LARGE
-        super().__init__(4 * channels + 2 if self.large else 2 * channels)
+        super().__init__(4 * channels + 2 if self.large else 2 * channels, channels)
         self.shape = shape
         self.embedding = nn.Embedding(OBJECTS + COLORS + STATES + 1, channels)
         self.marks = nn.Embedding(MARKS, channels) if shape[2] > MARK else None
@@ -65,8 +65,9 @@ class ConvolutionalEncoder(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features, (N, 2 C) of small maps, (N, 4 C + 2) of large ones."""
-        side = max(self.shape[:2])
-        agent, codes, marks = inputs.long().tensor_split([1, 1 + side * side], 1)
+        cells = (inputs.shape[1] - 1) // (1 if self.marks is None else 2)
+        agent, codes, marks = inputs.long().tensor_split([1, 1 + cells], 1)
+        side = math.isqrt(cells)  # of this map, which may be larger than those trained on
         return self._features(agent[:, 0], codes, marks if self.marks is not None else None, side)
 
     def _features(self, agent: Tensor, codes: Tensor, marks: Tensor | None, side: int) -> Tensor:

@@ -16,11 +16,12 @@ class Encoder(nn.Module):
 
     Args:
         features: number of features that `forward` returns for each observation.
+        width: the size that `make_encoder` can be asked for; 0 if it has none.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, width: int = 0) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.width = features, width
 
     def encode(self, observations: Tensor) -> Tensor:
         """Return inputs, (N, ...), of observations, uint8 (N, *observation_shape).

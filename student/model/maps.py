@@ -22,6 +22,7 @@ HEADING, MARK, MARKS = 3, 4, 3  # a mark says what a mission is about: nothing, 
 UNSEEN, EMPTY, DOOR = 0, 1, 4
 FIRST_THING, LAST_THING = 4, 7  # door, key, ball, box: their colors matter
 NO_HEADING = 4  # heading code of cells without the agent
+NO_CELL = -1  # place, in a list of cells, of a row that holds none
 LARGE = 14  # side in cells from which on a map is large
 
 
@@ -35,14 +36,6 @@ SUPPORTED = (
 def unsupported(observation_shape: tuple[int, ...]) -> str:
     """The start of a message about observations that no encoder reads."""
     return f"there is no student for observations of shape {tuple(observation_shape)}"
-
-
-def no_codes(observations: Tensor) -> TaskError:
-    """Return the error for maps that hold other numbers than codes of cells."""
-    reason = f"{unsupported(tuple(observations.shape[1:]))} with values up to"
-    return TaskError(
-        f"{reason} {int(observations.max())}: these are no codes of cells. {SUPPORTED}"
-    )
 
 
 def is_traced() -> bool:
@@ -59,13 +52,19 @@ def check_codes(observations: Tensor) -> None:
     """
     if is_traced() or not len(observations):
         return
+    problem = unsupported(tuple(observations.shape[1:]))
     limits = (OBJECTS, COLORS, STATES, NO_HEADING + 1, MARKS)[: observations.shape[3]]
     largest = observations[..., : len(limits)].amax((0, 1, 2)).tolist()
-    headings = observations[..., HEADING].flatten(1).amin(1)  # (N,)
-    if any(code >= limit for code, limit in zip(largest, limits, strict=True)) or bool(
-        (headings >= NO_HEADING).any()
-    ):
-        raise no_codes(observations)
+    if any(code >= limit for code, limit in zip(largest, limits, strict=True)):
+        highest = int(observations.max())
+        reason = f"{problem} with values up to {highest}: these are no codes of cells"
+        raise TaskError(f"{reason}. {SUPPORTED}")
+    agents = (observations[..., HEADING] < NO_HEADING).flatten(1).sum(1)  # (N,)
+    if bool((agents != 1).any()):
+        raise TaskError(
+            f"{problem} with {int(agents[agents != 1][0])} agents on a map: one cell has the "
+            f"agent's heading, 0 to 3, in channel {HEADING}, and all others {NO_HEADING}"
+        )
 
 
 def facing_east(observations: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -46,14 +46,14 @@ class Student(nn.Module):
         hidden: int = 64,
     ) -> None:
         super().__init__()
+        self.encoder = make_encoder(tuple(observation_shape), encoder, width)
         self.settings: dict[str, Any] = {
             "observation_shape": list(observation_shape),
             "n_actions": n_actions,
             "encoder": encoder,
-            "width": width,
+            "width": self.encoder.width,
             "hidden": hidden,
         }
-        self.encoder = make_encoder(tuple(observation_shape), encoder, width)
         self.trunk = nn.Linear(self.encoder.features, hidden)
         self.policy = nn.Linear(hidden, n_actions)
         self.value = nn.Linear(hidden, 1)
@@ -67,7 +67,7 @@ class Student(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.value.weight.device
+        return self.trunk.weight.device
 
     def encode(self, observations: Tensor) -> Tensor:
         """Return what `from_inputs` takes, (N, ...), for uint8 (N, *observation_shape).

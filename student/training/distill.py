@@ -15,6 +15,8 @@ from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.training.ppo import returns_to_go, soft_cross_entropy
 
+_AT_ONCE = 8_192  # observations that are encoded together
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -56,7 +58,9 @@ def distill(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    inputs = student.encode(torch.tensor(steps.observations))
+    observations = torch.tensor(steps.observations)  # (N, *observation_shape)
+    parts = [observations[i : i + _AT_ONCE] for i in range(0, n, _AT_ONCE)]
+    inputs = torch.cat([student.encode(part) for part in parts])  # (N, ...)
     targets = targets.to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(

@@ -145,7 +145,7 @@ def test_generalization_for_real_and_again_from_its_trials(tmp_path: Path) -> No
     ]
     assert len(trained) == 3 * 2, "a student is trained once and plays every shifted task"
     assert len(stored) == 6 + 1 + 4 * (6 + 1), "and each teacher plays each shifted task once"
-    students = {c.identity["student"] for c in stored if c.identity["method"] == "transfer"}
+    students = {c.identity["student_run"] for c in stored if c.identity["method"] == "transfer"}
     assert students == {trial.run_id for trial in trained}
 
     again = experiment(tmp_path / "w", "generalization", *SMALL, "--quiet")

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 
 from llm4teach.errors import TaskError
-from llm4teach.student.model.cells import (
-    NO_CELL,
-    CellEncoder,
-    encode_slowly,
-    largest_features_slowly,
-)
+from llm4teach.student.model.cells import CellEncoder, encode_slowly, largest_features_slowly
+from llm4teach.student.model.maps import NO_CELL
 from llm4teach.student.model.network import Student
 
 SHAPES = [(10, 10, 4), (7, 12, 5), (25, 25, 6), (60, 3, 4)]
@@ -127,8 +123,28 @@ def test_other_numbers_than_codes_are_refused_either_way(channel: int, code: int
         maps[1, 2, 2, channel] = code
     encoder = CellEncoder((6, 6, 5))
     for encode in (encoder.encode, lambda maps: encode_slowly(maps, encoder.span)):
-        with pytest.raises(TaskError, match=r"shape \(6, 6, 5\) .* no codes of cells"):
+        with pytest.raises(TaskError, match=r"shape \(6, 6, 5\) .*(no codes of cells|0 agents)"):
             encode(maps)
+
+
+def test_a_second_agent_and_headings_that_are_none_are_refused_either_way() -> None:
+    encoder = CellEncoder((6, 6, 5))
+    second, heading = random_maps((6, 6, 5), n=2), random_maps((6, 6, 5), n=2)
+    free = (second[1, ..., 3] == 4).nonzero()[0]
+    second[1, free[0], free[1], 3] = 0
+    heading[1, free[0], free[1], 3] = 200
+    for maps in (second, heading):
+        for encode in (encoder.encode, lambda maps: encode_slowly(maps, encoder.span)):
+            with pytest.raises(TaskError, match=r"2 agents on a map|no codes of cells"):
+                encode(maps)
+
+
+def test_gradients_reach_the_tables_even_while_parameters_are_fixed() -> None:
+    encoder = noisy_encoder((10, 10, 4))
+    inputs = encoder.encode(random_maps((10, 10, 4)))
+    with encoder.fixed():
+        encoder(inputs).square().sum().backward()
+    assert encoder.objects.grad is not None and encoder.objects.grad.any()
 
 
 def test_fixed_parameters_give_the_same_and_are_released() -> None:

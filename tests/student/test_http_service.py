@@ -27,7 +27,7 @@ ACTIONS = ["left", "right", "forward", "pickup", "drop", "toggle", "done"]
 def student(tmp_path_factory: pytest.TempPathFactory) -> OnnxStudent:
     path = tmp_path_factory.mktemp("student") / "student.onnx"
     facts = {"task": "SimpleDoorKey", "action_names": ACTIONS, "observation_shape": list(SHAPE)}
-    export_student(Student(SHAPE, 7), path, "onnx", facts, np.zeros((2, *SHAPE), np.uint8))
+    export_student(Student(SHAPE, 7), path, "onnx", facts, seen(2))
     return OnnxStudent(path)
 
 
@@ -38,7 +38,10 @@ def client(student: OnnxStudent) -> Iterator[TestClient]:
 
 
 def seen(n: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 4, (n, *SHAPE)).astype(np.uint8)
+    maps = np.random.default_rng(0).integers(0, 4, (n, *SHAPE)).astype(np.uint8)
+    maps[..., 3] = 4
+    maps[:, 2, 3, 3] = 1  # the agent
+    return maps
 
 
 def test_json_and_bytes_are_answered_as_the_student_would(

@@ -119,11 +119,31 @@ def test_other_colors_change_nothing_in_the_answer(encoder: MapEncoder) -> None:
 def test_maps_that_are_not_square_are_padded_with_the_unseen(encoder: MapEncoder) -> None:
     student = noisy_student(encoder, (10, 7, 4))
     narrow = observations()[:, :, :7].clone()
+    narrow[..., 3] = 4
     narrow[:, 3, 3, 3] = 1
     wide = torch.zeros(len(narrow), 10, 10, 4, dtype=torch.uint8)
     wide[..., 3] = 4
     wide[:, :, :7] = narrow
     torch.testing.assert_close(student(narrow).logits, student(wide).logits)
+
+
+@both
+@pytest.mark.parametrize(("trained", "played"), [(10, 14), (20, 24)])
+def test_they_play_maps_larger_than_those_trained_on(
+    encoder: MapEncoder, trained: int, played: int
+) -> None:
+    """As in the shifted tasks; a corner of the known size, unseen elsewhere, is the same map."""
+    student = noisy_student(encoder, (trained, trained, 4))
+    seen = torch.zeros(4, played, played, 4, dtype=torch.uint8)
+    seen[..., 3] = 4
+    for i in range(4):
+        seen[i, -1 - i, -2, 3] = i
+        seen[i, -5:, -5:, 0] = 1 + i
+    logits = student(seen).logits
+    assert torch.isfinite(logits).all()
+    if encoder == "cells" and trained <= 14:  # neither the border nor the place on the map counts
+        cropped = seen[:, -trained:, -trained:].contiguous()
+        torch.testing.assert_close(student(cropped).logits, logits)
 
 
 @both
