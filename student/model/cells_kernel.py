@@ -49,9 +49,9 @@ def encode_cells(
         for x in range(width):
             for y in range(height):
                 facing = int(observations[i, x, y, HEADING])
-                if facing > NO_HEADING or (facing < NO_HEADING and heading < NO_HEADING):
-                    return False  # no heading, or a second agent
-                if facing < NO_HEADING:
+                if facing > NO_HEADING:
+                    return False
+                if facing < heading:
                     heading, agent_x, agent_y = facing, x, y
         if heading >= NO_HEADING:
             return False
