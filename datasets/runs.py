@@ -28,7 +28,7 @@ MANIFEST, CONFIG = "manifest.json", "config.json"
 PROGRESS = "progress.json"  # the results so far, of a run without a manifest
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
-EARLIER_SETTINGS: dict[
+_EARLIER_SETTINGS: dict[
     str, dict[str, Any]
 ] = {  # by section: what runs of version 0.1 used without storing it
     "student": {"encoder": "convolutions"},
@@ -39,6 +39,19 @@ EARLIER_REWEIGHTING = "outcomes.parquet"  # name of REWEIGHTING until version 0.
 FILMS = "films.json"  # recorded episodes that the report shows
 ADVICE = "advice"  # folder of the advice that a run needed, where it keeps its own count
 _VERSIONS_OF = ("llm4teach", "torch", "numpy", "gymnasium", "minigrid", "pyarrow", "prefect")
+
+
+def with_earlier_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with what version 0.1 used without storing it.
+
+    What that version called ``student``, the run whose student plays, is ``student_run``.
+    """
+    if isinstance(student := config.get("student"), str):
+        config = {n: v for n, v in config.items() if n != "student"} | {"student_run": student}
+    makes_student = "pretrain" in config or ("method" in config and "finetune" in config)
+    names = [n for n in _EARLIER_SETTINGS if n in config or (n == "student" and makes_student)]
+    completed = {n: {**_EARLIER_SETTINGS[n], **config.get(n, {})} for n in names}
+    return {**config, **completed}
 
 
 class Run:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from llm4teach.datasets.runs import EARLIER_SETTINGS
+from llm4teach.datasets.runs import with_earlier_settings
 
 MAX_ADVICE = 200
 _SECRET = re.compile(r"(api_?key|secret|password|passwd|credential|authorization|token)s?$", re.I)
@@ -83,10 +83,7 @@ def settings(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]
 
 def command(kind: str, workspace: str, config: Mapping[str, Any]) -> str:
     """The command line that starts this run again, every setting spelled out but the secrets."""
-    if "pretrain" in config and "student" not in config:  # a run of version 0.1
-        pretrain = {**EARLIER_SETTINGS["pretrain"], **config["pretrain"]}
-        config = {**config, "student": EARLIER_SETTINGS["student"], "pretrain": pretrain}
-    flat = _flatten({"workspace": workspace, **config})
+    flat = _flatten({"workspace": workspace, **with_earlier_settings(config)})
     flags = [_given(name, v) for name, v in flat if v is not None and v != _HIDDEN]
     return " \\\n  ".join([f"llm4teach {kind}", *flags])
 

@@ -135,7 +135,7 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
             started = read_json(folder / CONFIG)
             if started["kind"] not in (TRAINING, PLAYING) or "method" not in started["config"]:
                 continue
-            config = _present_config(started["config"])
+            config = present_config(started["config"])
             identity = {name: _outcome_of(value) for name, value in config.items()}
             results = read_json(folder / PROGRESS)
         except (DatasetError, KeyError):
@@ -143,13 +143,6 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
         identity["teacher"] = [results.get("teacher_id"), results.get("prompt_version")]
         trials.append(StoredTrial(run_id, identity, (folder / MANIFEST).exists()))
     return trials
-
-
-def _present_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A trial's configuration as today's; in version 0.1 ``student`` was the run of a transfer."""
-    if isinstance(student := config.get("student"), str):
-        config = {n: v for n, v in config.items() if n != "student"} | {"student_run": student}
-    return present_config(config)
 
 
 def _outcome_of(section: Any) -> Any:

@@ -11,11 +11,11 @@ import os
 import shutil
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from llm4teach.datasets.storage.parquet import replacing
 from llm4teach.datasets.storage.paths import state_folder
 
 DATABASE = "prefect.db"  # in PREFECT_HOME
@@ -34,7 +34,8 @@ def start_server() -> Callable[[], None]:
     template = state_folder() / f"prefect-{prefect.__version__}.db"
     is_new = not any(database.parent.glob(f"{DATABASE}*"))  # nor a log of one that is gone
     is_new = is_new and not any(name in os.environ for name in _OTHER_DATABASE)
-    if is_new and _is_sound(template):
+    is_kept = _is_sound(template)
+    if is_new and is_kept:
         with suppress(OSError):  # then it is made as always
             _put(database, lambda temporary: shutil.copyfile(template, temporary))
     failures: list[Exception] = []
@@ -52,7 +53,7 @@ def start_server() -> Callable[[], None]:
         thread.join()
         if failures:
             raise failures[0]
-        if is_new and not _is_sound(template):
+        if is_new and not is_kept:
             with suppress(OSError, sqlite3.Error):  # the next workspace takes six seconds more
                 template.parent.mkdir(parents=True, exist_ok=True)
                 _put(template, lambda temporary: _back_up(database, temporary))
@@ -76,13 +77,9 @@ def _opened(database: Path) -> sqlite3.Connection:
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file whole or not at all, for its owner only."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.touch(0o600)
         write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _back_up(database: Path, copy: Path) -> None:

@@ -83,7 +83,7 @@ def evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def may_play(ctx: Context, student: Student, retrain: RetrainConfig, gamma: float) -> bool:
-    """Judge a student by all logged steps of its task; a refused one is rejected for good.
+    """Judge a student by all logged steps of its task; reject it permanently if it is refused.
 
     Where d3rlpy is not installed, or no logged episode is whole, every student passes, and the
     run's results say so.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm4teach.datasets.runs import CONFIG, EARLIER_SETTINGS, MANIFEST
+from llm4teach.datasets.runs import CONFIG, MANIFEST, with_earlier_settings
 from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import ConfigError, DatasetError
@@ -27,12 +27,7 @@ RESUMABLE = ("teach", "finetune", "retrain")  # kinds of runs whose commands hav
 
 def present_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration by today's names, with what version 0.1 did not store."""
-    present = canonical(config)
-    silent = {name: values for name, values in EARLIER_SETTINGS.items() if name in present}
-    makes_student = "pretrain" in present or ("method" in present and "finetune" in present)
-    if makes_student:
-        silent["student"] = EARLIER_SETTINGS["student"]
-    return merge(silent, present)
+    return with_earlier_settings(canonical(config))
 
 
 def overridden(settings: Settings, overrides: Mapping[str, Any] | None) -> Settings:
@@ -57,7 +52,7 @@ def stored_settings(settings: Settings, run_id: str) -> Settings:
     folder = Workspace(settings.workspace).existing_run(run_id)
     config = read_json(folder / CONFIG)["config"]
     names = {name for names in SECTIONS.values() for name in names} | {*_ALWAYS}
-    stored = present_config({name: value for name, value in config.items() if name in names})
+    stored = {name: value for name, value in present_config(config).items() if name in names}
     whole = {name: value for name, value in settings.model_dump().items() if name not in stored}
     return validate(Settings, whole | stored, {f"run {run_id}": stored})
 

@@ -189,7 +189,7 @@ def encode_slowly(observations: Tensor, span: int) -> Tensor:
 
     Args:
         observations: uint8 (N, width, height, channels).
-        span: largest distance in cells, along either axis, that is told apart.
+        span: longest distance along either axis, in cells; a longer one counts as this.
 
     Raises:
         TaskError: they hold other numbers than the codes of cells.

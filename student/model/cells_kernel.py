@@ -33,7 +33,7 @@ def encode_cells(
 
     Args:
         observations: (N, width, height, channels).
-        span: largest distance in cells, along either axis, that is told apart.
+        span: longest distance along either axis, in cells; a longer one counts as this.
         inputs: to be filled, (N, width * height + 1, 3).
 
     Returns:

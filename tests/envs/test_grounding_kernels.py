@@ -105,7 +105,7 @@ def test_grounding_equals_options_py(naming: Naming, lava_blind: bool) -> None:
 
 
 def test_single_options_equal_options_py() -> None:
-    """Each plan by itself: a mixture's normalization hides which of its plans cannot act."""
+    """Ground one plan at a time: in a mixture, normalization hides the plans that cannot act."""
     rng = np.random.default_rng(5)
     grounder = PlanGrounder(7, neutral_colors=True)
     shapes = set()
