@@ -31,7 +31,12 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {  # teacher, and settings as in 
         {
             "collect": {"steps": 30_000, "rounds": 2},
             "pretrain": {"epochs": 6},
-            "finetune": {"steps": 180_224, "kl_decay": 0.15, "kl_off": 0.25},
+            "finetune": {
+                "steps": 180_224,
+                "kl_decay": 0.15,
+                "kl_off": 0.25,
+                "learning_rate": 2e-3,
+            },
         },
     ),
     "MiniGrid-MultiRoom-N4-S5-v0": (
@@ -74,6 +79,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     EARLIER: {"student": {"encoder": "convolutions"}, "pretrain": {"weight_decay": 0.0}},
     CONTROL: {"student": {"encoder": "cells"}, "teacher": {"teacher": "none"}},
 }
+EARLIER_RATE = {"DivergedDoorKey": 5e-4}  # version 0.1's, where today's differs
 HEADINGS = ("task", "env steps", "network", "success [95%]", "worst", "CPU s", "CPU s to 95%")
 
 
@@ -127,17 +133,20 @@ def _measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from llm4teach.flows.runtime.settings import load_settings, merge
 
     teacher, changes = TASKS[task]
-    own: dict[str, Any] = {
+    base: dict[str, Any] = {
         "task": task,
         "workspace": arguments.workspace,
         "teacher": {"teacher": teacher},
         "evaluate": {"seeds": "development"},
     }
-    settings = load_settings({}, defaults=merge(own, changes))
+    settings = load_settings({}, defaults=merge(base, changes))
     workspace = Workspace(settings.workspace)
     methods = {}
     for label in arguments.variants:
-        variant = Variant(label, changes=CHANGES[label])
+        own = CHANGES[label]
+        if label == EARLIER and task in EARLIER_RATE:
+            own = merge(own, {"finetune": {"learning_rate": EARLIER_RATE[task]}})
+        variant = Variant(label, changes=own)
         trials = [variant.trial(settings, task, seed) for seed in range(arguments.seeds)]
         runs = run_trials(f"{task}, {label}", trials, workspace, arguments.jobs)
         methods[label] = method_result(label, [read_seed(workspace, run_id) for run_id in runs])

@@ -25,6 +25,7 @@ from llm4teach.datasets.workspace import Workspace
 
 MODES = ("sampled", "greedy")
 THRESHOLDS = (0.5, 0.8, 0.95)  # success rates
+NO_LLM = "none/"  # teacher ids of the control, which asks nothing
 Curve = dict[int, float]  # success rate on validation episodes by env steps, offline ones included
 
 
@@ -38,7 +39,7 @@ class SeedResult:
     episodes: int  # of each mode
     curve: Curve
     env_steps: int
-    tokens: dict[str, int]  # that the advice on each state cost, by state_key
+    tokens: dict[str, int]  # that the LLM's advice on each state cost, by state_key
     token_curve: Curve  # tokens spent so far, by env steps
     cpu_curve: Curve  # CPU-seconds of training so far, by env steps
     train_cpu_s: float
@@ -192,7 +193,11 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         token_curve=curves["tokens"],
         cpu_curve=curves["train_cpu_s"],
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
-        tokens={a["state_key"]: a["prompt_tokens"] + a["completion_tokens"] for a in advice},
+        tokens={
+            a["state_key"]: a["prompt_tokens"] + a["completion_tokens"]
+            for a in advice
+            if not a["teacher_id"].startswith(NO_LLM)
+        },
         train_cpu_s=results.get("train_cpu_s", 0.0),
         validation_cpu_s=results.get("validation_cpu_s", 0.0),
         means={name: fmean(values) for name, values in measured.items()},

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from llm4teach.analysis.comparisons.results import read_seed
 from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.storage.locks import locked
 from llm4teach.datasets.workspace import Workspace
@@ -260,6 +261,21 @@ def test_a_trial_does_not_depend_on_settings_it_does_not_use() -> None:
     longer = load_settings({"finetune": {"steps": 9_000}})
     assert Trial(PRETRAIN, longer).identity(INFO) == Trial(PRETRAIN, Settings()).identity(INFO)
     assert Trial(TEACH, longer).identity(INFO) != Trial(TEACH, Settings()).identity(INFO)
+
+
+def test_the_control_asks_no_llm(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "workspace": str(tmp_path),
+            "teacher": {"teacher": "none"},
+            "collect": {"steps": 256, "rounds": 1, "n_envs": 8},
+            "pretrain": {"epochs": 1},
+            "validation": {"episodes": 2},
+            "evaluate": {"episodes": 2},
+        }
+    )
+    run_id = run_trial(Trial(PRETRAIN, settings))
+    assert read_seed(Workspace(tmp_path), run_id).tokens == {}
 
 
 def test_every_method_has_the_same_budget() -> None:
