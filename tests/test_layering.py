@@ -37,6 +37,7 @@ ORDER = """
     envs.registry
 
     datasets.storage
+    datasets.importers
     datasets
 
     teacher_labeling

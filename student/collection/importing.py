@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from llm4teach.datasets.importers import Episode
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.envs.task import Observations, State, Task, describe
+from llm4teach.student.model.maps import COLORS, HEADING, NO_HEADING, OBJECTS, STATES
 
 IMPORTED = "imported"  # behavior of steps whose source names none
 _REWARD_TOLERANCE = 1e-4  # float32 logs, rounded CSV
@@ -32,11 +33,16 @@ class Importer:
     def __init__(self, task: Task, run_id: str) -> None:
         self._task, self._run_id = task, run_id
         self._env = task.make_env()
+        seen, _ = self._env.reset(seed=0)
+        self._has_maps = seen.ndim == 3 and _no_maps(seen[None]) is None
         self._next = 0
         self.states: dict[str, State] = {}  # of all episodes so far, by key
 
     def problems(self, episode: Episode) -> Iterator[str]:
         """Why it does not fit, in words; nothing if it does. Only then may `steps` be called."""
+        if episode.problems:
+            yield from episode.problems
+            return
         n, n_actions = len(episode.actions), len(self._task.action_names)
         if n == 0 or any(
             len(column) != n for column in (episode.rewards, episode.terminated, episode.truncated)
@@ -47,31 +53,45 @@ class Importer:
         if actions.shape != (n,) or actions.dtype.kind not in "iu":
             yield f"its actions are no whole numbers ({actions.dtype} of shape {actions.shape})"
             return
-        wrong = (actions < 0) | (actions >= n_actions)
-        if wrong.any():
-            yield f"action {actions[wrong][0]}: {self._task.name} has 0 to {n_actions - 1}"
+        wrong = np.flatnonzero((actions < 0) | (actions >= n_actions))
+        if len(wrong):
+            at = _at(episode, int(wrong[0]))
+            yield f"action {actions[wrong[0]]}: {self._task.name} has 0 to {n_actions - 1} ({at})"
             return
         if episode.rewards.dtype.kind not in "fiu" or not np.isfinite(episode.rewards).all():
             yield "its rewards are not all finite numbers"
             return
         ended = episode.terminated | episode.truncated
-        if (episode.terminated & episode.truncated).any():
-            yield "a step is both terminated and truncated"
+        both = np.flatnonzero(episode.terminated & episode.truncated)
+        if len(both):
+            yield f"a step is both terminated and truncated ({_at(episode, int(both[0]))})"
         if ended[:-1].any():
-            yield f"it ends at step {int(np.flatnonzero(ended)[0])}, and goes on"
+            t = int(np.flatnonzero(ended)[0])
+            yield f"it ends at step {t}, and goes on{_in_row(episode, t)}"
         if n > self._task.max_steps:
             yield f"it has {n} steps; {self._task.name} has at most {self._task.max_steps}"
         yield from self._wrong_source(episode)
 
     def _wrong_source(self, episode: Episode) -> Iterator[str]:
         if episode.seed is None and episode.observations is None:
-            yield "it has neither a seed, to play it again, nor observations"
+            if episode.unusable:
+                yield (
+                    f"it has no seed, to play it again, and its observations are "
+                    f"{episode.unusable}; {self._task.name} has arrays of "
+                    f"{self._task.observation_shape}"
+                )
+            else:
+                yield "it has neither a seed, to play it again, nor observations"
         if episode.observations is not None:
             shape, codes = self._task.observation_shape, episode.observations
-            if codes[0].size != int(np.prod(shape)):
+            if len(codes) != len(episode.actions):
+                yield f"it has {len(codes)} observations for {len(episode.actions)} steps"
+            elif codes[0].size != int(np.prod(shape)):
                 yield f"observations of {codes[0].size} numbers; {self._task.name} has {shape}"
             elif codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() > 255:
                 yield "its observations are not whole numbers from 0 to 255"
+            elif self._has_maps and (wrong := _no_maps(_shaped(episode, self._task))) is not None:
+                yield f"observation of {_at(episode, wrong)} is no map of cells with one agent"
         if episode.seed is not None:
             if not 0 <= episode.seed < HELD_OUT_START:
                 yield (
@@ -88,7 +108,10 @@ class Importer:
         seen, _ = self._env.reset(seed=episode.seed)
         for t, action in enumerate(episode.actions):
             if shaped is not None and not np.array_equal(shaped[t], seen):
-                yield f"played again from seed {episode.seed}, step {t} has another observation"
+                yield (
+                    f"played again from seed {episode.seed}, step {t} has another observation"
+                    f"{_in_row(episode, t)}"
+                )
                 return
             seen, reward, terminated, truncated, _ = self._env.step(int(action))
             for name, ours, theirs in (
@@ -96,12 +119,15 @@ class Importer:
                 ("truncated", truncated, bool(episode.truncated[t])),
             ):
                 if ours != theirs:
-                    yield f"played again from seed {episode.seed}, step {t} has {name} {ours}"
+                    yield (
+                        f"played again from seed {episode.seed}, step {t} has {name} {ours}"
+                        f"{_in_row(episode, t)}"
+                    )
                     return
             if abs(float(reward) - float(episode.rewards[t])) > _REWARD_TOLERANCE:
                 yield (
                     f"played again from seed {episode.seed}, step {t} has reward {reward:.4f}, "
-                    f"not {float(episode.rewards[t]):.4f}"
+                    f"not {float(episode.rewards[t]):.4f}{_in_row(episode, t)}"
                 )
                 return
 
@@ -126,7 +152,7 @@ class Importer:
             "reward": episode.rewards.astype(np.float32),
             "terminated": episode.terminated,
             "truncated": episode.truncated,
-            "behavior": episode.behaviors or [IMPORTED] * n,
+            "behavior": [name or IMPORTED for name in episode.behaviors or [""] * n],
             "action_logprob": unknown if episode.logprobs is None else episode.logprobs,
         }
         return columns, observations
@@ -146,3 +172,27 @@ def _shaped(episode: Episode, task: Task) -> NDArray[np.uint8] | None:
     if codes is None or codes[0].size != int(np.prod(task.observation_shape)):
         return None
     return np.asarray(codes, np.uint8).reshape(-1, *task.observation_shape)
+
+
+def _at(episode: Episode, t: int) -> str:
+    return f"step {t}{_in_row(episode, t)}"
+
+
+def _in_row(episode: Episode, t: int) -> str:
+    return "" if episode.rows is None else f", row {episode.rows[t]}"
+
+
+def _no_maps(observations: NDArray[np.uint8] | None) -> int | None:
+    """Index of the first observation that is no map of cells with one agent; None if all are.
+
+    Args:
+        observations: uint8 (N, width, height, channels).
+    """
+    if observations is None or observations.shape[-1] <= HEADING:
+        return 0
+    codes = observations[..., :HEADING] < (OBJECTS, COLORS, STATES)  # (N, width, height, 3)
+    headings = observations[..., HEADING]
+    agents = (headings < NO_HEADING).sum((1, 2))  # (N,)
+    fine = codes.all((1, 2, 3)) & (headings <= NO_HEADING).all((1, 2)) & (agents == 1)
+    wrong = np.flatnonzero(~fine)
+    return int(wrong[0]) if len(wrong) else None
