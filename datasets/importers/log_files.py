@@ -52,13 +52,15 @@ def read_log(path: Path) -> pa.Table:
     kind = _kind(path) or "Parquet"
     try:
         table = _read_csv(path) if kind == "CSV" else _read_parquet(path)
+        table.validate()
+        _ = table.column_names  # of a damaged file they are not UTF-8
     except FileNotFoundError:
         raise DatasetError(f"{path} does not exist") from None
     except (PermissionError, IsADirectoryError) as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        if kind == "CSV" and isinstance(error, UnicodeError):
+            raise DatasetError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         what = "is damaged" if _is_parquet(path) else f"is damaged, or no {kind} file"
         raise DatasetError(f"{path} {what}: {reason}; write it again, or restore a copy") from None

@@ -160,7 +160,7 @@ class Import(SettingsCommand):
     uses = ("task", "workspace")
 
     source: Annotated[str, Argument(metavar="SOURCE", is_positional=True)] = Field(
-        description=".csv or .parquet file, or a Minari dataset's folder or id"
+        description=".csv, .tsv or .parquet file, or a Minari dataset's folder or id"
     )
     columns: Annotated[list[str], Argument(metavar="OURS=THEIRS")] = Field(
         [],
@@ -185,12 +185,17 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
     """Parse ``OURS=THEIRS`` pairs.
 
     Raises:
-        ConfigError: one has no ``=``.
+        ConfigError: one has no ``=``, or no name on one side of it, or two are for one column.
     """
+    columns: dict[str, str] = {}
     for pair in pairs:
-        if "=" not in pair:
+        ours, _, theirs = (part.strip() for part in pair.partition("="))
+        if not ours or not theirs:
             raise ConfigError(f"--columns takes pairs like action=act; {pair!r} is none")
-    return dict(pair.split("=", 1) for pair in pairs)
+        if ours in columns:
+            raise ConfigError(f"--columns names {ours} twice: {columns[ours]!r} and {theirs!r}")
+        columns[ours] = theirs
+    return columns
 
 
 class Tasks(Command):
