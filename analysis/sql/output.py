@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import sys
 import tempfile
 import unicodedata
@@ -12,13 +14,16 @@ from typing import Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 
+from llm4teach.analysis.sql.plain_types import for_files
 from llm4teach.datasets.storage.parquet import replacing, write_parquet
 
 OutputFormat = Literal["table", "csv", "json", "parquet", "arrow"]
 MAX_ROWS, MAX_CELL = 50, 60  # of a table: rows, and characters of the widest cell
+WIDTH, MIN_WIDTH = 80, 40  # characters: of a terminal that does not tell; of a narrow one's table
+_TEXT_OR_NAN = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity')
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _COPY = {"csv": "(FORMAT csv, HEADER)", "json": "(FORMAT json, ARRAY true)"}
 
 
@@ -29,7 +34,8 @@ def write_answer(answer: pa.Table, kind: OutputFormat = "table", out: Path | Non
         answer: any Arrow table with columns.
         kind: "table" fits the terminal (from 80 characters) and says what it leaves out; "csv",
             "json" (a list of records), "parquet" and "arrow" (the IPC file format) are complete.
-            JSON has no nan and no infinities: they become null.
+            JSON has no nan and no infinities: they become null. So do infinite dates in Parquet
+            and Arrow files; intervals and unions are text in Parquet files.
         out: where to; required for Parquet and Arrow. The file appears complete or not at all.
 
     Raises:
@@ -39,11 +45,12 @@ def write_answer(answer: pa.Table, kind: OutputFormat = "table", out: Path | Non
     if kind in ("parquet", "arrow") and out is None:
         raise ValueError(f"{kind.title()} is not for the terminal: name a file to write it to")
     if out is None:
+        width = max(Console().width or WIDTH, MIN_WIDTH)
         with tempfile.TemporaryDirectory(prefix="llm4teach-") as scratch:
-            _write(answer, kind, path := Path(scratch, "answer"), Console().width)
-            sys.stdout.write(path.read_text("utf-8"))
+            _write(answer, kind, path := Path(scratch, "answer"), width)
+            sys.stdout.write(_for_stdout(path.read_text("utf-8"), kind))
     elif kind == "parquet":
-        write_parquet(out, answer)
+        write_parquet(out, for_files(answer, is_parquet=True))
     else:
         with replacing(out) as temporary:
             _write(answer, kind, temporary, width=120)
@@ -51,6 +58,7 @@ def write_answer(answer: pa.Table, kind: OutputFormat = "table", out: Path | Non
 
 def _write(answer: pa.Table, kind: OutputFormat, path: Path, width: int) -> None:
     if kind == "arrow":
+        answer = for_files(answer, is_parquet=False)
         with pa.ipc.new_file(path, answer.schema) as file:
             file.write_table(answer)
         return
@@ -59,11 +67,11 @@ def _write(answer: pa.Table, kind: OutputFormat, path: Path, width: int) -> None
         if kind == "table":
             path.write_text(_table(connection, answer, width), encoding="utf-8")
             return
-        if kind == "json":
-            answer = _without_nan(answer)
         connection.register("answer", answer)
         target = str(path).replace("'", "''")
         connection.execute(f"COPY answer TO '{target}' {_COPY[kind]}")
+    if kind == "json":
+        path.write_text(_without_nan(path.read_text("utf-8")), encoding="utf-8")
 
 
 def _table(connection: duckdb.DuckDBPyConnection, answer: pa.Table, width: int) -> str:
@@ -82,11 +90,24 @@ def _printable(character: str) -> str:
     return "" if steers else character
 
 
-def _without_nan(answer: pa.Table) -> pa.Table:
-    columns = [
-        pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-        if pa.types.is_floating(column.type)
-        else column
-        for column in answer.columns
-    ]
-    return pa.table(columns, schema=answer.schema)
+def _without_nan(text: str) -> str:
+    """Replace what is no JSON, wherever it stands but in texts."""
+    return _TEXT_OR_NAN.sub(lambda match: match[0] if match[0][0] == '"' else "null", text)
+
+
+def _for_stdout(text: str, kind: OutputFormat) -> str:
+    """Prepare text for an encoding that lacks some of its characters.
+
+    JSON has escapes for them. The command line replaces the others, see `flows.cli.streams`.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        if kind == "json":
+            return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text)
+        if kind == "csv":
+            note = f"stdout is {encoding}, so some characters are replaced: --output FILE is UTF-8"
+            print(f"note: {note}", file=sys.stderr)
+        return text.replace("…", "~") if kind == "table" else text  # of the same width
+    return text

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from llm4teach.analysis.sql.named_queries import named_query
 from llm4teach.analysis.sql.part_files import PROTOCOL, PartFiles, part_url
+from llm4teach.analysis.sql.plain_types import to_arrow
 from llm4teach.analysis.sql.views import (
     FOLDERS,
     STATES,
@@ -162,9 +163,7 @@ def run_sql(
                 )
             if wrong := _parameters_problem(statements[0], parameters or {}):
                 raise QueryError(wrong)
-            return connection.sql(
-                sql, params=dict(parameters) if parameters else None
-            ).to_arrow_table()
+            return to_arrow(connection.sql(sql, params=dict(parameters) if parameters else None))
         except duckdb.Error as error:
             message = _damaged_file(workspace, error) or _explain(str(error))
             raise QueryError(message) from None

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from llm4teach.errors import LLM4TeachError
 from llm4teach.flows.cli import data, experiments, models, pipeline, play, service, teachers
 from llm4teach.flows.cli.parser import Command, parse, root_parser
 from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
+from llm4teach.flows.cli.streams import (
+    discard_output,
+    flush_stdout,
+    is_unread,
+    prepare_streams,
+)
 from llm4teach.flows.runtime.settings import Settings, load_settings
 
 _ALL: tuple[type[Command], ...] = (
@@ -27,16 +35,20 @@ COMMANDS = {kind.command: kind for kind in _ALL}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (it failed), 2 (misuse) or 130 (Ctrl-C)."""
     if argv is None:  # as a program, not called from another one
+        prepare_streams()
         handle_signals()
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        try:
+            return _main(sys.argv[1:] if argv is None else argv)
+        finally:
+            flush_stdout()
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of the pipe has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_unread():
+            discard_output()
+            return 128 + signal.SIGPIPE
         if status := status_of_signal():
             _say("interrupted")
             return status
@@ -61,7 +73,8 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"llm4teach: {message}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it
+        print(f"llm4teach: {message}", file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -78,7 +91,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         )
         return f"{message.splitlines()[0].rstrip('/.')}. {way_out}", 1
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}", 1
+        return f"{error.filename2 or error.filename}: {error.strerror}", 1
     hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"
     return f"{type(error).__name__}: {message}{hint}", 1
 

@@ -247,10 +247,11 @@ def play_episode(
     env: Any = task.make_env()
     observation, _ = env.reset(seed=seed)
     total, steps, terminated, truncated = 0.0, 0, False, False
+    is_animated = console.is_terminal and not console.is_dumb_terminal
     with Live(console=console, auto_refresh=False, transient=False) as live:
 
         def show(shown: RenderableType) -> None:
-            if console.is_terminal:
+            if is_animated:
                 live.update(shown, refresh=True)
             else:
                 console.print(shown)
@@ -261,7 +262,7 @@ def play_episode(
             action = choose(moment)
             observation, reward, terminated, truncated, _ = env.step(action)
             total, steps = total + float(reward), steps + 1
-            if not console.is_terminal:
+            if not is_animated:
                 console.print(f"→ {task.action_names[action]}")
             time.sleep(delay)
         success = bool(episode_success(task, np.array([terminated]), np.array([total]))[0])

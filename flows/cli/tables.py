@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
+
+MIN_WIDTH = 40  # characters of a table, however narrow the terminal is
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -16,10 +19,14 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(Text(name), justify="right" if _is_number(value) else "left")
+        justify: JustifyMethod = "right" if _is_number(value) else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(Text(_cell(value), overflow="fold") for value in row.values()))
+    stdout, text = Console(), StringIO()  # written by print: rich exits if nobody reads it
+    width = max(stdout.width or 80, MIN_WIDTH)
+    Console(file=text, width=width, force_terminal=stdout.is_terminal).print(table)
+    print(text.getvalue(), end="")
 
 
 def print_result(result: Mapping[str, Any]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from datetime import UTC, datetime
+import sys
+from datetime import UTC, datetime, time
 from decimal import Decimal
+from math import nan
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -124,3 +128,104 @@ def test_a_plan_is_drawn_as_duckdb_drew_it(
 ) -> None:
     write_answer(run_sql(taught, "EXPLAIN FROM states"))
     assert capsys.readouterr().out.count("\n") > 5
+
+
+VALUES = {  # SQL: as CSV, and what JSON and Parquet have
+    "(SELECT sum(x) FROM range(4001) t(x))": ("8002000", 8002000, 8002000),
+    "(SELECT sum(9223372036854775807) FROM range(4))": (
+        "36893488147419103228",
+        36893488147419103228,
+        Decimal(36893488147419103228),
+    ),
+    "170141183460469231731687303715884105727::HUGEINT": (
+        "170141183460469231731687303715884105727",
+        "170141183460469231731687303715884105727",
+        "170141183460469231731687303715884105727",
+    ),
+    "[sum(1), NULL]": ("[1, NULL]", [1, None], [Decimal(1), None]),
+    "{'HUGEINT': sum(1), 'BIT, x': 2}": (
+        "{'HUGEINT': 1, 'BIT, x': 2}",
+        {"HUGEINT": 1, "BIT, x": 2},
+        {"HUGEINT": Decimal(1), "BIT, x": 2},
+    ),
+    "MAP{'a': sum(1)}": ("{a=1}", {"a": 1}, [("a", Decimal(1))]),
+    "'infinity'::TIMESTAMP": ("infinity", "infinity", None),
+    "'-infinity'::TIMESTAMPTZ": ("-infinity", "-infinity", None),
+    "'infinity'::DATE": ("infinity", "infinity", None),
+    "INTERVAL 3 MONTH + INTERVAL 2 DAY": ("3 months 2 days", "3 months 2 days", "3 months 2 days"),
+    "INTERVAL '-1.5' SECOND": ("-00:00:01.5", "-00:00:01.5", "-00:00:01.5"),
+    "[{'i': INTERVAL 1 DAY}]": ("[{'i': 1 day}]", [{"i": "1 day"}], [{"i": "1 day"}]),
+    "union_value(n := 2)": ("2", {"n": 2}, "2"),
+    "'x'::UNION(n INT, s VARCHAR)": ("x", {"s": "x"}, "x"),
+    "'12:34:56+02'::TIMETZ": ("12:34:56+02", "12:34:56+02", "12:34:56+02"),
+    "TIME '12:34:56.5'": ("12:34:56.5", "12:34:56.5", time(12, 34, 56, 500000)),
+    "'0101'::BIT": ("0101", "0101", "0101"),
+    "['01'::BIT]": ("[01]", ["01"], ["01"]),
+    "'8fd1a0b4-1d6b-4f5c-9d9e-2b9f6b2f3b33'::UUID": ("8fd1a0b4-1d6b-4f5c-9d9e-2b9f6b2f3b33",) * 3,
+    "'a'::ENUM('a', 'b')": ("a", "a", "a"),
+    "'\\xAA\\x00'::BLOB": ("\\xAA\\x00", "\\xAA\\x00", b"\xaa\x00"),
+    "1.50::DECIMAL(10, 2)": ("1.50", 1.5, Decimal("1.50")),
+    "[1.5, 'nan'::DOUBLE, '-inf'::DOUBLE]": (
+        "[1.5, nan, -inf]",
+        [1.5, None, None],
+        [1.5, nan, -float("inf")],
+    ),
+    "{'NaN': 'NaN', 'x': 'inf'::FLOAT}": (
+        "{'NaN': NaN, 'x': inf}",
+        {"NaN": "NaN", "x": None},
+        {"NaN": "NaN", "x": float("inf")},
+    ),
+    "'say \"NaN\\'": ('say "NaN\\', 'say "NaN\\', 'say "NaN\\'),
+    "18446744073709551615::UBIGINT": ("18446744073709551615", 2**64 - 1, 2**64 - 1),
+    "[1, 2]::INT[2]": ("[1, 2]", [1, 2], [1, 2]),
+    "[NULL]": ("[NULL]", [None], [None]),
+}
+
+
+@pytest.mark.parametrize("sql", VALUES)
+def test_values_of_every_type_keep_their_meaning(sql: str, tmp_path: Path) -> None:
+    as_csv, as_json, as_parquet = VALUES[sql]
+    answer = run_sql(tmp_path, f"SELECT {sql} AS x")
+    kinds: tuple[OutputFormat, ...] = ("table", "csv", "json", "parquet", "arrow")
+    for kind in kinds:
+        write_answer(answer, kind, tmp_path / kind)
+    assert as_csv in (tmp_path / "table").read_text()
+    [row] = csv.DictReader((tmp_path / "csv").open())
+    assert row["x"] == as_csv
+    assert json.loads((tmp_path / "json").read_text(), parse_constant=pytest.fail) == [
+        {"x": as_json}
+    ]
+    stored = pq.read_table(tmp_path / "parquet").to_pylist()
+    assert repr(stored) == repr([{"x": as_parquet}])  # nan is not equal to itself
+    with pa.ipc.open_file(tmp_path / "arrow") as file:
+        assert len(file.read_all().to_pylist()) == 1
+
+
+def test_one_infinite_date_does_not_hide_the_others(tmp_path: Path) -> None:
+    sql = "SELECT unnest(['infinity', '2026-01-02', NULL, '290000-01-01'])::TIMESTAMP_S AS x"
+    write_answer(run_sql(tmp_path, sql), "parquet", tmp_path / "out.parquet")
+    with duckdb.connect() as connection:
+        stored = connection.sql(f"SELECT x::VARCHAR FROM '{tmp_path}/out.parquet'").fetchall()
+    assert [x for (x,) in stored] == [None, "2026-01-02 00:00:00", None, "290000-01-01 00:00:00"]
+
+
+def test_parquet_columns_of_one_name_can_be_read(tmp_path: Path) -> None:
+    write_answer(run_sql(tmp_path, "SELECT 1 AS a, 2 AS a"), "parquet", tmp_path / "out")
+    assert pq.read_table(tmp_path / "out").to_pylist() == [{"a": 1, "a_1": 2}]
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "wide"])
+def test_a_terminal_without_a_sensible_width(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    write_answer(pa.table({"number": [12345]}))
+    assert "12345" in capsys.readouterr().out
+
+
+def test_json_on_a_terminal_that_is_not_utf8_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+    write_answer(pa.table({"x": ["é–日😀"]}), "json")
+    sys.stdout.flush()
+    assert json.loads(buffer.getvalue()) == [{"x": "é–日😀"}]
