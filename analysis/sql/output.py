@@ -67,6 +67,7 @@ def _write(answer: pa.Table, kind: OutputFormat, path: Path, width: int) -> None
         if kind == "table":
             path.write_text(_table(connection, answer, width), encoding="utf-8")
             return
+        path.touch()  # DuckDB's own message names a temporary file
         connection.register("answer", answer)
         target = str(path).replace("'", "''")
         connection.execute(f"COPY answer TO '{target}' {_COPY[kind]}")

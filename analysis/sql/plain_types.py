@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -96,8 +97,8 @@ def _cast(
     )
 
 
-def _type_name(kind: duckdb.typing.DuckDBPyType, replaced: Mapping[str, str]) -> str:
-    """Return the name of a type with others in its place, also inside of nested ones."""
+def _type_name(kind: Any, replaced: Mapping[str, str]) -> str:
+    """Return the name of a DuckDBPyType with others in its place, also inside of nested ones."""
     if kind.id in replaced:
         return replaced[kind.id]
     if kind.id not in ("list", "array", "struct", "map", "union"):

@@ -5,13 +5,14 @@ In an object store they are written to a temporary folder and stored by one PUT,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,15 @@ def replacing(path: StoragePath) -> Iterator[Path]:
     """Yield a temporary path; on leaving, make it ``path`` in one step, or remove it on an error.
 
     The temporary name starts with a dot, so that no reader's pattern matches it; what is for an
-    object store is written to this machine's folder for temporary files first.
+    object store is written to this machine's folder for temporary files first. What is there and is
+    no file, such as /dev/stdout, is written to and not replaced.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is the path.
     """
-    if not isinstance(path, Path):
+    if isinstance(path, Path) and path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not isinstance(path, Path) or (path.exists() and not path.is_file()):
         with tempfile.TemporaryDirectory(prefix="llm4teach-") as scratch:
             yield (new := Path(scratch, path.name))
             path.write_bytes(new.read_bytes())
@@ -48,8 +55,13 @@ def replacing(path: StoragePath) -> Iterator[Path]:
         fsync(temporary)
         temporary.replace(path)
         fsync(path.parent)
+    except OSError as error:
+        if error.filename == str(temporary):  # which says nothing to anybody
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be gone, or no folder
+            temporary.unlink()
 
 
 @contextmanager
@@ -114,7 +126,7 @@ def read_json(path: StoragePath) -> Any:
         DatasetError: the file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except ValueError as error:

@@ -14,6 +14,7 @@ from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from llm4teach.datasets.champions import Event
+    from llm4teach.datasets.storage.paths import StoragePath
     from llm4teach.datasets.workspace import Workspace
 
 
@@ -167,8 +168,8 @@ class Export(SettingsCommand):
         None, description="run whose student to export (default: the task's newest)"
     )
     format: Literal["onnx", "torchscript"] = Field("onnx", description="format of the file")
-    output: Annotated[Path | None, Argument(flags=("-o", "--output"), metavar="FILE")] = Field(
-        None, description="file to write (default: in the run's folder)"
+    output: Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FILE")] = Field(
+        None, description="file to write, or a folder for it (default: in the run's folder)"
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
@@ -179,4 +180,13 @@ class Export(SettingsCommand):
 
         workspace = Workspace(settings.workspace)
         run_id = self.run_id or newest_student(workspace, get_training_task(settings.task))
-        print(*export(workspace, run_id, self.format, self.output), sep="\n")
+        output = None if self.output is None else self._path(self.output)
+        print(*export(workspace, run_id, self.format, output), sep="\n")
+
+    def _path(self, output: str) -> StoragePath:
+        """Return the file; ``folder/`` is a folder, even if it does not exist yet."""
+        from llm4teach.datasets.storage.paths import storage_path
+        from llm4teach.student.export.export import SUFFIXES
+
+        path = storage_path(output) if "://" in output else Path(output)
+        return path / f"student{SUFFIXES[self.format]}" if output.endswith("/") else path

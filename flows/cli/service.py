@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from llm4teach.datasets.storage.paths import StoragePath
     from llm4teach.datasets.workspace import Workspace
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _DEPLOYED = tuple(name for name in Settings.model_fields if name != "validation")
 
 
@@ -27,7 +31,7 @@ class Up(SettingsCommand):
     examples = ("llm4teach up", 'llm4teach up --service.retrain-cron "0 3 * * 0" --port 4300')
     uses = _DEPLOYED
 
-    port: PositiveInt = Field(4200, description="port of the server")
+    port: Port = Field(4200, description="port of the server")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
         from llm4teach.datasets.workspace import Workspace
@@ -97,7 +101,7 @@ class ServeStudent(SettingsCommand):
         "champion, or else the newest)",
     )
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: PositiveInt = Field(8080, description="port to listen on")
+    port: Port = Field(8080, description="port to listen on")
     max_batch: PositiveInt = Field(1024, description="observations per request, at most")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
@@ -118,7 +122,7 @@ def exported(workspace: Workspace, task: str, student: str | None) -> StoragePat
     from llm4teach.flows.stages.checkpoints import newest_student
     from llm4teach.flows.stages.export import export
 
-    if student and Path(student).suffix == ".onnx":
+    if student and (Path(student).is_file() or Path(student).suffix.lower() == ".onnx"):
         return Path(student)
     champion = ChampionRegistry(workspace.registry(task)).champion()
     run_id = student or (champion.run_id if champion else None)
@@ -149,16 +153,56 @@ def serve_student(path: StoragePath, host: str, port: int, max_batch: int) -> No
             student = OnnxStudent(file)
     except (FileNotFoundError, ValueError) as error:
         raise DatasetError(str(error)) from None
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            reason = error.strerror or error
-            message = f"cannot listen on {host}:{port} ({reason}); choose another with --port"
-            raise DatasetError(message) from None
+    sockets = listen(host, port)
+    address = f"[{host}]" if ":" in host else host
     print(
-        f"student of {student.facts['task']} on http://{host}:{port} (Ctrl-C ends it)", flush=True
+        f"student of {student.facts['task']} on http://{address}:{port} (Ctrl-C ends it)",
+        flush=True,
     )
     app = make_app(student, max_batch)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that are bound to all addresses of a host, in IPv4 and IPv6.
+
+    Raises:
+        DatasetError: there is no such address here, or it is in use.
+    """
+    sockets: list[socket.socket] = []
+    reason: object = "it has no address"
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        ):
+            try:
+                sockets.append(_bound(socket.socket(family, kind, protocol), address))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                reason = error.strerror  # a machine without IPv6 has localhost in IPv4 only
+    except (OSError, UnicodeError) as error:
+        for opened in sockets:
+            opened.close()
+        sockets, reason = [], getattr(error, "strerror", None) or error
+    if not sockets:
+        raise DatasetError(
+            f"cannot listen on port {port} of {host!r} ({reason}); choose others with --port and "
+            "--host"
+        )
+    return sockets
+
+
+def _bound(opened: socket.socket, address: Any) -> socket.socket:
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+        opened.listen()
+    except OSError:
+        opened.close()
+        raise
+    return opened

@@ -22,6 +22,7 @@ from llm4teach.student.export.export import SUFFIXES, Format, export_student
 from llm4teach.student.model.checkpoint import load_student
 
 CHECKED_ON = 512  # observations
+_CARD = "# Student of "  # how a model card begins
 _LICENSES = {  # of the teachers' weights, as their publishers state them
     "smollm2": "Apache-2.0",
     "qwen2.5-coder-1.5b": "Apache-2.0",
@@ -42,15 +43,24 @@ def export(
         workspace: of the run.
         run_id: whose student.
         kind: of file.
-        output: the file; None for one in the run's folder.
+        output: the file, or a folder for it; None for the run's folder. The card has the file's
+            name and ``.md``, so that no two files share one.
 
     Raises:
-        DatasetError: the run has no student, or the exported file does not answer like it.
+        DatasetError: the run has no student, the exported file does not answer like it, or the
+            card would replace another file.
     """
     folder = workspace.existing_run(run_id)
     student, facts = load_student(folder / CHECKPOINT)
     task = get_task(facts["task"])
-    path = output or folder / f"student{SUFFIXES[kind]}"
+    path = output or folder
+    if output is None or path.is_dir():
+        path = path / f"student{SUFFIXES[kind]}"
+    card = path.with_name(f"{path.name}.md")
+    if card.exists() and not card.read_bytes().startswith(_CARD.encode()):
+        raise DatasetError(
+            f"{card} exists and is no model card; move it, or give another file with --output"
+        )
     about: dict[str, Any] = {
         **{name: facts[name] for name in ("task", "run_id", "after", "seed") if name in facts},
         "action_names": list(task.action_names),
@@ -62,7 +72,6 @@ def export(
         f"Checked against the original on {CHECKED_ON} observations: probabilities differ by "
         f"at most {difference:.1g}."
     )
-    card = path.with_suffix(".md")
     with replacing(card) as temporary:
         temporary.write_text(_card(folder, path, about, checked), encoding="utf-8")
     return [path, card]
@@ -89,7 +98,7 @@ def _card(folder: StoragePath, path: StoragePath, about: dict[str, Any], checked
     tokens = results.get("prompt_tokens", 0) + results.get("completion_tokens", 0)
     shape = " x ".join(map(str, about["observation_shape"]))
     lines = [
-        f"# Student of {about['task']}",
+        f"{_CARD}{about['task']}",
         "",
         f"A small policy that an LLM taught and that plays without it. File: `{path.name}`, "
         f"{path.stat().st_size:,} bytes.",

@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.errors import DatasetError
+from llm4teach.flows.cli.main import main
 from llm4teach.flows.stages.checkpoints import new_student
 from llm4teach.flows.stages.export import export
 from llm4teach.student.config import StudentConfig
+from llm4teach.student.export.export import Format
 from llm4teach.student.export.onnx_policy import OnnxStudent
 from llm4teach.student.model.checkpoint import save_student
 
@@ -29,7 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_the_card_reports_the_check(workspace: Workspace) -> None:
     path, card = export(workspace, "teach-1", "onnx", None)
-    assert path.name == "student.onnx"
+    assert (path.name, card.name) == ("student.onnx", "student.onnx.md")
     assert "differ by at most" in card.read_text()
     assert OnnxStudent(path).facts["task"] == "SimpleDoorKey"
 
@@ -39,3 +43,56 @@ def test_an_exported_file_names_no_path_of_this_machine(workspace: Workspace) ->
     path, _ = export(workspace, "teach-1", "onnx", None)
     content = path.read_bytes()
     assert b".py" not in content and str(Path.cwd()).encode() not in content
+
+
+@pytest.mark.parametrize(
+    ("output", "file"),
+    [
+        ("student.md", "student.md"),
+        ("student.v1", "student.v1"),
+        ("new/folder/student", "new/folder/student"),
+        ("folder", "folder/student.pt"),
+        ("later/", "later/student.pt"),
+        (".hidden", ".hidden"),
+    ],
+)
+def test_the_file_and_its_card_are_where_they_were_asked_for(
+    output: str,
+    file: str,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    words = ["teach-1", "--workspace", str(workspace.root), "--format", "torchscript"]
+    assert main(["export", *words, "-o", output]) == 0
+    assert capsys.readouterr().out == f"{file}\n{file}.md\n"
+    torch.jit.load(file)
+    assert Path(f"{file}.md").read_text().startswith("# Student of SimpleDoorKey\n")
+    written = sorted(str(path) for path in Path().rglob("*") if path.is_file())
+    assert written == [file, f"{file}.md"]
+
+
+@pytest.mark.extended
+def test_files_do_not_share_a_card(workspace: Workspace, tmp_path: Path) -> None:
+    kinds: dict[str, Format] = {
+        "student.md": "onnx",
+        "student.v1": "torchscript",
+        "student.v2": "torchscript",
+    }
+    for name, kind in kinds.items():
+        _, card = export(workspace, "teach-1", kind, tmp_path / name)
+        assert card.name == f"{name}.md"
+    for name in kinds:
+        assert f"File: `{name}`" in (tmp_path / f"{name}.md").read_text()
+    assert len(list(tmp_path.iterdir())) == 6, "all of a student is in one file"
+    assert OnnxStudent(tmp_path / "student.md").facts["task"] == "SimpleDoorKey"
+
+
+def test_a_card_replaces_nothing_else(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "student.onnx.md").write_text("# My notes\n")
+    with pytest.raises(DatasetError, match="exists and is no model card"):
+        export(workspace, "teach-1", "onnx", tmp_path / "student.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["student.onnx.md"]

@@ -1,6 +1,10 @@
 """The student over HTTP: its own answers, and a clear word about what it does not understand."""
 
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +28,16 @@ ACTIONS = ["left", "right", "forward", "pickup", "drop", "toggle", "done"]
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> OnnxStudent:
-    path = tmp_path_factory.mktemp("student") / "student.onnx"
+def student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("student") / "student.v1"  # a name that `export -o` may have had
     facts = {"task": "SimpleDoorKey", "action_names": ACTIONS, "observation_shape": list(SHAPE)}
     export_student(Student(SHAPE, 7), path, "onnx", facts, seen(2))
-    return OnnxStudent(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def student(student_file: Path) -> OnnxStudent:
+    return OnnxStudent(student_file)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +135,48 @@ def test_the_command_serves_a_file_and_says_what_is_wrong(
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(DatasetError, match="no student exported by llm4teach"):
         serve_student(tmp_path / "bad.onnx", "127.0.0.1", 8080, 8)
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "70000", "http"])
+def test_a_port_that_cannot_be(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from llm4teach.flows.cli.main import main
+
+    for command in ("serve-student", "up"):
+        assert main([command, "--port", port]) == 2
+        shown = capsys.readouterr().err
+        assert f"--port is '{port}': Input should be" in shown and shown.count("\n") == 1
+
+
+def test_a_port_in_use_and_hosts_that_are_not_here() -> None:
+    from llm4teach.errors import DatasetError
+    from llm4teach.flows.cli.service import listen
+
+    [used] = listen("127.0.0.1", 0)
+    port = used.getsockname()[1]
+    with used, pytest.raises(DatasetError, match=rf"port {port} of '127.0.0.1' .*in use"):
+        listen("127.0.0.1", port)
+    for host in ("192.0.2.1", "no-such-host.invalid", "http://127.0.0.1", "a" * 300, "\udcff"):
+        with pytest.raises(DatasetError, match=r"cannot listen on port 8080 of .*--host"):
+            listen(host, 8080)
+    for opened in listen("localhost", 0):
+        opened.close()
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_the_command_listens_in_ipv6_too(host: str, tmp_path: Path, student_file: Path) -> None:
+    from llm4teach.flows.cli.service import listen
+
+    [free] = listen(host, 0)
+    port = free.getsockname()[1]
+    free.close()
+    words = ["serve-student", str(student_file), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "llm4teach", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        assert f"on http://{address} (" in process.stdout.readline()
+        with urllib.request.urlopen(f"http://{address}/health") as answer:
+            assert json.load(answer)["status"] == "ok"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() in (0, 130)
