@@ -71,17 +71,15 @@ def episodes_in(table: pa.Table, path: Path, columns: Mapping[str, str]) -> Iter
         behavior=names("behavior", held["behavior"]) if "behavior" in held else None,
         observation=plain(held["observation"]) if "observation" in held else None,
     )
-    distinct, inverse = np.unique(ids.values.astype(str), return_inverse=True)
-    order = sorted(range(len(distinct)), key=lambda i: _sort_key(str(distinct[i])))
-    rank = np.empty(len(distinct), np.int64)
-    rank[order] = np.arange(len(distinct))
-    of_row = rank[inverse]  # (N,): index of its episode
+    distinct = sorted(set(ids.values.tolist()), key=_sort_key)
+    index = {name: i for i, name in enumerate(distinct)}
+    of_row = np.array([index[name] for name in ids.values.tolist()])  # (N,)
     # Without t, the rows of an episode stay in the order of the file.
     t = log.t.values if log.t is not None else everywhere
     rows = np.lexsort((everywhere, t, of_row))
     starts = np.searchsorted(of_row[rows], np.arange(len(distinct) + 1))
-    for i, start, end in zip(order, starts[:-1], starts[1:], strict=True):
-        yield _episode(log, str(distinct[i]), rows[start:end])
+    for name, start, end in zip(distinct, starts[:-1], starts[1:], strict=True):
+        yield _episode(log, name, rows[start:end])
 
 
 def _sort_key(name: str) -> tuple[bool, int, str]:

@@ -38,9 +38,10 @@ def is_log(path: Path) -> bool:
     """Whether a path names a log, rather than a Minari dataset."""
     if _kind(path):
         return True
-    if not path.is_dir() or any(path.rglob("metadata.json")):
+    if not path.is_dir() or any((path / at / "metadata.json").exists() for at in ("", "data")):
         return False
-    return any(_kind(file) == "Parquet" for file in path.rglob("*"))
+    within = (file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth))
+    return any(_kind(file) == "Parquet" for file in within)
 
 
 def read_log(path: Path) -> pa.Table:

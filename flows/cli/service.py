@@ -128,7 +128,28 @@ def exported(workspace: Workspace, task: str, student: str | None) -> StoragePat
     run_id = student or (champion.run_id if champion else None)
     run_id = run_id or newest_student(workspace, get_training_task(task))
     path = workspace.existing_run(run_id) / "student.onnx"
-    return path if path.exists() else export(workspace, run_id, "onnx", path)[0]
+    return path if _is_current(path) else export(workspace, run_id, "onnx", path)[0]
+
+
+def _is_current(path: StoragePath) -> bool:
+    """Whether an exported file is complete, and of the checkpoint that is beside it now."""
+    from llm4teach.datasets.champions import sha256_of
+    from llm4teach.datasets.runs import CHECKPOINT
+    from llm4teach.datasets.storage.parquet import local_copy
+
+    checkpoint = path.parent / CHECKPOINT
+    if not path.exists() or not checkpoint.exists():
+        return path.exists()
+    try:
+        from llm4teach.student.export.onnx_policy import OnnxStudent
+
+        with local_copy(path) as file:
+            facts = OnnxStudent(file).facts
+    except ImportError:  # is reported later, with what to install
+        return True
+    except ValueError:
+        return False
+    return bool(facts.get("checkpoint_sha256") == sha256_of(checkpoint))
 
 
 def serve_student(path: StoragePath, host: str, port: int, max_batch: int) -> None:

@@ -1,15 +1,18 @@
 """`export`: the file and its card."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from llm4teach.datasets.champions import sha256_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import DatasetError
 from llm4teach.flows.cli.main import main
+from llm4teach.flows.cli.service import exported
 from llm4teach.flows.stages.checkpoints import new_student
 from llm4teach.flows.stages.export import export
 from llm4teach.student.config import StudentConfig
@@ -96,3 +99,22 @@ def test_a_card_replaces_nothing_else(workspace: Workspace, tmp_path: Path) -> N
     with pytest.raises(DatasetError, match="exists and is no model card"):
         export(workspace, "teach-1", "onnx", tmp_path / "student.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["student.onnx.md"]
+
+
+@pytest.mark.extended
+def test_what_is_served_is_the_present_checkpoint(workspace: Workspace, tmp_path: Path) -> None:
+    copied = Workspace(tmp_path / "workspace")
+    shutil.copytree(workspace.root, copied.root)
+    folder = copied.run("teach-1")
+    path = exported(copied, "SimpleDoorKey", "teach-1")
+    before = path.read_bytes()
+    assert exported(copied, "SimpleDoorKey", "teach-1").read_bytes() == before
+    for change in ("damage", "training"):
+        if change == "damage":
+            path.write_bytes(before[:-100])
+        else:
+            facts = {"task": "SimpleDoorKey", "run_id": "teach-1", "after": "finetune", "seed": 0}
+            student = new_student(get_task("SimpleDoorKey"), StudentConfig(), 1)
+            save_student(folder / CHECKPOINT, student, facts)
+        served = OnnxStudent(str(exported(copied, "SimpleDoorKey", "teach-1")))
+        assert served.facts["checkpoint_sha256"] == sha256_of(folder / CHECKPOINT)
