@@ -70,11 +70,12 @@ def episodes_in(table: pa.Table, path: Path, columns: Mapping[str, str]) -> Iter
         else None,
         behavior=names("behavior", held["behavior"]) if "behavior" in held else None,
         observation=plain(held["observation"]) if "observation" in held else None,
+        order=_order(table) if "t" not in held else None,
     )
     distinct = sorted(set(ids.values.tolist()), key=_sort_key)
     index = {name: i for i, name in enumerate(distinct)}
     of_row = np.array([index[name] for name in ids.values.tolist()])  # (N,)
-    # Without t, the rows of an episode stay in the order of the file.
+    # Without t, the rows of an episode stay in the order of the file, if no other column objects.
     t = log.t.values if log.t is not None else everywhere
     rows = np.lexsort((everywhere, t, of_row))
     starts = np.searchsorted(of_row[rows], np.arange(len(distinct) + 1))
@@ -98,6 +99,7 @@ class _Log:
     logprob: Column | None
     behavior: Column | None
     observation: pa.ChunkedArray | None
+    order: Column | None  # what may be t under another name
 
 
 def _episode(log: _Log, name: str, rows: NDArray[np.int64]) -> Episode:
@@ -106,6 +108,8 @@ def _episode(log: _Log, name: str, rows: NDArray[np.int64]) -> Episode:
     found = [column.problem(rows) for column in needed]
     if log.t is not None:
         found.append(log.t.problem(rows) or _steps_problem(log.t.values[rows], rows))
+    if log.order is not None and log.order.problem(rows) is None:
+        found.append(_order_problem(log.order, rows))
     if log.seed is not None:
         found.append(log.seed.problem(rows, optional=True) or _seed_problem(log.seed, rows))
     if log.logprob is not None:
@@ -145,6 +149,19 @@ def _steps_problem(t: NDArray[np.int64], rows: NDArray[np.int64]) -> str | None:
     if t[i] == t[i + 1]:
         return f"t is {t[i]} in row {rows[i] + 1} and again in row {rows[i + 1] + 1}"
     return f"t jumps from {t[i]} to {t[i + 1]} in row {rows[i + 1] + 1}: steps are missing"
+
+
+def _order(table: pa.Table) -> Column | None:
+    named = [name for name in table.column_names if name.lower() in _ELSEWHERE["t"]]
+    return whole_numbers(named[0], table.column(named[0])) if len(named) == 1 else None
+
+
+def _order_problem(order: Column, rows: NDArray[np.int64]) -> str | None:
+    back = np.flatnonzero(np.diff(order.values[rows]) < 0)
+    if not len(back):
+        return None
+    row, hint = rows[back[0] + 1] + 1, f"--columns t={order.name}"
+    return f"its rows are not in the order of {order.name!r} (row {row}): give {hint}"
 
 
 def _seed_problem(seed: Column, rows: NDArray[np.int64]) -> str | None:

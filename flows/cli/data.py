@@ -65,6 +65,9 @@ class Sql(SettingsCommand):
                 "give one SQL statement, or a file with -f, or --query NAME, --list or "
                 "--init-script FILE (see `llm4teach sql --help`)"
             )
+        for path in filter(None, (self.output, self.init_script)):
+            if path.parts and path.parts[0].endswith(":"):  # s3:, http:, …
+                raise ConfigError(f"{path} is a URL; give a file on this machine, then copy it")
         if self.format in _FOR_FILES and self.output is None:
             raise ConfigError(
                 f"{_FOR_FILES[self.format]} is not for the terminal; add --output FILE"

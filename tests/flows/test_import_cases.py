@@ -267,6 +267,18 @@ def test_ids_of_categories_lists_and_structs(tmp_path: Path) -> None:
     assert "episode_id of row 1 is {'a': 1}" in rejected(tmp_path / "log.parquet", tmp_path)
 
 
+def test_rows_in_another_order_than_their_steps(tmp_path: Path) -> None:
+    table = ok(t=None, step=ok().column("t"))
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert len(imported(tmp_path / "log.parquet", tmp_path)) == 141
+    shutil.rmtree(tmp_path / "workspace")
+    pq.write_table(table.take(pa.array(range(140, -1, -1))), tmp_path / "log.parquet")
+    message = rejected(tmp_path / "log.parquet", tmp_path)
+    assert "its rows are not in the order of 'step' (row 100): give --columns t=step" in message
+    steps = imported(tmp_path / "log.parquet", tmp_path, {"t": "step"})
+    assert steps.column("action").tolist() == ok().column("action").to_pylist()
+
+
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
     table = ok().append_column("action", ok().column("action"))
     with pa.OSFile(str(tmp_path / "log.csv"), "wb") as file:

@@ -83,6 +83,7 @@ def test_other_files_only_when_allowed(folder: Path, capsys: pytest.CaptureFixtu
         (["SELECT 1", "--format", "arrow"], 2, "Arrow is not for the terminal; add --output"),
         (["--init-script", "x.sql", "--workspace", "nowhere"], 1, "there is no workspace"),
         (["SELECT $x"], 1, "give it with --param x=…"),
+        (["SELECT 1", "-o", "s3://bucket/answer.csv"], 2, "is a URL; give a file on this machine"),
     ],
 )
 def test_misuse_is_explained(
