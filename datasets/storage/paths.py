@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 StoragePath: TypeAlias = "Path | UPath"
 
+_MAX_SQLITE_FOLDER = 480  # bytes; leaves room for the file's name
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -147,6 +148,16 @@ def state_folder(place: StoragePath | None = None) -> Path:
         return folder
     name = f"{place}{_server(place)}"
     return folder / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def private_folder(workspace: StoragePath, name: str) -> Path:
+    """Return a workspace's folder for what needs a disk and SQLite: in it, or for this machine.
+
+    SQLite opens no path of more than 512 bytes.
+    """
+    if isinstance(workspace, Path) and len(os.fsencode(workspace / name)) < _MAX_SQLITE_FOLDER:
+        return workspace / name
+    return state_folder(workspace) / name
 
 
 def _server(place: StoragePath) -> str:

@@ -82,14 +82,16 @@ def _explain(error: Exception) -> tuple[str, int]:
     message = str(error).strip()
     if isinstance(error, LLM4TeachError):
         return message, error.exit_status
-    if type(error).__name__ == "ConnectError":  # of httpx, which is what Prefect's client uses
-        where = os.environ.get("PREFECT_API_URL", "its address")
-        message = f"Failed to reach API at {where}"
-    if "Failed to reach API" in message:
-        way_out = (
-            "Start it, or go without: unset PREFECT_API_URL; prefect config unset PREFECT_API_URL"
-        )
-        return f"{message.splitlines()[0].rstrip('/.')}. {way_out}", 1
+    from llm4teach.flows.runtime import prefect_env, temporary_server
+
+    if temporary := temporary_server.failure():  # whatever its clients made of it
+        return temporary, 1
+    # ConnectError is of httpx, which is what Prefect's client uses.
+    is_unreachable = type(error).__name__ == "ConnectError" or "Failed to reach API" in message
+    if is_unreachable and (server := prefect_env.own_server()) is not None:
+        url = prefect_env.shown_url(server.url)
+        way_out = f"Start it, or go without: {server.to_unset}"
+        return f"Failed to reach API at {url}, which is in {server.source}. {way_out}", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename2 or error.filename}: {error.strerror}", 1
     hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"

@@ -25,7 +25,11 @@ class FlowCommand(QuietCommand):
         from llm4teach.datasets.workspace import Workspace
         from llm4teach.envs.registry import get_task, get_training_task
         from llm4teach.flows.cli.tables import print_result
-        from llm4teach.flows.runtime.prefect_env import has_own_server, prepare_environment
+        from llm4teach.flows.runtime.prefect_env import (
+            explained,
+            has_own_server,
+            prepare_environment,
+        )
         from llm4teach.flows.runtime.teacher_access import resolve_teacher
         from llm4teach.flows.runtime.temporary_server import start_server
         from llm4teach.flows.stages.run_settings import check_resumed, resumed_settings
@@ -52,8 +56,13 @@ class FlowCommand(QuietCommand):
             what = f"{self.command}, {settings.task}"
             print(f"{what}: starting a temporary Prefect server", file=sys.stderr, flush=True)
         prepare_environment(workspace.root)
-        wait_for_server = start_server() if as_flow and not own_server else lambda: None
-        module = import_module(f"llm4teach.flows.{self.flow}")
+        # A cluster may be on other machines, which cannot reach this one's temporary server: there
+        # Prefect starts one for each worker.
+        is_shared = not settings.scale.address or not is_sharded
+        is_temporary = as_flow and not own_server and is_shared
+        wait_for_server = start_server() if is_temporary else lambda: None
+        with explained():
+            module = import_module(f"llm4teach.flows.{self.flow}")
         flow = getattr(module, self.flow)
         wait_for_server()
         print_result(flow(**parameters) if as_flow else flow.fn(**parameters))
