@@ -40,13 +40,13 @@ class Up(SettingsCommand):
         prepare_environment(Workspace(settings.workspace).root)
 
         from llm4teach.flows.service.deployments import schedule_of
-        from llm4teach.flows.service.local_server import up
+        from llm4teach.flows.service.local_server import up, variables
 
         for name in ("retrain", "check-champion"):
             schedule_of(name, settings.service)  # raises before anything starts
         addresses = up(settings, self.port)
         print(f"UI: {addresses['ui']}\nlogs: {addresses['logs']}")
-        print(f"here: export PREFECT_API_URL={addresses['api']}")
+        print(f"in any folder: export {variables(addresses['api'])}")
         print("then: prefect deployment run label-states   (llm4teach down ends all of it)")
 
 

@@ -5,6 +5,7 @@ Every value is a default: what the user has set, stays.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -29,8 +30,11 @@ _OWN_SERVER = {
     "PREFECT_API_REQUEST_TIMEOUT": "300",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # nobody reads the logs of a temporary server
 }
+DATABASE = "prefect.db"  # in PREFECT_HOME
+OTHER_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 _NEEDED = 8 << 20  # bytes of Prefect's database and its log in a new workspace
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
+ALL_PROXY = ("ALL_PROXY", "all_proxy")
 _ours: set[str] = set()  # names of variables that were not the user's
 _replaced: dict[str, str] = {}  # the user's values of variables that are changed for this process
 
@@ -103,7 +107,7 @@ def reach_directly(url: str) -> None:
     if not _LOOPBACK.fullmatch(address.hostname or ""):
         return
     # Only Prefect's client looks at ALL_PROXY here. It fails at the mere sight of a SOCKS proxy.
-    for name in ("ALL_PROXY", "all_proxy"):
+    for name in ALL_PROXY:
         if name in os.environ:
             _replaced.setdefault(name, os.environ.pop(name))
     set_ours("no_proxy", without_proxy(os.environ, address.netloc.rpartition("@")[2]))
@@ -152,6 +156,27 @@ def database_url(file: Path) -> str:
     if make_url(url).database != str(file):
         raise ConfigError(f"{file} cannot be Prefect's database with SQLAlchemy 2.0: it has a '?'")
     return url
+
+
+def answers(port: int) -> bool:
+    """Whether a Prefect server on a port of this machine answers; no proxy is asked."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def last_words(log: Path) -> str:
+    """The last line of a process's log and where it is, to follow what happened to it."""
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+    return f": {last[:300]}; its log: {log}"
 
 
 @contextmanager

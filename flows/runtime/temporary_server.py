@@ -10,7 +10,6 @@ migrations, six seconds of work; so an empty one is kept for this version of Pre
 from __future__ import annotations
 
 import atexit
-import http.client
 import os
 import shutil
 import socket
@@ -29,16 +28,18 @@ from llm4teach.datasets.storage.paths import state_folder
 from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime import server_process
 from llm4teach.flows.runtime.prefect_env import (
+    DATABASE,
+    OTHER_DATABASE,
     TEMPORARY,
+    answers,
     database_url,
+    last_words,
     reach_directly,
     set_ours,
     users_environment,
 )
 
-DATABASE = "prefect.db"  # in PREFECT_HOME
 RESTARTS = 5  # of a server that ends while it is needed
-_OTHER_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 _POLL_S = 0.1
 _TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _SILENCED = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"  # nothing of it would be in the log file
@@ -69,7 +70,7 @@ def start_server() -> Callable[[], None]:
     database = home / DATABASE
     template = state_folder() / f"prefect-{version('prefect')}.db"
     is_new = not any(home.glob(f"{DATABASE}*"))  # nor a log of one that is gone
-    is_new = is_new and not any(name in os.environ for name in _OTHER_DATABASE)
+    is_new = is_new and not any(name in os.environ for name in OTHER_DATABASE)
     is_kept = _is_sound(template)
     if is_new and is_kept:
         with suppress(OSError):  # then it is made as always
@@ -117,8 +118,8 @@ class _Server:
         if _SILENCED not in users_environment():
             kept.pop(_SILENCED, None)
         kept.pop("PREFECT_API_URL", None)  # of an empty one: it is the server itself
-        if not any(name in os.environ for name in _OTHER_DATABASE):
-            kept[_OTHER_DATABASE[0]] = database_url(home / DATABASE)
+        if not any(name in os.environ for name in OTHER_DATABASE):
+            kept[OTHER_DATABASE[0]] = database_url(home / DATABASE)
         self._environment = kept | _EPHEMERAL
         self._log.unlink(missing_ok=True)
         self._is_ending = threading.Event()
@@ -137,7 +138,7 @@ class _Server:
         while not self._is_ready.wait(_POLL_S):
             if not self.failure and time.monotonic() > deadline:
                 self.failure = f"the temporary Prefect server did not answer within {limit_s:g} s"
-                self.failure += self._last_words()
+                self.failure += last_words(self._log)
             if self.failure:
                 raise TemporaryServerError(self.failure)
 
@@ -176,7 +177,7 @@ class _Server:
         while not self._is_ending.is_set():
             status = self._process.poll()
             if status is None:
-                if not self._is_ready.is_set() and self._answers():
+                if not self._is_ready.is_set() and answers(self._port):
                     self._is_ready.set()
                 self._is_ending.wait(_POLL_S)
                 continue
@@ -184,7 +185,7 @@ class _Server:
             if self._is_ending.is_set():
                 return
             if not self._is_ready.is_set() or restarts == RESTARTS:
-                self.failure = ended + self._last_words()
+                self.failure = ended + last_words(self._log)
                 self._listener.close()  # calls fail from now on, instead of waiting
                 if self._is_ready.is_set():
                     _say(f"llm4teach: {self.failure}")
@@ -192,24 +193,6 @@ class _Server:
             _say(f"llm4teach: {ended}; it is started again")
             restarts += 1
             self._process = self._launch()
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
-        try:
-            connection.request("GET", "/api/health")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def _last_words(self) -> str:
-        """The last line of the log, and where it is."""
-        lines: list[str] = []
-        with suppress(OSError):
-            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
-        return f": {last[:300]}; its log: {self._log}"
 
 
 def _say(line: str) -> None:

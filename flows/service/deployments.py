@@ -156,7 +156,8 @@ def serve_all(settings: Settings) -> None:
         deployment.apply()
     prepare_server(settings)
     names = ", ".join(deployment.name for deployment in DEPLOYMENTS)
-    print(f"serving {names}\nstart one: prefect deployment run label-states (Ctrl-C ends it)")
+    run = "PREFECT_PLUGINS_ENABLED=1 prefect deployment run label-states"
+    print(f"serving {names}\nstart one: {run} (Ctrl-C ends it)")
     serve(*served, print_starting_message=False)
 
 

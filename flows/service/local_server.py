@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from llm4teach.datasets.storage.parquet import read_json, write_json
-from llm4teach.datasets.storage.paths import state_folder
+from llm4teach.datasets.storage.paths import private_folder
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError
-from llm4teach.flows.runtime.prefect_env import users_environment
+from llm4teach.flows.runtime.prefect_env import (
+    ALL_PROXY,
+    DATABASE,
+    OTHER_DATABASE,
+    answers,
+    check_writable,
+    database_url,
+    last_words,
+    users_environment,
+    without_proxy,
+)
+from llm4teach.flows.runtime.prefect_settings import dotenv
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.service.deployments import POOL
 
@@ -30,11 +41,11 @@ def up(settings: Settings, port: int) -> dict[str, str]:
     """Start what is not running yet; return what to tell.
 
     Raises:
-        DatasetError: it is up already, the port is taken, or a process died while starting; then
-            whatever was started is stopped again.
+        DatasetError: it is up already, its folder cannot be written to, the port is taken, or a
+            process died while starting; then whatever was started is stopped again.
     """
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     if (folder / STATE).exists() and any(map(_alive, _processes(folder))):
         url = read_json(folder / STATE)["ui"]
         raise DatasetError(f"the service of this workspace is up already, at {url}")
@@ -63,7 +74,7 @@ def up(settings: Settings, port: int) -> dict[str, str]:
 
     try:
         server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        _wait_for(start("server", *prefect, *server), f"{address}/api/health", folder)
+        _wait_for(start("server", *prefect, *server), port, folder / "server.log")
         _register(settings, env)
         start("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
     except BaseException:
@@ -98,8 +109,7 @@ def down(settings: Settings) -> list[str]:
 
 
 def _folder(settings: Settings) -> Path:
-    root = Workspace(settings.workspace).root
-    return (root if isinstance(root, Path) else state_folder(root)) / FOLDER
+    return private_folder(Workspace(settings.workspace).root, FOLDER)
 
 
 def _processes(folder: Path) -> list[dict[str, Any]]:
@@ -107,12 +117,30 @@ def _processes(folder: Path) -> list[dict[str, Any]]:
     return processes
 
 
+def variables(api: str) -> str:
+    """What a shell has to export for `prefect deployment run label-states`, in any folder.
+
+    Prefect's plugins, which complete a deployment's name, are off outside of this repository.
+    """
+    wanted = {"PREFECT_API_URL": api, "PREFECT_PLUGINS_ENABLED": "1"}
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        wanted["no_proxy"] = without_proxy(users_environment(), urlsplit(api).netloc)
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in wanted.items())
+
+
 def environment(folder: Path, address: str) -> dict[str, str]:
     """For the server and the worker: a database of their own, no telemetry, and flows' logs kept.
 
-    A command's own settings, which silence Prefect, are not handed on.
+    A command's own settings, which silence Prefect, are not handed on. The server is reached
+    without a proxy.
     """
-    return users_environment() | {
+    theirs = users_environment()
+    if not any(name in theirs or name in dotenv() for name in OTHER_DATABASE):
+        theirs[OTHER_DATABASE[0]] = database_url(folder.resolve() / DATABASE)
+    for name in ALL_PROXY:  # nothing but Prefect's client looks at it
+        theirs.pop(name, None)
+    return theirs | {
+        "no_proxy": without_proxy(theirs, urlsplit(address).netloc),
         "PREFECT_HOME": str(folder.resolve()),
         "PREFECT_API_URL": f"{address}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -136,18 +164,16 @@ def _register(settings: Settings, env: dict[str, str]) -> None:
         raise DatasetError(f"the deployments could not be registered: {' '.join(last)}")
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str, folder: Path) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            log = folder / "server.log"
-            raise DatasetError(f"the Prefect server ended with {process.returncode}; see {log}")
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise DatasetError(f"the Prefect server did not answer within {START_S:.0f} s; see {folder}")
+            status = process.returncode
+            raise DatasetError(f"the Prefect server ended with {status}{last_words(log)}")
+        if answers(port):
+            return
+        time.sleep(0.3)
+    raise DatasetError(f"the Prefect server did not answer within {START_S:.0f} s{last_words(log)}")
 
 
 def _started_at(pid: int) -> str:
