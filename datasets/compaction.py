@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,13 +19,12 @@ from llm4teach.datasets.storage.append import last_numbered
 from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.storage.parquet import (
     COMPRESSED,
-    PART_GLOB,
     parquet_file,
     read_parquet,
     replacing,
     write_json,
 )
-from llm4teach.datasets.storage.part_index import COMPACTED_GLOB, current_parts, read_records
+from llm4teach.datasets.storage.part_index import COMPACTED, current_parts, read_records
 from llm4teach.datasets.storage.paths import StoragePath, names_in, walk
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError
@@ -95,7 +93,7 @@ def compact_folder(
 
 
 def _parts_here(folder: StoragePath) -> list[StoragePath]:
-    return [path for path in current_parts(folder, PART_GLOB) if path.parent == folder]
+    return [path for path in current_parts(folder) if path.parent == folder]
 
 
 def _rewrite(folder: StoragePath, parts: list[StoragePath], kind: str, max_rows: int) -> None:
@@ -170,7 +168,7 @@ def _clean(folder: StoragePath, grace_s: float) -> int:
     records = read_records(folder, names)
     named = frozenset().union(*(record.parts for record in records))
     for name in names:
-        if fnmatch(name, COMPACTED_GLOB) and name not in named:  # of one that was killed
+        if COMPACTED.fullmatch(name) and name not in named:  # of one that was killed
             (folder / name).unlink()
     deleted = 0
     for record in sorted(records, key=lambda r: (folder / r.name).stat().st_mtime):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatch
 from typing import Any
 
 import pyarrow as pa
@@ -18,14 +17,15 @@ import pyarrow.parquet as pq
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import (
     COMPRESSED,
-    PART_GLOB,
     parquet_file,
     read_parquet,
     remove_folder,
     replacing,
     write_parquet,
 )
+from llm4teach.datasets.storage.part_index import PART
 from llm4teach.datasets.storage.paths import StoragePath, below, names_in, walk
+from llm4teach.datasets.workspace import is_run_id
 from llm4teach.errors import DatasetError
 
 METRICS = "metrics.parquet"  # of a finished run, and of unfinished ones of earlier releases
@@ -37,7 +37,7 @@ _ATTEMPTS = 5  # of reading while the run merges its parts
 def append_metrics(run_folder: StoragePath, rows: list[dict[str, Any]]) -> None:
     """Store rows of schema.METRICS; what is stored already is neither read nor written."""
     table = pa.Table.from_pylist(rows, schema=schema.METRICS)
-    name = PART_GLOB.replace("*", f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
+    name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     write_parquet(run_folder / PARTS / name, table)
 
 
@@ -83,16 +83,16 @@ def metrics_paths(runs: StoragePath) -> Iterable[StoragePath]:
     for folder, names in walk(runs):
         run_id, _, inside = below(folder, runs).partition("/")
         if inside == PARTS:
-            parts[run_id] = [name for name in names if fnmatch(name, PART_GLOB)]
+            parts[run_id] = [name for name in names if PART.fullmatch(name)]
         elif not inside and METRICS in names:
             merged.add(run_id)
-    for run_id in sorted({*merged, *parts}):
+    for run_id in sorted(filter(is_run_id, {*merged, *parts})):
         yield from _current(runs / run_id, run_id in merged, parts.get(run_id, []))
 
 
 def _stored(run_folder: StoragePath) -> tuple[bool, list[str]]:
     """Whether there is a merged file, and the names of all parts."""
-    parts = [name for name in names_in(run_folder / PARTS) if fnmatch(name, PART_GLOB)]
+    parts = [name for name in names_in(run_folder / PARTS) if PART.fullmatch(name)]
     return (run_folder / METRICS).exists(), sorted(parts)
 
 

@@ -21,11 +21,12 @@ from llm4teach.datasets.storage.parquet import (
     write_parquet,
 )
 from llm4teach.datasets.storage.paths import StoragePath, names_in
+from llm4teach.datasets.workspace import CONFIG as CONFIG
+from llm4teach.datasets.workspace import PROGRESS as PROGRESS  # results so far, without a manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError
 
-MANIFEST, CONFIG = "manifest.json", "config.json"
-PROGRESS = "progress.json"  # the results so far, of a run without a manifest
+MANIFEST = "manifest.json"
 CHECKPOINT, EVALUATION, REPORT = "checkpoint.safetensors", "evaluation.parquet", "report.html"
 REWEIGHTING, AGREEMENT = "reweighting.parquet", "agreement.parquet"
 _EARLIER_SETTINGS: dict[

@@ -7,10 +7,12 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llm4teach.datasets.storage.paths import StoragePath, folder_names, storage_path
+from llm4teach.datasets.storage.paths import StoragePath, files_in_each, names_in, storage_path
 from llm4teach.errors import DatasetError
 
+CONFIG, PROGRESS = "config.json", "progress.json"  # what a run has from its first moment on
 _TIME = re.compile(r"\d{8}-\d{6}-.*$")
+_RUN_ID = re.compile(r"[a-z][a-z-]*-\d{8}-\d{6}(-\d{6})?-[0-9a-f]{4}")
 
 
 class Workspace:
@@ -65,14 +67,29 @@ class Workspace:
         Raises:
             DatasetError: it is not; the message lists the newest runs.
         """
-        if "/" in run_id or not (folder := self.run(run_id)).is_dir():
+        folder = self.run(run_id)
+        if not re.fullmatch(r"[\w-]+", run_id) or not folder.is_dir():
             newest = ", ".join(self.run_ids()[-5:]) or "none"
             raise DatasetError(f"no run {run_id!r} in {self.root}; the newest runs: {newest}")
         return folder
 
     def run_ids(self) -> list[str]:
-        """Every run's id, oldest first."""
-        return sorted(folder_names(self.root / "runs"), key=_start_time)
+        """Every run's id, oldest first; other folders beside them, and empty ones, are no runs."""
+        configs = files_in_each(self.root / "runs", CONFIG)
+        names = (path.parent.name for path in configs)
+        return sorted(filter(is_run_id, names), key=_start_time)
+
+    def newest_run(self) -> str | None:
+        """The newest run that has stored anything; one that failed at once has not."""
+        for run_id in reversed(self.run_ids()):
+            if set(names_in(self.run(run_id))) - {CONFIG, PROGRESS}:
+                return run_id
+        return None
+
+
+def is_run_id(name: str) -> bool:
+    """Whether a folder's name has the form of a run's id, in this release or an earlier one."""
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def new_run_id(kind: str) -> str:

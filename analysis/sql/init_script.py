@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from llm4teach.analysis.sql.views import (
     select_parts,
     stored_tables,
 )
+from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import QueryError
 
@@ -45,7 +47,7 @@ def init_script(workspace: Workspace) -> str:
                 select = select_parts(connection, table, urls, folders, values)
             except duckdb.Error as error:
                 raise QueryError(f"{name}: {str(error).splitlines()[0]}") from None
-            views[name] = select.replace(f"{PROTOCOL}://", f"{workspace.root}/".replace("'", "''"))
+            views[name] = select.replace(f"'{PROTOCOL}://", f"'{_as_pattern(workspace.root)}/")
     views |= {"runs": _runs(workspace), "states": STATES.strip(), "outcomes": "FROM reweighting"}
     lines = [
         f"-- SQL views of the llm4teach workspace {workspace.root}",
@@ -55,6 +57,11 @@ def init_script(workspace: Workspace) -> str:
         *(f"CREATE OR REPLACE VIEW {name} AS {select};" for name, select in views.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _as_pattern(folder: StoragePath) -> str:
+    """A folder within an SQL literal; DuckDB takes every file's name for a pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", str(folder)).replace("'", "''")
 
 
 def _runs(workspace: Workspace) -> str:

@@ -29,7 +29,7 @@ from llm4teach.datasets.storage.parquet import (
     read_parquet,
 )
 from llm4teach.datasets.storage.paths import StoragePath, files_in_each
-from llm4teach.datasets.workspace import Workspace
+from llm4teach.datasets.workspace import Workspace, is_run_id
 from llm4teach.errors import DatasetError
 
 # Tables in parts that never change, and their columns that come from folders ``key=value``.
@@ -89,15 +89,19 @@ def stored_tables(workspace: Workspace) -> dict[str, tuple[pa.Schema, list[Stora
         ),
         "metrics": (schema.METRICS, list(metrics_paths(runs))),
         "reweighting": (_both_names(schema.REWEIGHTING), _reweighting_files(runs)),
-        "evaluations": (schema.EVALUATIONS, files_in_each(runs, EVALUATION)),
-        "agreement": (schema.AGREEMENT, files_in_each(runs, AGREEMENT)),
+        "evaluations": (schema.EVALUATIONS, _files_of_runs(runs, EVALUATION)),
+        "agreement": (schema.AGREEMENT, _files_of_runs(runs, AGREEMENT)),
     }
 
 
+def _files_of_runs(runs: StoragePath, name: str) -> list[StoragePath]:
+    return [path for path in files_in_each(runs, name) if is_run_id(path.parent.name)]
+
+
 def _reweighting_files(runs: StoragePath) -> list[StoragePath]:
-    present = files_in_each(runs, REWEIGHTING)
+    present = _files_of_runs(runs, REWEIGHTING)
     folders = {path.parent for path in present}
-    earlier = files_in_each(runs, EARLIER_REWEIGHTING)
+    earlier = _files_of_runs(runs, EARLIER_REWEIGHTING)
     return [*present, *(path for path in earlier if path.parent not in folders)]
 
 

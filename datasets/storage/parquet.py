@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from llm4teach.datasets.storage.part_index import current_parts, with_compactions
+from llm4teach.datasets.storage.part_index import PART, current_parts, with_compactions
 from llm4teach.datasets.storage.paths import StoragePath, names_in
 from llm4teach.errors import DatasetError
 
-PART_GLOB = "part-*.parquet"
 EARLIER_NAME = b"earlier_name"  # in a renamed column's metadata: its name in older files
 DEFAULT_COLUMN = b"default_column"  # likewise: the column with its values where it has none
 COMPRESSED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3}  # of Parquet
@@ -126,7 +125,7 @@ def read_json(path: StoragePath) -> Any:
         DatasetError: the file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors put a mark before it
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except ValueError as error:
@@ -227,7 +226,7 @@ def default_columns(schema: pa.Schema) -> dict[str, str]:
 
 def part_paths(folder: StoragePath) -> list[StoragePath]:
     """Every part below a dataset folder that counts, in a stable order; see `compacted`."""
-    return current_parts(folder, PART_GLOB)
+    return current_parts(folder)
 
 
 def flat_part_names(folder: StoragePath) -> list[str]:
@@ -237,7 +236,7 @@ def flat_part_names(folder: StoragePath) -> list[str]:
         DatasetError: a compaction's record is damaged.
     """
     names = names_in(folder)
-    parts = [name for name in names if name.startswith("part-") and name.endswith(".parquet")]
+    parts = [name for name in names if PART.fullmatch(name)]
     return sorted(with_compactions(folder, parts, names))
 
 

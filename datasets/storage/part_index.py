@@ -8,15 +8,17 @@ which are deleted later: whoever looked at the folder before still finds them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 from llm4teach.datasets.storage.paths import StoragePath, walk
 from llm4teach.errors import DatasetError
 
-COMPACTED_GLOB = "compacted-*.parquet"  # counts only if a record names it
-RECORD_GLOB = "compaction-*.json"
+# Names that we write; a copy such as "part-… (1).parquet" is none of them.
+PART = re.compile(r"part-([0-9a-f]{32}|\d{12}|\d{20}-[0-9a-f]{8})\.parquet")
+COMPACTED = re.compile(r"compacted-[0-9a-f]{32}\.parquet")  # counts only if a record names it
+RECORD = re.compile(r"compaction-[0-9a-f]{32}\.json")
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,15 @@ class Record:
     replaces: frozenset[str]  # with all that these had replaced and is still there
 
 
-def current_parts(folder: StoragePath, pattern: str) -> list[StoragePath]:
-    """Every part below a folder that counts, sorted.
-
-    Args:
-        folder: may be missing.
-        pattern: of the names of parts.
+def current_parts(folder: StoragePath) -> list[StoragePath]:
+    """Every part below a folder that counts, sorted; the folder may be missing.
 
     Raises:
         DatasetError: a compaction's record is damaged.
     """
     paths: list[StoragePath] = []
     for place, names in walk(folder):
-        parts = {name for name in names if fnmatch(name, pattern)}
+        parts = {name for name in names if PART.fullmatch(name)}
         paths += (place / name for name in with_compactions(place, parts, names))
     return sorted(paths, key=str)
 
@@ -69,7 +67,7 @@ def read_records(folder: StoragePath, names: Iterable[str]) -> list[Record]:
     """
     records = []
     for name in names:
-        if not fnmatch(name, RECORD_GLOB):
+        if not RECORD.fullmatch(name):
             continue
         try:
             content = json.loads((folder / name).read_text())

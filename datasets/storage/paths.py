@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 StoragePath: TypeAlias = "Path | UPath"
 
+_FOLDER = re.compile(r"[A-Za-z0-9_][\w=.:,-]*")  # names that we give to folders of a dataset
 _MAX_SQLITE_FOLDER = 480  # bytes; leaves room for the file's name
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -106,18 +107,45 @@ def _listed(folder: UPath) -> list[tuple[str, str]]:
 
 
 def walk(folder: StoragePath) -> Iterator[tuple[StoragePath, list[str]]]:
-    """Yield each folder at or below this one that has files, with their names, sorted."""
+    """Yield each folder at or below this one that has files, with their names, sorted.
+
+    Links to folders are followed. Folders that other programs make are left out, such as a NAS's
+    ``@eaDir``, ``.stversions`` and "run=… (1)", the copy of a conflict.
+    """
     if isinstance(folder, Path):
-        for place, _, names in sorted(os.walk(folder)):
-            if names:
-                yield Path(place), sorted(names)
+        yield from sorted(_walk(folder, frozenset()))
         return
     names_in_each: dict[str, list[str]] = {}
     for path in folder.fs.find(folder.path):  # one listing for all
         below, _, name = path[len(folder.path) :].strip("/").rpartition("/")
         names_in_each.setdefault(below, []).append(name)
     for below, names in sorted(names_in_each.items()):
+        if below and not all(map(_is_ours, below.split("/"))):
+            continue
         yield (folder / below if below else folder), sorted(names)
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[str]]]:
+    """As `walk`, not sorted; ``above`` are the folders that lead here, for links in a circle."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    names: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    names.append(entry.name)
+                elif _is_ours(entry.name):
+                    yield from _walk(folder / entry.name, above | {real})
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if names:
+        yield folder, sorted(names)
+
+
+def _is_ours(folder: str) -> bool:
+    return bool(_FOLDER.fullmatch(folder)) and "sync-conflict" not in folder
 
 
 def below(place: StoragePath, root: StoragePath) -> str:

@@ -155,7 +155,7 @@ class Report(SettingsCommand):
         from llm4teach.errors import DatasetError
 
         workspace = Workspace(settings.workspace)
-        run_id = self.run_id or next(reversed(workspace.run_ids()), None)
+        run_id = self.run_id or workspace.newest_run()
         if run_id is None:
             raise DatasetError(
                 f"there are no runs in {workspace.root}; start with `llm4teach teach`"

@@ -109,7 +109,8 @@ def test_old_parts_with_fewer_columns_read_as_null(workspace: Workspace, taught:
     [part, *_] = part_paths(taught.root / "advice")
     folder = workspace.advice(TASK, "older")
     folder.mkdir(parents=True)
-    pq.write_table(pq.ParquetFile(part).read().drop(["cost", "method"]), folder / "part-1.parquet")
+    older = pq.ParquetFile(part).read().drop(["cost", "method"])
+    pq.write_table(older, folder / f"part-{1:032x}.parquet")
     [row] = records(workspace, "SELECT teacher, method, cost, prompt_tokens FROM advice LIMIT 1")
     assert row == {"teacher": "older", "method": None, "cost": None, "prompt_tokens": 812}
 

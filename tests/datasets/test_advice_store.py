@@ -120,8 +120,8 @@ def test_two_rows_of_one_state_count_as_the_earlier(tmp_path: Path) -> None:
     (first,), (second,) = (list((tmp_path / n).glob("*.parquet")) for n in ("first", "second"))
     together = tmp_path / "together"
     together.mkdir()
-    second.rename(together / "part-a.parquet")
-    first.rename(together / "part-b.parquet")
+    second.rename(together / f"part-{0xA:032x}.parquet")
+    first.rename(together / f"part-{0xB:032x}.parquet")
     store = AdviceStore(together, "teacher", "p1")
     assert store.lookup(["a"])["a"]["options"] == row("a", "drop key")["options"]
     assert [r["state_key"] for r in store.rows()] == ["a", "first", "second"]

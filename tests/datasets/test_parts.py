@@ -124,6 +124,6 @@ def test_run_ids_sort_by_time_whatever_their_kind(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     names = ["teach-20260101-000000-aaaa", "collect-20260102-000000-aaaa"]
     for name in names:
-        workspace.run(name).mkdir(parents=True)
+        write_json(workspace.run(name) / "config.json", {})
     assert workspace.run_ids() == names
     assert len({new_run_id("x") for _ in range(20)}) == 20

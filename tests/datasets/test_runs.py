@@ -51,14 +51,52 @@ def test_forgetting_what_came_after_a_checkpoint(folder: StoragePath) -> None:
 
 def test_a_run_that_failed_at_once_leaves_nothing(folder: StoragePath) -> None:
     workspace = Workspace(folder)
-    for name in ("label-1", "finetune-1"):
+    label, finetune = new_run_id("label"), new_run_id("finetune")
+    for name in (label, finetune):
         Run(workspace, name, "x").start({})
-    measured = Run(workspace, "finetune-1", "x")
+    measured = Run(workspace, finetune, "x")
     measured.log("finetune", 1, {"kl": 0})
     measured.flush()  # it has something to keep
-    for name in ("label-1", "finetune-1"):
+    for name in (label, finetune):
         Run(workspace, name, "x").discard_if_empty()
-    assert workspace.run_ids() == ["finetune-1"]
+    assert workspace.run_ids() == [finetune]
+
+
+def test_a_run_that_was_killed_at_once_is_not_the_newest(folder: StoragePath) -> None:
+    workspace = Workspace(folder)
+    assert workspace.newest_run() is None
+    run = Run(workspace, new_run_id("teach"), "teach")
+    run.start({})
+    run.log("collect", 1, {"kl": 0})
+    run.flush()
+    killed = Run(workspace, new_run_id("teach"), "teach")
+    killed.start({})
+    killed.note(task="T")
+    assert workspace.run_ids() == [run.run_id, killed.run_id]
+    assert workspace.newest_run() == run.run_id
+
+
+STRAY = ["@eaDir", "lost+found", ".ipynb_checkpoints", "__MACOSX", "backup", "Neuer Ordner"]
+RUN = "teach-20261129-080004-000001-ffff"
+COPIES = [f"{RUN} (1)", f"Copy of {RUN}", f"{RUN}.sync-conflict-20261129-080010-ABCDEFG"]
+
+
+def test_other_folders_beside_runs_are_no_runs(folder: StoragePath) -> None:
+    """Even with all that a run has in it; nor is an empty folder with a run's name a run."""
+    workspace = Workspace(folder)
+    for name in (RUN, *STRAY, *COPIES):
+        run = Run(workspace, name, "teach")
+        run.start({})
+        logged(run, 1)
+        run.write_agreement([])
+    later = workspace.run("teach-20261129-080005-000001-ffff")
+    later.mkdir(parents=True, exist_ok=True)
+    assert workspace.run_ids() == [RUN] and workspace.newest_run() == RUN
+    assert [path.parent.parent.name for path in metrics_paths(workspace.root / "runs")] == [RUN]
+    for name in (*STRAY[:3], *COPIES, "..", ".", ""):
+        with pytest.raises(DatasetError, match=f"the newest runs: {RUN}"):
+            workspace.existing_run(name)
+    assert workspace.existing_run(RUN) == workspace.run(RUN)
 
 
 def logged(run: Run, *steps: int) -> None:
@@ -97,13 +135,13 @@ def test_a_flush_does_not_touch_what_is_stored(
 
 def test_metrics_of_an_earlier_release_are_continued(folder: StoragePath) -> None:
     """Its runs have one file of all that was flushed, finished or not."""
-    run = Run(Workspace(folder), "r", "finetune")
+    run = Run(Workspace(folder), RUN, "finetune")
     run.start({})
     logged(run, 10, 20, 30)
     write_parquet(run.folder / METRICS, read_metrics(run.folder))  # without a list of parts
     remove_folder(run.folder / PARTS)
     assert steps_of(run) == [10, 20, 30]
-    resumed = Run(Workspace(folder), "r", "finetune")
+    resumed = Run(Workspace(folder), RUN, "finetune")
     resumed.forget_after("finetune", 20)
     logged(resumed, 31, 41)
     assert steps_of(resumed) == [10, 20, 31, 41]
@@ -153,5 +191,5 @@ def test_the_newest_run_is_the_newest(tmp_path: Path, monkeypatch: pytest.Monkey
         names.append(new_run_id("teach"))
     names.append("collect-20261129-080006-0000")
     for name in names:
-        workspace.run(name).mkdir(parents=True)
+        Run(workspace, name, "teach").start({})
     assert workspace.run_ids() == names

@@ -204,7 +204,8 @@ def test_a_trial_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     teacher = make_teacher(TeacherConfig(teacher="recorded/vicuna-33b"), "SimpleDoorKey")
     folder = Workspace(tmp_path).advice("SimpleDoorKey", teacher.info.slug)
     folder.mkdir(parents=True)
-    (folder / "part-cut.parquet").write_bytes(b"PAR1")
+    name = f"part-{0:032x}.parquet"
+    (folder / name).write_bytes(b"PAR1")
     done = subprocess.run(
         command(tmp_path, "--jobs", "2"),
         capture_output=True,
@@ -215,7 +216,7 @@ def test_a_trial_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("llm4teach: error: ")
-    assert ", seed 0: " in done.stderr and "part-cut.parquet is not a readable" in done.stderr
+    assert ", seed 0: " in done.stderr and f"{name} is not a readable" in done.stderr
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(tmp_path: Path) -> None:

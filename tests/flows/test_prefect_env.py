@@ -42,8 +42,6 @@ def test_the_active_profile_counts(tmp_path: Path, active: str, expected: bool) 
     text = f'active = "{active}"\n[profiles.ephemeral]\n[profiles.mine]\nPREFECT_API_URL = "x"\n'
     (home / "profiles.toml").write_text(text)
     assert has_own_server() is expected
-    (home / "profiles.toml").write_text("broken = ")
-    assert has_own_server() is False
 
 
 def test_a_service_that_a_command_starts_does_not_inherit_its_silence(tmp_path: Path) -> None:

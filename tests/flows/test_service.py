@@ -104,9 +104,9 @@ def test_only_servers_have_limits() -> None:
 def test_a_flow_run_finds_the_run_that_it_had_begun(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path))
     for run_id, flow_run, complete in (
-        ("teach-1", "a", True),
-        ("teach-2", "b", False),
-        ("teach-3", None, False),
+        ("teach-20261129-000001-aaaa", "a", True),
+        ("teach-20261129-000002-aaaa", "b", False),
+        ("teach-20261129-000003-aaaa", None, False),
     ):
         folder = workspace.run(run_id)
         folder.mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_a_flow_run_finds_the_run_that_it_had_begun(tmp_path: Path) -> None:
             (folder / "progress.json").write_text(json.dumps({"flow_run_id": flow_run}))
         if complete:
             (folder / "manifest.json").write_text("{}")
-    assert begun_by(workspace, "b") == "teach-2"
+    assert begun_by(workspace, "b") == "teach-20261129-000002-aaaa"
     assert begun_by(workspace, "a") is None, "it is complete"
     assert begun_by(workspace, None) is None and begun_by(workspace, "c") is None
 
