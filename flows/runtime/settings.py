@@ -32,6 +32,19 @@ from llm4teach.teacher_labeling.config import (
 
 ENV_PREFIX, ENV_DELIMITER = "LLM4TEACH_", "__"
 DEFAULT_FILE = Path("llm4teach.toml")
+OTHER_VARIABLES = (  # with our prefix, and no settings
+    "LLM4TEACH_API_KEY",
+    "LLM4TEACH_CACHE",
+    "LLM4TEACH_DEBUG",
+    "LLM4TEACH_HABITAT_DATA",
+    "LLM4TEACH_HABITAT_PYTHON",
+    "LLM4TEACH_HABITAT_WORKERS",
+    "LLM4TEACH_QUIET",
+    "LLM4TEACH_TEMPORARY_SERVER",
+    "LLM4TEACH_VLLM_VENV",
+)
+# Kubernetes tells pods about a service named llm4teach.
+_KUBERNETES = re.compile(r"LLM4TEACH_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -229,7 +242,7 @@ def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors put a mark before it
     except FileNotFoundError:
         raise ConfigError(f"configuration file {file} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -241,6 +254,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _read_environment() -> dict[str, Any]:
     from pydantic_settings import EnvSettingsSource, SettingsError  # slow; --help needs it not
 
+    _reject_unknown_variables()
     try:
         source = EnvSettingsSource(
             Settings,  # type: ignore[arg-type]  # of the class it reads no more than the fields
@@ -256,6 +270,34 @@ def _read_environment() -> dict[str, Any]:
             f"environment variable {name} is not a JSON object; a single field of a section is "
             f"set with {name}{ENV_DELIMITER}<FIELD>"
         ) from None
+
+
+def _reject_unknown_variables() -> None:
+    """Raise for a variable with our prefix that nothing reads; `validate` does within sections."""
+    sections = {n for n, f in _variables(Settings).items() if is_section(f.annotation)}
+    for name in sorted(os.environ):
+        variable = name.upper()  # either case is read
+        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        first, *more = variable.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)
+        is_known = first in sections or (first in _variables(Settings) and not more)
+        if is_known or _KUBERNETES.fullmatch(variable):
+            continue
+        known = [other.removeprefix(ENV_PREFIX) for other in OTHER_VARIABLES]
+        for other, field in _variables(Settings).items():
+            known.append(other)
+            if is_section(field.annotation):
+                known += [other + ENV_DELIMITER + inner for inner in _variables(field.annotation)]
+        close = difflib.get_close_matches(variable.removeprefix(ENV_PREFIX), known, n=1)
+        rest = f"a section's field is set with {ENV_PREFIX}<SECTION>{ENV_DELIMITER}<FIELD>"
+        rest = f"did you mean {ENV_PREFIX}{close[0]}?" if close else rest
+        raise ConfigError(f"environment variable {name} is not a setting; {rest}")
+
+
+def _variables(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the names that variables have, earlier ones included."""
+    fields = model.model_fields.items()
+    return {name.upper(): field for own, field in fields for name in (own, *aliases(field))}
 
 
 def _explain(

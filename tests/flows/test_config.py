@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from prefect_processes import REPOSITORY
 from pydantic import AliasChoices, BaseModel, Field
 
 from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.main import COMMANDS
 from llm4teach.flows.cli.parser import parse
-from llm4teach.flows.runtime.settings import Settings, canonical, load_settings
+from llm4teach.flows.runtime.settings import OTHER_VARIABLES, Settings, canonical, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +90,52 @@ def test_what_is_wrong_in_the_environment(
     with pytest.raises(ConfigError) as error:
         load_settings({})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("LLM4TEACH_WORKSPCE", "is not a setting; did you mean LLM4TEACH_WORKSPACE?"),
+        ("llm4teach_workspce", "is not a setting; did you mean LLM4TEACH_WORKSPACE?"),
+        ("LLM4TEACH_FINETUN__STEPS", "did you mean LLM4TEACH_FINETUNE__STEPS?"),
+        ("LLM4TEACH_FINETUNE_STEPS", "did you mean LLM4TEACH_FINETUNE__STEPS?"),
+        ("LLM4TEACH_FINETUNE__KL_COEFF", "is unknown; did you mean kl_coef?"),
+        ("LLM4TEACH_SEED__X", "is not a setting; did you mean LLM4TEACH_SEED?"),
+        ("LLM4TEACH_API_KYE", "is not a setting; did you mean LLM4TEACH_API_KEY?"),
+        ("LLM4TEACH_XYZXYZXYZ", "is set with LLM4TEACH_<SECTION>__<FIELD>"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(ConfigError) as error:
+        load_settings({})
+    assert name in str(error.value) and message in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_variables_of_ours_that_are_no_settings_may_be_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (*OTHER_VARIABLES, "LLM4TEACH_SERVICE_HOST", "LLM4TEACH_PORT_80_TCP_ADDR"):
+        monkeypatch.setenv(name, "x")
+    assert load_settings({}) == Settings()
+    monkeypatch.setenv("LLM4TEACH_COLLECT__NOISE", "0.5")  # an earlier name
+    assert load_settings({}) != Settings()
+
+
+def test_every_variable_that_the_code_reads_is_known() -> None:
+    found = set()
+    for package in ("flows", "teacher_labeling", "envs", "datasets", "analysis", "student"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            found |= set(re.findall(r"\bLLM4TEACH_[A-Z_]*[A-Z]\b", path.read_text("utf-8")))
+    assert found <= set(OTHER_VARIABLES), "with our prefix, and neither a setting nor listed"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(folder: Path) -> None:
+    (folder / "llm4teach.toml").write_text("seed = 7", encoding="utf-8-sig")
+    assert load_settings({}).seed == 7
 
 
 def test_a_wrong_flag_is_told_by_its_own_name() -> None:
