@@ -35,6 +35,12 @@ def init_script(workspace: Workspace) -> str:
     """
     if not workspace.exists:
         raise QueryError(f"there is no workspace {workspace.root}; give an earlier run's folder")
+    keys = "|".join(key for folders in FOLDERS.values() for key in folders)
+    if outer := re.search(rf"/(({keys})=[^/]*)", str(workspace.root)):
+        raise QueryError(
+            f"the workspace {workspace.root} is in a folder named {outer[1]}, which DuckDB takes "
+            "for a column of ours; make a link to the workspace elsewhere, and name that one"
+        )
     views: dict[str, str] = {}
     tables = stored_tables(workspace)
     with duckdb.connect() as connection:

@@ -92,10 +92,12 @@ def names_in(folder: StoragePath) -> list[str]:
 
 
 def folder_names(folder: StoragePath) -> list[str]:
-    """Names of the folders right in a folder, sorted; none if it is missing."""
+    """Names of our folders right in a folder, sorted; none if it is missing."""
     if isinstance(folder, Path):
-        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    return sorted(name for name, kind in _listed(folder) if kind == "directory")
+        names = [p.name for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
+    else:
+        names = [name for name, kind in _listed(folder) if kind == "directory"]
+    return sorted(filter(_is_ours, names))
 
 
 def _listed(folder: UPath) -> list[tuple[str, str]]:

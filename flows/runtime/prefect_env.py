@@ -34,6 +34,7 @@ DATABASE = "prefect.db"  # in PREFECT_HOME
 OTHER_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 _NEEDED = 8 << 20  # bytes of Prefect's database and its log in a new workspace
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
+_SAYS_NOTHING = re.compile(r"^\(Background on this error|Application startup failed")
 ALL_PROXY = ("ALL_PROXY", "all_proxy")
 _ours: set[str] = set()  # names of variables that were not the user's
 _replaced: dict[str, str] = {}  # the user's values of variables that are changed for this process
@@ -137,8 +138,8 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise DatasetError(
-            f"cannot write to {folder}, where Prefect keeps its database: {error.strerror}; make "
-            f"{_NEEDED >> 20} MB of room there, or choose another --workspace"
+            f"cannot write to {folder}, where Prefect keeps its database: {error.strerror}; it "
+            f"has to be writable, with {_NEEDED >> 20} MB free; or choose another --workspace"
         ) from None
 
 
@@ -171,11 +172,13 @@ def answers(port: int) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a process's log and where it is, to follow what happened to it."""
+    """The last telling line of a process's log and where it is, to follow what happened to it."""
     lines: list[str] = []
     with suppress(OSError):
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+        text = log.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+    telling = (line for line in reversed(lines) if not _SAYS_NOTHING.search(line))
+    last = next(telling, "it wrote nothing")
     return f": {last[:300]}; its log: {log}"
 
 

@@ -186,6 +186,9 @@ class _Server:
                 return
             if not self._is_ready.is_set() or restarts == RESTARTS:
                 self.failure = ended + last_words(self._log)
+                if not self._is_ready.is_set():
+                    about = "holds nothing but Prefect's own records and may be moved away"
+                    self.failure += f"; {self._log.parent} {about}"
                 self._listener.close()  # calls fail from now on, instead of waiting
                 if self._is_ready.is_set():
                     _say(f"llm4teach: {self.failure}")

@@ -14,7 +14,7 @@ from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import QueryError
 
-from .conftest import CONFIG, RUN, play, write_episode
+from .conftest import CONFIG, RUN, TASK, play, write_episode
 
 
 def opened(workspace: Workspace) -> duckdb.DuckDBPyConnection:
@@ -48,20 +48,26 @@ def test_named_queries_run_over_the_script(taught: Workspace) -> None:
     assert rows[0] == rows[1] and rows[0]
 
 
-@pytest.mark.parametrize("name", ["it's", "größe"])
+@pytest.mark.parametrize("name", ["it's", "größe", "a [b] *c?", "**", "[!x]", "x=y", "50%2F"])
 def test_empty_views_are_typed_and_any_folder_will_do(tmp_path: Path, name: str) -> None:
     workspace = Workspace(tmp_path / name)
     write_episode(workspace, RUN, 0, play(2))
+    write_episode(Workspace(tmp_path / "a b xyc1"), "teach-20270101-000000-bbbb", 0, play(2))
     with opened(workspace) as plain, connect(workspace) as ours:
         for view in VIEWS:
             assert plain.sql(f"FROM {view}").types == ours.sql(f"FROM {view}").types, view
         assert plain.sql("FROM runs").fetchall() == []
-        assert plain.sql("SELECT DISTINCT run_id FROM trajectories").fetchall() == [(RUN,)]
+        found = plain.sql("SELECT DISTINCT task, run_id FROM trajectories").fetchall()
+        assert found == [(TASK, RUN)]
 
 
 def test_what_cannot_be_written_is_named(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="there is no workspace"):
         init_script(Workspace(tmp_path / "nowhere"))
+    inside = Workspace(tmp_path / "run=other" / "w")
+    write_episode(inside, RUN, 0, play(2))
+    with pytest.raises(QueryError, match="in a folder named run=other"):
+        init_script(inside)
     part = write_episode(workspace, RUN, 0, play(2))
     part.write_bytes(part.read_bytes()[:-30])
     with pytest.raises(QueryError, match=part.name):

@@ -10,7 +10,8 @@ import pytest
 
 from llm4teach.analysis.sql.query import VIEWS, connect, run_sql
 from llm4teach.datasets.runs import Run
-from llm4teach.datasets.storage.parquet import part_paths
+from llm4teach.datasets.storage.parquet import flat_part_names, part_paths
+from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import QueryError
 
@@ -113,6 +114,62 @@ def test_old_parts_with_fewer_columns_read_as_null(workspace: Workspace, taught:
     pq.write_table(older, folder / f"part-{1:032x}.parquet")
     [row] = records(workspace, "SELECT teacher, method, cost, prompt_tokens FROM advice LIMIT 1")
     assert row == {"teacher": "older", "method": None, "cost": None, "prompt_tokens": 812}
+
+
+def test_a_linked_folder_of_a_task_counts_as_for_training(tmp_path: Path) -> None:
+    """Also one that leads back to itself; each row counts once, and under its own name."""
+    elsewhere, workspace = Workspace(tmp_path / "disk"), Workspace(tmp_path / "w")
+    write_episode(elsewhere, RUN, 0, play(2))
+    elsewhere.trajectories(TASK).rename(tmp_path / "moved")
+    workspace.trajectories(TASK).parent.mkdir(parents=True)
+    workspace.trajectories(TASK).symlink_to(tmp_path / "moved")
+    (tmp_path / "moved" / "again").symlink_to(tmp_path / "moved")
+    trained_on = read_steps(workspace.trajectories(TASK), play(2).observations.shape[1:])
+    [row] = records(workspace, "SELECT task, run_id, count(*) AS n FROM trajectories GROUP BY ALL")
+    assert row == {"task": TASK, "run_id": RUN, "n": len(trained_on)}
+
+
+COPIES = [
+    "{stem} (1).parquet",
+    "{stem}.sync-conflict-20261129-080010-ABCDEFG.parquet",
+    "{stem} (conflicted copy 2026-11-29).parquet",
+    "{stem}-LAPTOP.parquet",
+    "{stem} copy.parquet",
+    "Copy of {stem}.parquet",
+    "._{stem}.parquet",
+    ".{stem}.parquet.0a1b.tmp",
+    ".stversions/{stem}.parquet",
+    "@eaDir/{stem}.parquet",
+    ".ipynb_checkpoints/{stem}.parquet",
+    "../{run} (1)/{stem}.parquet",
+    "../{run}.sync-conflict-20261129-080010-ABCDEFG/{stem}.parquet",
+]
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copies_that_other_programs_make_are_not_counted(workspace: Workspace, copy: str) -> None:
+    part = write_episode(workspace, RUN, 0, play(2))
+    assert isinstance(part, Path)
+    path = part.parent / copy.format(stem=part.stem, run=part.parent.name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(part.read_bytes())
+    n = len(play(2).observations)
+    assert records(workspace, "SELECT count(*) AS n FROM trajectories") == [{"n": n}]
+    stored = read_steps(workspace.trajectories(TASK), play(2).observations.shape[1:])
+    assert len(stored) == n
+    assert flat_part_names(part.parent) == [part.name]
+
+
+def test_copies_of_runs_are_not_counted(taught: Workspace, tmp_path: Path) -> None:
+    import shutil
+
+    workspace = Workspace(shutil.copytree(taught.root, tmp_path / "w"))
+    tables = ("runs", "metrics", "evaluations", "reweighting", "agreement")
+    sql = " UNION ALL ".join(f"SELECT '{t}' AS name, count(*) AS n FROM {t}" for t in tables)
+    before = records(workspace, sql)
+    for name in (f"{RUN} (1)", "@eaDir", ".ipynb_checkpoints", "backup"):
+        shutil.copytree(workspace.run(RUN), workspace.run(name))
+    assert records(workspace, sql) == before
 
 
 @pytest.mark.parametrize("name", ["it's", "a [b] *c?", "x=y", "größe"])
