@@ -39,7 +39,7 @@ def init_script(workspace: Workspace) -> str:
     if outer := re.search(rf"/(({keys})=[^/]*)", str(workspace.root)):
         raise QueryError(
             f"the workspace {workspace.root} is in a folder named {outer[1]}, which DuckDB takes "
-            "for a column of ours; make a link to the workspace elsewhere, and name that one"
+            "for a column of ours; rename that folder, or ask with `llm4teach sql`"
         )
     views: dict[str, str] = {}
     tables = stored_tables(workspace)
