@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from llm4teach.errors import ConfigError, DatasetError
 from llm4teach.flows.runtime import prefect_env
@@ -128,9 +129,7 @@ def test_a_broken_file_of_prefects_is_named(
 
 def test_a_profile_that_the_environment_names(folder: Path) -> None:
     os.environ |= {"PREFECT_PROFILE": "mine", "PREFECT_HOME": str(folder)}
-    with pytest.raises(
-        ConfigError, match=r"'mine', which PREFECT_PROFILE names, is not in .*known"
-    ):
+    with pytest.raises(ConfigError, match="'mine', which PREFECT_PROFILE names, is not"):
         own_server()
     (folder / "profiles.toml").write_text(f'[profiles.mine]\nPREFECT_API_URL = "{URL}"\n')
     server = own_server()
@@ -186,10 +185,9 @@ def test_a_server_elsewhere_keeps_the_proxy(tmp_path: Path) -> None:
     assert "no_proxy" not in os.environ and theirs.items() <= os.environ.items()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1))
 def test_any_path_is_quoted_in_the_databases_url(name: str) -> None:
-    from sqlalchemy import make_url
-
     file = Path("/tmp") / f"x{name}" / "prefect.db"
     assert make_url(database_url(file)).database == str(file)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from prefect_processes import REPOSITORY, free_port
+from prefect_processes import PREFECT, REPOSITORY, free_port
 
 from llm4teach.analysis.statistics import declined
 from llm4teach.datasets.storage.parquet import read_json
@@ -165,6 +166,40 @@ class Service:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         made = self.post(f"deployments/{deployment['id']}/create_flow_run", body)
         return str(made["id"])
+
+
+@pytest.mark.extended
+def test_what_up_prints_works_in_any_folder(tmp_path: Path) -> None:
+    """Behind a proxy that does not answer, and with a workspace whose name needs quoting."""
+    here, elsewhere, workspace = tmp_path / "here", tmp_path / "elsewhere", "w?s %2F#"
+    here.mkdir()
+    elsewhere.mkdir()
+    proxies = dict.fromkeys(("HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in proxies.items():
+            patch.setenv(name, value)
+        service = Service(here, "--workspace", workspace)
+        try:
+            assert [path.name for path in here.iterdir()] == [workspace]
+            assert (here / workspace / ".service" / "prefect.db").stat().st_size > 100_000
+            [export] = re.findall(r"^in any folder: (export .*)$", service.told, re.MULTILINE)
+            [run] = re.findall(r"^then: (prefect .*?)   ", service.told, re.MULTILINE)
+            clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+            done = subprocess.run(
+                ["bash", "-c", f"{export}; {run}"],
+                cwd=elsewhere,
+                env=clean | {"PATH": f"{Path(PREFECT).parent}:{os.environ['PATH']}"},
+                capture_output=True,
+                text=True,
+                timeout=400,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Created flow run" in done.stdout
+            patch.undo()
+            [made] = service.flow_runs()
+            assert made["parameters"] == {"settings": {"workspace": str(here / workspace)}}
+        finally:
+            service.llm4teach("down", "--workspace", workspace)
 
 
 def engines_of(folder: Path) -> list[int]:
