@@ -45,6 +45,7 @@ _TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _SILENCED = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"  # nothing of it would be in the log file
 _EPHEMERAL = {
     "PREFECT_UI_ENABLED": "0",
+    "PREFECT_PLUGINS_ENABLED": "0",  # one is ours, and only for the command line
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
@@ -125,7 +126,8 @@ class _Server:
         self._is_ending = threading.Event()
         self._is_ready = threading.Event()
         self._process = self._launch()
-        threading.Thread(target=self._watch, name="temporary-server", daemon=True).start()
+        self._watching = threading.Thread(target=self._watch, name="temporary-server", daemon=True)
+        self._watching.start()
 
     def wait_until_ready(self) -> None:
         """Return once the server answers.
@@ -145,6 +147,7 @@ class _Server:
     def stop(self) -> None:
         """End the server; its log goes with it, unless it has failed."""
         self._is_ending.set()
+        self._watching.join()
         self._listener.close()
         process = self._process
         with suppress(OSError):
@@ -182,20 +185,21 @@ class _Server:
                 self._is_ending.wait(_POLL_S)
                 continue
             ended = f"the temporary Prefect server ended ({_in_words(status)})"
-            if self._is_ending.is_set():
-                return
-            if not self._is_ready.is_set() or restarts == RESTARTS:
-                self.failure = ended + last_words(self._log)
-                if not self._is_ready.is_set():
-                    about = "holds nothing but Prefect's own records and may be moved away"
-                    self.failure += f"; {self._log.parent} {about}"
-                self._listener.close()  # calls fail from now on, instead of waiting
+            if self._is_ready.is_set() and restarts < RESTARTS:
+                _say(f"llm4teach: {ended}; it is started again")
+                restarts += 1
+                with suppress(OSError):  # then its status is seen again
+                    self._process = self._launch()
+            else:
+                failure = ended + last_words(self._log)
                 if self._is_ready.is_set():
-                    _say(f"llm4teach: {self.failure}")
+                    _say(f"llm4teach: {failure}")
+                else:
+                    about = "holds nothing but Prefect's own records and may be moved away"
+                    failure += f"; {self._log.parent} {about}"
+                self.failure = failure
+                self._listener.close()  # calls fail from now on, instead of waiting
                 return
-            _say(f"llm4teach: {ended}; it is started again")
-            restarts += 1
-            self._process = self._launch()
 
 
 def _say(line: str) -> None:
