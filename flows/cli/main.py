@@ -86,12 +86,12 @@ def _explain(error: Exception) -> tuple[str, int]:
 
     if temporary := temporary_server.failure():  # whatever its clients made of it
         return temporary, 1
-    # ConnectError is of httpx, which is what Prefect's client uses.
-    is_unreachable = type(error).__name__ == "ConnectError" or "Failed to reach API" in message
-    if is_unreachable and (server := prefect_env.own_server()) is not None:
-        url = prefect_env.shown_url(server.url)
-        way_out = f"Start it, or go without: {server.to_unset}"
-        return f"Failed to reach API at {url}, which is in {server.source}. {way_out}", 1
+    if type(error).__name__ == "ConnectError":  # of httpx, which is what Prefect's client uses
+        server = prefect_env.own_server()
+        message = f"Failed to reach API at {prefect_env.shown_url(server.url) if server else '?'}"
+    if "Failed to reach API" in message and (server := prefect_env.own_server()):
+        way_out = f"Start it, or go without: {server.to_unset} (its address is in {server.source})"
+        return f"{message.splitlines()[0].rstrip('/.')}. {way_out}", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename2 or error.filename}: {error.strerror}", 1
     hint = "" if os.environ.get("LLM4TEACH_DEBUG") else " (LLM4TEACH_DEBUG=1 shows where)"

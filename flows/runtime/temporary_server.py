@@ -114,6 +114,7 @@ class _Server:
         self._port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/api"
         self.failure = ""
+        self._restarts = 0
         self._log = home / f"server-{os.getpid()}.log"
         kept = {name: value for name, value in os.environ.items() if name not in _EPHEMERAL}
         if _SILENCED not in users_environment():
@@ -145,7 +146,7 @@ class _Server:
                 raise TemporaryServerError(self.failure)
 
     def stop(self) -> None:
-        """End the server; its log goes with it, unless it has failed."""
+        """End the server; its log goes with it, unless it has failed once."""
         self._is_ending.set()
         self._watching.join()
         self._listener.close()
@@ -158,7 +159,7 @@ class _Server:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if not self.failure:
+        if not self.failure and not self._restarts:
             self._log.unlink(missing_ok=True)
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -176,7 +177,6 @@ class _Server:
 
     def _watch(self) -> None:
         """Notice the server's first answer, and its end; replace it if it had answered."""
-        restarts = 0
         while not self._is_ending.is_set():
             status = self._process.poll()
             if status is None:
@@ -184,14 +184,14 @@ class _Server:
                     self._is_ready.set()
                 self._is_ending.wait(_POLL_S)
                 continue
-            ended = f"the temporary Prefect server ended ({_in_words(status)})"
-            if self._is_ready.is_set() and restarts < RESTARTS:
-                _say(f"llm4teach: {ended}; it is started again")
-                restarts += 1
+            failure = f"the temporary Prefect server ended ({_in_words(status)})"
+            failure += last_words(self._log)
+            if self._is_ready.is_set() and self._restarts < RESTARTS:
+                _say(f"llm4teach: {failure}; it is started again")
+                self._restarts += 1
                 with suppress(OSError):  # then its status is seen again
                     self._process = self._launch()
             else:
-                failure = ended + last_words(self._log)
                 if self._is_ready.is_set():
                     _say(f"llm4teach: {failure}")
                 else:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from llm4teach.datasets.runs import Run
+from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError, TeacherError
 from llm4teach.flows.cli import pipeline
 from llm4teach.flows.cli.main import COMMANDS, main
@@ -272,3 +274,21 @@ def test_sql_from_a_file_to_json(folder: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out) == [{"n": 0}]
     assert main(["sql", "SELECT * FROM advise"]) == 1
     assert "Did you mean advice?" in capsys.readouterr().err
+
+
+def test_the_newest_run_is_no_other_folder_and_no_failed_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A NAS, a file system or a notebook put theirs beside the runs."""
+    workspace = Workspace(folder / "workspace")
+    for name in ("teach-20261129-080004-000001-ffff", "@eaDir", "lost+found", ".ipynb_checkpoints"):
+        run = Run(workspace, name, "teach")
+        run.start({"task": "SimpleDoorKey"})
+        run.write_evaluation([])
+    Run(workspace, "teach-20261129-080005-000001-ffff", "teach").start({})  # killed at once
+    assert main(["report"]) == 0
+    report = workspace.run("teach-20261129-080004-000001-ffff") / "report.html"
+    assert capsys.readouterr().out.strip() == str(report)
+    assert list((folder / "workspace" / "runs").glob("*/report.html")) == [report]
+    assert main(["report", "@eaDir"]) == 1
+    assert "no run '@eaDir'" in capsys.readouterr().err

@@ -202,7 +202,8 @@ def test_commands_treat_the_file_alike_and_name_it(folder: Path, name: str, comm
     done = subprocess.run(line, env=env, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1
     [told] = done.stderr.splitlines()
-    assert told.startswith(f"llm4teach: error: Failed to reach API at {URL}, which is in {name} in")
+    assert told.startswith(f"llm4teach: error: Failed to reach API at {URL}. Start it, or ")
+    assert told.count(name) == 2, "where the address is, and where to remove it"
 
 
 def test_a_service_that_a_command_starts_does_not_inherit_its_silence(tmp_path: Path) -> None:
