@@ -17,7 +17,10 @@ from llm4teach.errors import ConfigError
 
 URL, PROFILE = "PREFECT_API_URL", "PREFECT_PROFILE"
 DOTENV = Path(".env")  # in the current folder, as the TOML files
-_TOML = {Path("prefect.toml"): (), Path("pyproject.toml"): ("tool", "prefect")}
+_TOML: dict[Path, tuple[str, ...]] = {
+    Path("prefect.toml"): (),
+    Path("pyproject.toml"): ("tool", "prefect"),
+}
 _BUILT_IN = ("ephemeral", "local", "test", "cloud")  # profiles that Prefect itself has
 
 
