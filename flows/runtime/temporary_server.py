@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from llm4teach.datasets.storage.parquet import replacing
 from llm4teach.datasets.storage.paths import state_folder
@@ -222,7 +223,8 @@ def _use_in_this_process() -> None:
 
     if PREFECT_API_URL.value() != os.environ["PREFECT_API_URL"]:
         prefect.context.refresh_global_settings_context()
-    for kind in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient):
+    clients: tuple[Any, ...] = (PrefectHttpxAsyncClient, PrefectHttpxSyncClient)
+    for kind in clients:
         # httpx fails at the mere sight of HTTP_PROXY=socks5://…, whatever no_proxy says.
         kind.__init__ = partialmethod(kind.__init__, trust_env=False)
 

@@ -33,7 +33,7 @@ from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.service.deployments import POOL
 
 FOLDER, STATE = ".service", "service.json"
-START_S, END_S = 180.0, 20.0
+START_S, END_S = 600.0, 20.0  # a server that ended is noticed at once
 HEARTBEAT_S = "30"  # Prefect's shortest
 
 

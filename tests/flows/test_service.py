@@ -134,7 +134,7 @@ class Service:
         env = clean | {"PREFECT_WORKER_QUERY_SECONDS": "1", "OMP_NUM_THREADS": "1"}
         line = [sys.executable, "-m", "llm4teach", *words]
         done = subprocess.run(
-            line, cwd=self.folder, env=env, capture_output=True, text=True, timeout=400
+            line, cwd=self.folder, env=env, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -169,6 +169,7 @@ class Service:
 
 
 @pytest.mark.extended
+@pytest.mark.timeout(1500)
 def test_what_up_prints_works_in_any_folder(tmp_path: Path) -> None:
     """Behind a proxy that does not answer, and with a workspace whose name needs quoting."""
     here, elsewhere, workspace = tmp_path / "here", tmp_path / "elsewhere", "w?s %2F#"
