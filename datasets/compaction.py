@@ -26,6 +26,7 @@ from llm4teach.datasets.storage.parquet import (
 )
 from llm4teach.datasets.storage.part_index import COMPACTED, current_parts, read_records
 from llm4teach.datasets.storage.paths import StoragePath, names_in, walk
+from llm4teach.datasets.trajectories import state_in
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError
 
@@ -104,7 +105,7 @@ def _rewrite(folder: StoragePath, parts: list[StoragePath], kind: str, max_rows:
     parts = [path for path in parts if path.name != last]
     for group in _groups(parts, kind, max_rows):
         tables = [read_parquet(path, _SCHEMAS[kind]) for path in group]
-        newest = max(tables, key=_version).schema.metadata
+        newest = max(tables, key=_progress).schema.metadata
         table = pa.concat_tables(tables, promote_options="default")
         table = table.replace_schema_metadata(newest)
         table = table.sort_by([(column, "ascending") for column in _ORDER[kind]])
@@ -124,8 +125,10 @@ def _rewrite(folder: StoragePath, parts: list[StoragePath], kind: str, max_rows:
     write_json(record_path, {"parts": new, "replaces": sorted(set(replaced))})
 
 
-def _version(table: pa.Table) -> int:
-    return int((table.schema.metadata or {}).get(b"schema_version", b"0"))
+def _progress(table: pa.Table) -> tuple[int, int]:
+    """The schema's version, and how far a collection had come: it resumes from its last part."""
+    version = int((table.schema.metadata or {}).get(b"schema_version", b"0"))
+    return version, state_in(table.schema).get("stored", 0)
 
 
 def _groups(parts: list[StoragePath], kind: str, max_rows: int) -> Iterator[list[StoragePath]]:

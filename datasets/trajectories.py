@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,11 +13,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
-from llm4teach.datasets.storage.parquet import part_paths, read_parquet, write_parquet, write_part
+from llm4teach.datasets.storage.parquet import (
+    parquet_file,
+    part_paths,
+    read_parquet,
+    write_parquet,
+    write_part,
+)
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.errors import DatasetError
 
 STATES = "states.parquet"  # distinct states of the parts in the same folder
+COLLECTION = b"collection_state"  # in a part's metadata: JSON that its collection resumes from
 
 
 class StoredState(NamedTuple):
@@ -43,7 +51,10 @@ class Trajectories:
 
 
 def write_steps(
-    folder: StoragePath, steps: dict[str, Any], observations: NDArray[np.uint8]
+    folder: StoragePath,
+    steps: dict[str, Any],
+    observations: NDArray[np.uint8],
+    state: Mapping[str, Any] | None = None,
 ) -> StoragePath:
     """Append steps as one part.
 
@@ -51,8 +62,11 @@ def write_steps(
         folder: of one run's trajectories.
         steps: the schema's columns without ``observation``, each of length N.
         observations: uint8 (N, *observation_shape).
+        state: of the collection after these steps, as plain JSON, for `collection_state`.
     """
     kind = schema.trajectories(observations.shape[1:])
+    if state is not None:
+        kind = kind.with_metadata({**kind.metadata, COLLECTION: json.dumps(state)})
     raw = np.ascontiguousarray(observations).reshape(len(observations), -1)  # (N, bytes)
     size = raw.shape[1]
     binary = pa.FixedSizeBinaryArray.from_buffers(
@@ -60,6 +74,24 @@ def write_steps(
     )
     columns = [binary if f.name == "observation" else pa.array(steps[f.name], f.type) for f in kind]
     return write_part(folder, pa.Table.from_arrays(columns, schema=kind))
+
+
+def collection_state(folder: StoragePath, steps: int) -> dict[str, Any] | None:
+    """Return the state that a collection stored with its last part, after ``steps`` steps in all.
+
+    None if no part has one: earlier versions stored none.
+    """
+    for path in part_paths(folder):
+        state = state_in(parquet_file(path).schema_arrow)
+        if state.get("stored") == steps:
+            return state
+    return None
+
+
+def state_in(kind: pa.Schema) -> dict[str, Any]:
+    """Return the collection's state that a part's schema carries, empty if there is none."""
+    content: dict[str, Any] = json.loads((kind.metadata or {}).get(COLLECTION, b"{}"))
+    return content
 
 
 def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Trajectories:

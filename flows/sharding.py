@@ -1,4 +1,4 @@
-"""Shards of collection and labeling: each is done by one worker, from the start or not at all."""
+"""Shards of collection and labeling: each is done by one worker, and resumed by another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 from prefect import flow, task
 from prefect.futures import as_completed
 
-from llm4teach.datasets.storage.parquet import part_paths, remove_folder
-from llm4teach.datasets.trajectories import Trajectories, read_steps
+from llm4teach.datasets.storage.parquet import remove_folder
+from llm4teach.datasets.trajectories import Trajectories
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.envs.task import Task, episode_success
 from llm4teach.errors import ConfigError
@@ -19,7 +19,7 @@ from llm4teach.flows.runtime.progress import silenced, stage
 from llm4teach.flows.runtime.retries import is_worth_a_retry
 from llm4teach.flows.runtime.settings import ScaleConfig, Settings
 from llm4teach.flows.stages.checkpoints import stored_student
-from llm4teach.flows.stages.collect import check_steps, collect_into
+from llm4teach.flows.stages.collect import check_steps, collect_into, stored_progress
 from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.label import label
 from llm4teach.flows.stages.pretrain import trajectories
@@ -72,7 +72,7 @@ def share_of(amount: int, shard: int, shards: int) -> int:
 def collect_shard(
     settings: Settings, run_id: str, from_run: str | None, shard: int
 ) -> CollectReport:
-    """Collect a shard's share of the env steps with its own seeds; nothing if it has them already.
+    """Collect a shard's share of the env steps with its own seeds, after those it has already.
 
     Args:
         settings: of the collection; its shards are ``settings.scale.shards``.
@@ -85,21 +85,24 @@ def collect_shard(
         runs = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
         folder = runs / f"shard-{shard:04d}-of-{shards:04d}-{config.steps}"
         steps = share_of(config.steps, shard, shards) // config.n_envs * config.n_envs
-        if part_paths(folder):
-            stored = read_steps(folder, ctx.task.observation_shape)
-            if len(stored) == steps:
-                return _report(ctx.task, stored)
-            remove_folder(folder)  # of a worker that was lost
+        before = stored_progress(ctx, folder)
+        if before and len(before.steps) == steps:
+            return _report(ctx.task, before.steps)
+        if before and not before.is_unfinished:
+            remove_folder(folder)  # of a worker that was lost, and of an earlier version
+            before = None
+        own, stream = shard * EPISODES, f"collect {shard} of {shards}"
         return collect_into(
             ctx,
             config,
             stored_student(ctx.workspace, ctx.task, from_run) if from_run else None,
-            steps,
+            steps - len(before.steps) if before else steps,
             reweighted_by=from_run,
             folder=folder,
-            seeds=training_seeds(ctx.seed, f"collect {shard} of {shards}"),
+            seeds=lambda episode: training_seeds(ctx.seed, stream, start=episode - own),
             entropy=(ctx.seed, shards, shard),
-            first_episode=shard * EPISODES,
+            after=before,
+            first_episode=own,
             on_steps=lambda steps: None,
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.trajectories import read_steps
+from llm4teach.datasets.trajectories import Trajectories, collection_state, read_steps
 from llm4teach.envs.seeds import training_seeds
 from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import stage
@@ -31,30 +33,65 @@ def collect(
     """Bring the run's trajectories up to ``steps`` env steps.
 
     The first steps follow admissible plans; once there is a student, it and the advice, reweighted
-    by the returns of the run ``reweighted_by``, take turns. What the run has already stored counts,
-    so that a collection resumes.
+    by the returns of the run ``reweighted_by``, take turns. What the run has already stored counts:
+    a collection that was killed continues its episodes, and stores what it would have stored.
     """
     folder = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
-    stored = read_steps(folder, ctx.task.observation_shape) if part_paths(folder) else None
-    have = len(stored) if stored else 0
-    first = int(stored.column("episode_id").max()) + 1 if stored else 0
-    if not stored:
+    progress = stored_progress(ctx, folder)
+    have = len(progress.steps) if progress else 0
+    left = max(0, steps - have)
+    if not progress:
         check_steps(config, steps)
-    with stage("collect", max(0, steps - have), "env steps") as shown:
-        report = collect_into(
-            ctx,
-            config,
-            student,
-            max(0, steps - have),
-            reweighted_by=reweighted_by,
-            folder=folder,
-            seeds=training_seeds(ctx.seed, "collect", start=first),
-            entropy=(ctx.seed, have),
-            first_episode=first,
-            on_steps=shown.advance,
-        )
+    with stage("collect", left, "env steps") as shown:
+        if progress and left < config.n_envs:
+            report = progress.report  # of a collection that was killed after its last step
+        else:
+            report = collect_into(
+                ctx,
+                config,
+                student,
+                left,
+                reweighted_by=reweighted_by,
+                folder=folder,
+                seeds=lambda episode: training_seeds(ctx.seed, "collect", start=episode),
+                entropy=(ctx.seed, have),
+                after=progress,
+                on_steps=shown.advance,
+            )
         shown.summary = collected(report, student)
-    note_collected(ctx, report, have)
+    continued = progress and (progress.is_unfinished or left < config.n_envs)
+    before = have - progress.report.steps if progress and continued else have
+    note_collected(ctx, report, before)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a folder of trajectories holds already, and the state of its collection."""
+
+    steps: Trajectories
+    state: dict[str, Any] | None  # that the last part carries; None in parts of earlier versions
+
+    @property
+    def report(self) -> CollectReport:
+        """What the collection that stored the last part had done."""
+        return CollectReport(**self.state["report"]) if self.state else CollectReport()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether that collection was killed between two parts, and can be continued."""
+        return self.state is not None and "rng" in self.state
+
+
+def stored_progress(ctx: Context, folder: StoragePath) -> Progress | None:
+    """Return what is stored below a folder, None if there are no parts.
+
+    Raises:
+        DatasetError: a part is damaged.
+    """
+    if not part_paths(folder):
+        return None
+    steps = read_steps(folder, ctx.task.observation_shape)
+    return Progress(steps, collection_state(folder, len(steps)))
 
 
 def check_steps(config: CollectConfig, steps: int, shards: int = 1) -> None:
@@ -83,21 +120,38 @@ def collect_into(
     *,
     reweighted_by: str | None,
     folder: StoragePath,
-    seeds: Iterator[int],
+    seeds: Callable[[int], Iterator[int]],
     entropy: tuple[int, ...],
-    first_episode: int,
     on_steps: Callable[[int], None],
+    after: Progress | None = None,
+    first_episode: int = 0,
 ) -> CollectReport:
-    """Collect so many more steps into a folder, with these seeds and random draws."""
+    """Collect so many more steps into a folder.
+
+    Args:
+        ctx: the run.
+        config: how to collect.
+        student: plays a share of the episodes; without one, admissible plans are followed.
+        steps: how many more, at most.
+        reweighted_by: run whose returns reweight the advice.
+        folder: where the parts go.
+        seeds: returns the seeds of the episodes from an episode's id on.
+        entropy: of a new collection's random draws; one that is continued has its own.
+        on_steps: called with the number of env steps after each batch of them.
+        after: what the folder holds already.
+        first_episode: id of the first episode in an empty folder.
+    """
+    first = int(after.steps.column("episode_id").max()) + 1 if after else first_episode
     collector = Collector(
         ctx.task,
         folder,
         ctx.run.run_id,
         n_envs=config.n_envs,
         action_epsilon=config.action_epsilon,
-        seeds=seeds,
+        seeds=seeds(first),
         rng=np.random.default_rng(entropy),
-        first_episode=first_episode,
+        first_episode=first,
+        stored=len(after.steps) if after else 0,
         workers=config.workers,
     )
     advice = ctx.live_teacher(False, reweighted_by or ctx.run.run_id).mixtures
@@ -108,6 +162,10 @@ def collect_into(
         pupil = PolicyBehavior("student", student_policy(student))
         behaviors = [(options, config.teacher_fraction), (pupil, 1 - config.teacher_fraction)]
     with closing(collector):
+        if after and after.state and after.is_unfinished:
+            policies = [policy for policy, _ in behaviors]
+            next_seeds = seeds(after.state["next_episode"])
+            collector.restore(after.state, after.steps, next_seeds, policies)
         return collector.collect(steps, behaviors, on_steps)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.plan import Plan
+from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import Mixture, Observations, State, Task
 from llm4teach.student.policies import Policy
 
@@ -31,6 +31,14 @@ class BehaviorPolicy(Protocol):
         """
         ...
 
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, as plain JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue as the policy whose `state` this is."""
+        ...
+
 
 class PolicyBehavior:
     """A policy; its steps are labeled with its name."""
@@ -42,6 +50,12 @@ class PolicyBehavior:
         self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], list[str]]:
         return self.policy(observations), [self.name] * len(observations)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """A policy keeps nothing between steps."""
 
 
 class OptionBehavior:
@@ -65,7 +79,7 @@ class OptionBehavior:
         rng: np.random.Generator,
     ) -> None:
         self._task, self._advice, self._plan_epsilon, self._rng = task, advice, plan_epsilon, rng
-        self._current: dict[int, tuple[int, Plan]] = {}  # state id and plan, by environment
+        self._current: dict[int, tuple[str, Plan]] = {}  # state key and plan, by environment
 
     def act(
         self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
@@ -78,9 +92,10 @@ class OptionBehavior:
         advice = dict(zip(states, self._advice(list(states.values())), strict=True))
         candidates: list[list[Plan]] = []
         for i, env in enumerate(envs):
-            state_id, plan = self._current.get(int(env), (-1, None))
-            continues = plan is not None and state_id == state_ids[i] and not started[i]
-            drawn = self._draw(states[int(state_ids[i])], advice[int(state_ids[i])])
+            key, plan = self._current.get(int(env), ("", None))
+            state = states[int(state_ids[i])]
+            continues = plan is not None and key == state.key and not started[i]
+            drawn = self._draw(state, advice[int(state_ids[i])])
             candidates.append([plan, *drawn] if continues and plan else drawn)
         labels = [""] * n
         pending = [i for i in range(n) if candidates[i]]  # a state may have no plan at all
@@ -91,10 +106,18 @@ class OptionBehavior:
             for i, plan, row in zip(pending, plans, rows, strict=True):
                 if row.any():
                     probs[i], labels[i] = row, f"{OPTION}{plan}"
-                    self._current[int(envs[i])] = (int(state_ids[i]), plan)
+                    self._current[int(envs[i])] = (states[int(state_ids[i])].key, plan)
             pending = [i for i in pending if not labels[i] and candidates[i]]
         probs[[i for i in range(n) if not labels[i]]] = 1 / n_actions
         return probs, [label or NOISE for label in labels]
+
+    def state(self) -> dict[str, Any]:
+        plans = [[env, key, str(plan)] for env, (key, plan) in self._current.items()]
+        return {"rng": self._rng.bit_generator.state, "plans": plans}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._current = {env: (key, parse_plan(plan)) for env, key, plan in state["plans"]}
 
     def _draw(self, state: State, advice: Mixture) -> list[Plan]:
         """All plans of a state in random order, drawn without replacement (Gumbel top-k)."""

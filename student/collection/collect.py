@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.datasets.trajectories import write_steps
+from llm4teach.datasets.trajectories import Trajectories, write_steps
 from llm4teach.envs.task import Observations, State, Task, describe, episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
 from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
@@ -41,6 +41,7 @@ class Collector:
         seeds: of the episodes.
         rng: draws behavior policies, actions and noise.
         first_episode: id of the first episode.
+        stored: steps of the run that are stored already.
         workers: processes that step the environments; see `EpisodeVector`.
     """
 
@@ -55,6 +56,7 @@ class Collector:
         seeds: Iterator[int],
         rng: np.random.Generator,
         first_episode: int = 0,
+        stored: int = 0,
         workers: int = 0,
     ) -> None:
         self._task, self._folder, self._run_id = task, folder, run_id
@@ -63,6 +65,8 @@ class Collector:
         self._episodes = first_episode + np.arange(n_envs)  # ids of the running episodes
         self._next_episode = first_episode + n_envs
         self._returns = np.zeros(n_envs)  # of the running episodes, so far
+        self._chosen: NDArray[np.int64] | None = None  # behavior policy of each environment
+        self._report, self._stored = CollectReport(), stored
         self._columns: dict[str, list[Any]] = {}
         self._table = StateTable(folder)
         self._new_states: dict[str, State] = {}  # since the last part
@@ -74,23 +78,32 @@ class Collector:
         behaviors: Sequence[tuple[BehaviorPolicy, float]],
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> CollectReport:
-        """Collect at most ``steps`` env steps (a multiple of n_envs).
+        """Collect at most ``steps`` env steps (a multiple of n_envs), after what was restored.
+
+        Each part carries the state from which `restore` continues, so that a collection that was
+        killed stores the same steps in the end.
 
         Args:
             steps: upper bound.
             behaviors: policies, each with the fraction of episodes that it controls.
             on_steps: called with the number of env steps after each batch of them.
+
+        Returns:
+            Numbers that include what the restored collection had done.
         """
         fractions = np.array([fraction for _, fraction in behaviors])
+        policies = [behavior for behavior, _ in behaviors]
         n = len(self._envs)
 
         def draw(count: int) -> NDArray[np.int64]:
             return self._rng.choice(len(behaviors), size=count, p=fractions / fractions.sum())
 
-        report = CollectReport()
-        chosen = draw(n)  # behavior policy of each environment, (n_envs,)
-        for _ in range(steps // n):
-            step = self._step([behavior for behavior, _ in behaviors], chosen)
+        report = self._report
+        if self._chosen is None:
+            self._chosen = draw(n)
+        chosen = self._chosen  # (n_envs,)
+        for left in reversed(range(steps // n)):
+            step = self._step(policies, chosen)
             ended = step.terminated | step.truncated
             chosen[ended] = draw(int(ended.sum()))
             report.steps += n
@@ -100,10 +113,53 @@ class Collector:
             report.successes += int((succeeded & ended).sum())
             self._returns[ended] = 0
             on_steps(n)
-            if len(self._observations) * n >= WRITE_EVERY:
-                self.write()
-        self.write()
+            if left and len(self._observations) * n >= WRITE_EVERY:
+                self._write(self._state(policies))
+        self._write({})
         return report
+
+    def _state(self, policies: Sequence[BehaviorPolicy]) -> dict[str, Any]:
+        """What `restore` needs beside the stored steps, as plain JSON."""
+        assert self._chosen is not None
+        return {
+            "rng": self._rng.bit_generator.state,
+            "chosen": self._chosen.tolist(),
+            "episodes": self._episodes.tolist(),
+            "next_episode": self._next_episode,
+            "seeds": self._envs.seeds.tolist(),
+            "returns": self._returns.tolist(),
+            "behaviors": [policy.state() for policy in policies],
+        }
+
+    def restore(
+        self,
+        state: Mapping[str, Any],
+        stored: Trajectories,
+        seeds: Iterator[int],
+        policies: Sequence[BehaviorPolicy],
+    ) -> None:
+        """Continue a collection that was killed, at the end of its last part.
+
+        Args:
+            state: that this part carries (`collection_state`).
+            stored: the run's steps.
+            seeds: of the episodes from ``state["next_episode"]`` on.
+            policies: those of the collection, new ones.
+        """
+        self._rng.bit_generator.state = state["rng"]
+        self._chosen = np.array(state["chosen"], np.int64)
+        self._episodes = np.array(state["episodes"])
+        self._next_episode, self._returns = state["next_episode"], np.array(state["returns"])
+        self._report = CollectReport(**state["report"])
+        ids, actions = stored.column("episode_id"), stored.column("action")
+        first, end = (np.searchsorted(ids, self._episodes, side) for side in ("left", "right"))
+        running = [
+            {"seed": seed, "active": True, "actions": actions[i:j].tolist()}
+            for seed, i, j in zip(state["seeds"], first, end, strict=True)
+        ]
+        self._envs.restore(running, seeds, self._next_episode)
+        for policy, own in zip(policies, state["behaviors"], strict=True):
+            policy.restore(own)
 
     def _step(self, behaviors: Sequence[BehaviorPolicy], chosen: NDArray[np.int64]) -> Step:
         observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
@@ -151,9 +207,12 @@ class Collector:
         for name, column in rows.items():
             self._columns.setdefault(name, []).extend(column)
 
-    def write(self) -> None:
-        """Store the steps collected since the last part."""
+    def _write(self, state: Mapping[str, Any]) -> None:
+        """Store the steps collected since the last part; without a state, they are the last."""
         if self._observations:
+            observations = np.concatenate(self._observations)
+            self._stored += len(observations)
+            progress = {"stored": self._stored, "report": asdict(self._report)}
             self._table.add(self._new_states.values())
-            write_steps(self._folder, self._columns, np.concatenate(self._observations))
+            write_steps(self._folder, self._columns, observations, {**progress, **state})
             self._observations, self._columns, self._new_states = [], {}, {}
