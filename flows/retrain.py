@@ -15,6 +15,7 @@ from llm4teach.flows.stages.context import Context, opened
 from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
 from llm4teach.flows.stages.run_settings import overridden
 from llm4teach.flows.stages.summary import report
+from llm4teach.student.model.network import Student
 
 
 @flow(name="retrain")
@@ -25,9 +26,9 @@ def retrain(
 ) -> dict[str, Any]:
     """Collect with the champion, label what is new, train a challenger, and let the two play.
 
-    A challenger that the offline gate refuses after pretraining never meets the environment. All
-    trajectories of the task in the workspace count, imported ones too. The number of decisions so
-    far on the task's champion is added to the seed, so that each retraining meets other episodes.
+    All trajectories of the task in the workspace count, imported ones too. The number of decisions
+    so far on the task's champion is added to the seed, so that each retraining meets other
+    episodes.
 
     Args:
         settings: of the run; those of the sections that it does not use are ignored.
@@ -49,16 +50,14 @@ def retrain(
             start_run=champion if config.retrain.start == "champion" else None,
             all_runs=True,
         )
-        hooks = Hooks(
-            with_retries(settings.patience),
-            after_round=lambda number, student: promote.may_play(
-                ctx, student, config.retrain, config.pretrain.gamma
-            ),
-        )
-        is_trained = run_pipeline(
-            replace(ctx, seed=ctx.seed + results["earlier_decisions"]), stages, hooks
-        )
-        if is_trained and "decision" not in ctx.run.results:
+
+        def after_round(number: int, student: Student) -> None:
+            if number == config.collect.rounds:
+                promote.report_offline(ctx, student, config.retrain, config.pretrain.gamma)
+
+        hooks = Hooks(with_retries(settings.patience), after_round)
+        run_pipeline(replace(ctx, seed=ctx.seed + results["earlier_decisions"]), stages, hooks)
+        if "decision" not in ctx.run.results:
             promote.decide(ctx, config.evaluate, config.retrain)
         return report(ctx)
 

@@ -168,16 +168,23 @@ class RetrainConfig(_Settings):
         description="confidence of the paired test that the challenger is better",
     )
     margin: float = Field(
-        0.01, ge=0, description="loss of mean return that a cheaper student may bring"
+        0.02,
+        ge=0,
+        lt=1,
+        description="loss of success rate that does not matter: a larger one has to be ruled out "
+        "by the paired test",
     )
     gate: bool = Field(
-        True, description="reject students that look bad offline; needs the extra offline-rl"
+        True,
+        description="reject students that are not shown to be better than random play, or are "
+        "shown to be worse than the logged behavior",
     )
-    gate_lead: float = Field(
-        0.5,
-        description="fraction of the logged actions' advantage over random to be kept",
+    gate_steps: int = Field(
+        600,
+        ge=1,
+        description="gradient steps of each critic of the offline report, which decides nothing "
+        "and needs the extra offline-rl",
     )
-    gate_steps: int = Field(600, ge=1, description="gradient steps of each of the gate's critics")
 
 
 class ValidationConfig(_Settings):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,18 +17,19 @@ from llm4teach.analysis.offline_rl.off_policy import Logged
 from llm4teach.envs.task import Observations
 from llm4teach.student.policies import Policy, sample
 
+QFunction = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) to (N, n_actions)
+
 _LEARNING_RATE = 1e-3
 _TARGET_UPDATE = 20  # gradient steps; with d3rlpy's 100 rewards at the end hardly reach the start
 
 
-def fitted_q_evaluation(
+def fitted_q(
     logged: Logged, policy: Policy, n_actions: int, gamma: float, steps: int, seed: int = 0
-) -> float | None:
-    """Estimate a policy's discounted return by d3rlpy's DiscreteFQE (Le et al., arXiv 1903.08738).
+) -> QFunction | None:
+    """Fit a policy's Q function by d3rlpy's DiscreteFQE (Le et al., arXiv 1903.08738).
 
-    It may tell bad policies from good ones; close ones it does not rank, and with few or long
-    episodes it can be far off. What nobody has tried it makes up. Targets take an action drawn
-    from the policy in the next observation.
+    The value of actions that nobody has tried is invented by the network. Targets take an action
+    drawn from the policy in the next observation.
 
     Args:
         logged: what was played.
@@ -38,7 +40,7 @@ def fitted_q_evaluation(
         seed: of the network and the batches.
 
     Returns:
-        The mean value at the episodes' starts; None where d3rlpy is not installed.
+        None where d3rlpy is not installed.
     """
     d3rlpy = _d3rlpy()
     if d3rlpy is None:
@@ -54,27 +56,34 @@ def fitted_q_evaluation(
         )
         fqe = d3rlpy.ope.DiscreteFQE(algo=SimpleNamespace(impl=chooser), config=config)
         _fit(fqe, logged, n_actions, steps)
-        first = logged.observations[logged.starts]  # (E, *observation_shape)
-        values = _values(fqe, first, n_actions)
-    return float((policy(first) * values).sum(1).mean())
+    return partial(_values, fqe, n_actions=n_actions)
 
 
-def conservative_values(
-    logged: Logged,
-    rows: NDArray[np.intp],
-    n_actions: int,
-    gamma: float,
-    steps: int,
-    seed: int = 0,
-) -> NDArray[np.float32] | None:
-    """Q of every action at some logged steps by d3rlpy's DiscreteCQL, (M, n_actions).
+def fitted_q_evaluation(
+    logged: Logged, policy: Policy, n_actions: int, gamma: float, steps: int, seed: int = 0
+) -> float | None:
+    """Estimate a policy's discounted return by `fitted_q`: the mean value at the episodes' starts.
+
+    It does not tell useless policies from good ones (docs/results/gate). None where d3rlpy is not
+    installed.
+    """
+    q = fitted_q(logged, policy, n_actions, gamma, steps, seed)
+    if q is None:
+        return None
+    first = logged.observations[logged.starts]  # (E, *observation_shape)
+    return float((policy(first) * q(first)).sum(1).mean())
+
+
+def conservative_q(
+    logged: Logged, n_actions: int, gamma: float, steps: int, seed: int = 0
+) -> QFunction | None:
+    """Fit the Q function of the best policy by d3rlpy's DiscreteCQL.
 
     Conservative Q-learning (Kumar et al., arXiv 2006.04779) holds the values of actions that were
     not tried below those that were. The scale of the values means little, their order does.
 
     Args:
         logged: what was played; all of it is learned from.
-        rows: the steps that are asked about, (M,).
         n_actions: of the task.
         gamma: discount factor of a step.
         steps: gradient steps.
@@ -97,7 +106,7 @@ def conservative_values(
         )
         cql = config.create(device="cpu:0")
         _fit(cql, logged, n_actions, steps)
-        return _values(cql, logged.observations[rows], n_actions)
+    return partial(_values, cql, n_actions=n_actions)
 
 
 def _d3rlpy() -> ModuleType | None:
@@ -154,7 +163,8 @@ def _fit(learner: Any, logged: Logged, n_actions: int, steps: int) -> None:
 
 def _values(learner: Any, observations: Observations, n_actions: int) -> NDArray[np.float32]:
     inputs = _flat(observations)
-    each = [learner.predict_value(inputs, np.full(len(inputs), a)) for a in range(n_actions)]
+    with _quiet():
+        each = [learner.predict_value(inputs, np.full(len(inputs), a)) for a in range(n_actions)]
     return np.stack(each, 1)  # (N, n_actions)
 
 

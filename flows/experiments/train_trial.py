@@ -188,13 +188,12 @@ def _train(ctx: Context, trial: Trial) -> None:
         if name in ("collect", "pretrain"):
             offline_cpu_s += time.process_time() - since
 
-    def after_round(number: int, student: Student) -> bool:
+    def after_round(number: int, student: Student) -> None:
         nonlocal offline_steps
         offline_steps = run.results["collect_steps"]
         curve.measure(offline_steps, student, offline_cpu_s)
         run.flush()
         run.note(offline_cpu_s=offline_cpu_s)
-        return True
 
     def on_update(step: int, student: Student) -> None:
         nonlocal since, online_cpu_s

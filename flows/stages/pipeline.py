@@ -38,12 +38,12 @@ class Hooks:
     """What the pipeline's users do on the way; by default nothing."""
 
     run_stage: RunStage = lambda name, work: work()  # work can be repeated if it fails
-    after_round: Callable[[int, Student], bool] = lambda number, student: True  # False: stop here
+    after_round: Callable[[int, Student], None] = lambda number, student: None
     on_update: Callable[[int, Student], None] = lambda step, student: None  # env steps so far
 
 
-def run_pipeline(ctx: Context, stages: Stages, hooks: Hooks = Hooks()) -> bool:
-    """Train a student and store it with the run; return False if a hook has stopped it.
+def run_pipeline(ctx: Context, stages: Stages, hooks: Hooks = Hooks()) -> None:
+    """Train a student and store it with the run.
 
     It resumes from what the run has stored: complete rounds and stages are not repeated.
 
@@ -56,13 +56,11 @@ def run_pipeline(ctx: Context, stages: Stages, hooks: Hooks = Hooks()) -> bool:
         for number in range(1 + run.results.get("rounds_done", 0), stages.collect.rounds + 1):
             _run_round(ctx, stages, stages.collect, stages.pretrain, number, hooks.run_stage)
             student = stored_student(ctx.workspace, ctx.task, run.run_id, PRETRAINED)
-            if not hooks.after_round(number, student):
-                return False
+            hooks.after_round(number, student)
             run.note(rounds_done=number)
     if stages.finetune and "finetune_steps" not in run.results:
         config, is_pretrained = stages.finetune, stages.pretrain is not None
         hooks.run_stage("finetune", lambda: _finetune(ctx, config, is_pretrained, hooks.on_update))
-    return True
 
 
 def _run_round(

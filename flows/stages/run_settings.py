@@ -22,12 +22,17 @@ SECTIONS = {  # by kind of run: the sections that it uses, and that are stored w
     "teach": _TEACH,
     "retrain": (*_TEACH, "retrain"),
 }
+_REMOVED = {"retrain": ("gate_lead",)}  # settings of earlier versions, by section
 RESUMABLE = ("teach", "finetune", "retrain")  # kinds of runs whose commands have --resume
 
 
 def present_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration by today's names, with what version 0.1 did not store."""
-    return with_earlier_settings(canonical(config))
+    kept = dict(with_earlier_settings(canonical(config)))
+    for section, names in _REMOVED.items():
+        if section in kept:
+            kept[section] = {n: value for n, value in kept[section].items() if n not in names}
+    return kept
 
 
 def overridden(settings: Settings, overrides: Mapping[str, Any] | None) -> Settings:

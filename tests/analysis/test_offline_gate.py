@@ -1,4 +1,4 @@
-"""The offline gate: what was seen to pay passes, chance and its opposite do not."""
+"""The offline report: what it measures on a task that a table could solve."""
 
 from __future__ import annotations
 
@@ -55,27 +55,25 @@ class Shifted:
 
 def judged(noise: float, shift: int, share: float) -> Gate:
     logged = logged_episodes(noise)
-    found = offline_gate(
-        logged, Shifted(shift, share), ACTIONS, gamma=0.99, steps=300, least=0.5, seed=1
-    )
+    found = offline_gate(logged, Shifted(shift, share), ACTIONS, gamma=0.99, steps=300, seed=1)
     assert found is not None
     return found
 
 
-def test_the_good_pass_and_the_bad_do_not() -> None:
+def test_where_one_action_pays_the_lead_tells_it_from_the_others() -> None:
+    """Real tasks are not like that: docs/results/gate."""
     good, bad = judged(0.3, 0, 0.95), judged(0.3, 1, 0.95)
-    assert good.passed and good.lead is not None and good.lead > 0.8
-    assert not bad.passed and bad.lead is not None and bad.lead < 0.2
-    assert "lead over random" in bad.reason and bad.as_json()["passed"] is False
+    assert good.lead is not None and good.lead > 0.8
+    assert bad.lead is not None and bad.lead < 0.2
+    assert "lead over random" in bad.reason and bad.as_json()["lead"] == bad.lead
     returns = logged_episodes(0.3).rewards.reshape(EPISODES, LENGTH)[:, -1] * 0.99 ** (LENGTH - 1)
     assert good.behavior_return == pytest.approx(returns.mean())
 
 
 def test_chance_has_no_lead() -> None:
     found = judged(0.3, 0, 1 / ACTIONS)
-    assert found.lead == pytest.approx(0.0, abs=1e-3) and not found.passed
+    assert found.lead == pytest.approx(0.0, abs=1e-3)
 
 
-def test_with_nothing_to_compare_with_everyone_passes() -> None:
-    found = Gate(None, 0.5, None, 0.0, 600)
-    assert found.passed and "nothing to compare" in found.reason
+def test_with_nothing_to_compare_with_it_says_so() -> None:
+    assert "nothing to compare" in Gate(None, None, 0.0, 600).reason

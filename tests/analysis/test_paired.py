@@ -4,8 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
 
-from llm4teach.analysis.statistics import compare_episodes, sign_flip_p_value
+from llm4teach.analysis.statistics import (
+    compare_episodes,
+    not_lower_p_value,
+    sign_flip_p_value,
+)
 
 
 def episodes(returns: list[float]) -> list[dict[str, Any]]:
@@ -13,8 +20,8 @@ def episodes(returns: list[float]) -> list[dict[str, Any]]:
 
 
 def verdict(ours: list[float], theirs: list[float], **options: Any) -> str:
-    settings = {"confidence": 0.95, "margin": 0.02, "cheaper": False} | options
-    return compare_episodes(episodes(ours), episodes(theirs), **settings).verdict
+    values = {"confidence": 0.95, "margin": 0.02} | options
+    return compare_episodes(episodes(ours), episodes(theirs), **values).verdict
 
 
 def test_by_hand() -> None:
@@ -46,10 +53,69 @@ def test_who_takes_the_place() -> None:
     assert verdict(better, champion) == "better"
     assert verdict(champion, better) == "not better"
     assert verdict(champion, champion) == "not better"
-    assert verdict(champion, champion, cheaper=True) == "equal and cheaper"
-    assert verdict(champion, better, cheaper=True) == "not better"
     noisy = list(np.array(champion) + rng.normal(0, 0.5, 200))
-    assert verdict(noisy, champion, cheaper=True) == "not better", "equality has to be shown"
+    assert verdict(noisy, champion) == "not better", "that it is better has to be shown"
+    failing = [0.0] * 8 + [r + 0.1 for r in champion[8:]]
+    assert verdict(failing, champion) == "success may be lower", "faster, and 96% success"
+    assert verdict(failing, champion, margin=0.1) == "better"
+    assert verdict(better[:20], champion[:20]) == "success may be lower", "20 episodes say little"
+
+
+def test_success_that_is_not_lower_by_hand() -> None:
+    """Without a differing pair q is the margin: z = n m / sqrt(n m (1 - m)) = 3.194 for 500."""
+    assert not_lower_p_value(0, 0, 500, 0.02) == pytest.approx(7.0065e-4, rel=1e-4)
+    assert not_lower_p_value(0, 0, 16, 0.02) > 0.2
+    mcnemar = 20 / 40**0.5  # (b - c) / sqrt(b + c)
+    assert not_lower_p_value(30, 10, 500, 0) == pytest.approx(norm.sf(mcnemar))
+    assert not_lower_p_value(0, 0, 500, 0) == 0.5, "equal is not higher"
+    for wrong in ((1, 0, 0, 0.1), (3, 3, 5, 0.1), (-1, 0, 5, 0.1), (0, 0, 5, 1.0)):
+        with pytest.raises(ValueError, match="pairs, margin"):
+            not_lower_p_value(*wrong)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 600), st.integers(0, 30))
+def test_more_losses_never_speak_for_the_challenger(
+    gained: int, lost: int, more: int, percent: int
+) -> None:
+    pairs, margin = gained + lost + more, percent / 100
+    p_value = not_lower_p_value(gained, lost, pairs, margin)
+    assert 0 <= p_value <= 1
+    assert not_lower_p_value(gained, lost + 1, pairs, margin) >= p_value - 1e-9
+    assert not_lower_p_value(gained, lost, pairs, min(0.99, margin + 0.01)) <= p_value + 1e-9
+
+
+def test_a_loss_of_the_margin_passes_in_five_percent() -> None:
+    rng = np.random.default_rng(0)
+    for lost, gained in ((0.04, 0.02), (0.05, 0.03), (0.3, 0.28)):
+        drawn = rng.multinomial(500, [gained, lost, 1 - gained - lost], 2_000)
+        passed = [not_lower_p_value(int(b), int(c), 500, 0.02) < 0.05 for b, c, _ in drawn]
+        assert 0.02 < np.mean(passed) < 0.07
+
+
+@pytest.mark.extended
+def test_a_faster_student_that_fails_more_often_rarely_takes_the_place() -> None:
+    """95% against 99% success, with returns that are higher by as much as the failures cost."""
+    rng, n = np.random.default_rng(2), 500
+    verdicts = []
+    for _ in range(150):
+        champion = np.where(rng.random(n) < 0.99, rng.normal(0.70, 0.1, n), 0)
+        faster = np.where(rng.random(n) < 0.95, rng.normal(0.74, 0.1, n), 0)
+        verdicts.append(verdict(faster.tolist(), champion.tolist()))
+    better_return = np.mean([v != "not better" for v in verdicts])
+    assert better_return > 0.25, "by the returns alone it often would"
+    assert np.mean([v == "better" for v in verdicts]) < 0.02
+
+
+@pytest.mark.extended
+def test_a_faster_student_that_fails_no_more_often_takes_the_place() -> None:
+    rng, n = np.random.default_rng(3), 500
+    verdicts = []
+    for _ in range(60):
+        champion = np.where(rng.random(n) < 0.99, rng.normal(0.70, 0.1, n), 0)
+        faster = np.where(rng.random(n) < 0.99, rng.normal(0.74, 0.1, n), 0)
+        verdicts.append(verdict(faster.tolist(), champion.tolist()))
+    assert np.mean([v == "better" for v in verdicts]) > 0.75
 
 
 def test_what_is_reported() -> None:
@@ -58,7 +124,6 @@ def test_what_is_reported() -> None:
         episodes([0.5, 0.0, 0.0]),
         confidence=0.95,
         margin=0,
-        cheaper=True,
     )
     assert found.difference == pytest.approx(1 / 3)
     assert (found.challenger_success, found.champion_success) == pytest.approx((2 / 3, 1 / 3))

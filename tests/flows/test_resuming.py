@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -96,6 +97,16 @@ def test_flags_that_say_the_same_or_are_not_stored_are_no_error(tmp_path: Path) 
     check_resumed(flags, stored, run_id)
     assert (stored.finetune.steps, stored.seed, stored.patience.retries) == (4096, 3, 9)
     assert stored.teacher == TEACHER, "that of the run"
+
+
+def test_a_run_with_a_setting_that_is_gone_resumes(tmp_path: Path) -> None:
+    run_id = started(tmp_path, "retrain")
+    path = Workspace(tmp_path).run(run_id) / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["retrain"] |= {"gate_lead": 0.5, "confidence": 0.9}
+    path.write_text(json.dumps(content))
+    stored = resumed_settings(Settings(workspace=str(tmp_path)), "retrain", run_id)
+    assert stored.retrain.confidence == 0.9
 
 
 def test_overrides_are_nested_and_checked() -> None:

@@ -6,15 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from llm4teach.datasets.champions import ChampionRegistry
+from llm4teach.analysis.offline_rl.off_policy import Logged
+from llm4teach.datasets.champions import ChampionRegistry, Event
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.registry import get_task
 from llm4teach.flows.stages import promote as promotion
-from llm4teach.student.config import EvaluateConfig
+from llm4teach.student.config import EvaluateConfig, RetrainConfig
 
 pytestmark = pytest.mark.extended
 
@@ -55,7 +60,7 @@ def test_a_first_champion_and_then_a_decision_by_figures(retrained: Workspace) -
     assert first.action == "promote" and first.replaces is None
     assert second.replaces == first.run_id and second.evidence["episodes"] == 16
     assert sorted(second.evidence["trajectories"]) == sorted([first.run_id, second.run_id])
-    better = second.evidence["verdict"] != "not better"
+    better = second.evidence["verdict"] == "better"
     assert second.action == ("promote" if better else "reject")
     manifest = read_manifest(retrained.run(second.run_id))
     assert manifest["results"]["decision"] == second.action
@@ -112,7 +117,6 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     from llm4teach.datasets.champions import RegistryConflictError
     from llm4teach.flows.runtime.settings import Settings
     from llm4teach.flows.stages import context as stages
-    from llm4teach.student.config import RetrainConfig
     from llm4teach.teacher_labeling.config import TeacherConfig
 
     registry = ChampionRegistry(retrained.registry(TASK))
@@ -135,15 +139,88 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     assert len(registry.events()) == before + 1
 
 
-def test_a_student_that_the_gate_refuses_never_plays(tmp_path: Path) -> None:
-    pytest.importorskip("d3rlpy")
-    strict = ("--retrain.gate", "--retrain.gate-lead", "5", "--retrain.gate-steps", "30")
-    words = (*SMALL, *strict, "--collect.steps", "640", "--workspace", str(tmp_path))
-    llm4teach("retrain", *words)
-    (event,) = ChampionRegistry(Workspace(tmp_path).registry(TASK)).events()
-    assert event.action == "reject" and "refused offline" in event.reason
-    assert event.evidence["passed"] is False and event.evidence["least"] == 5
+QUICK = (
+    *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "1", "--retrain.gate-steps", "20"),
+    *("--finetune.n-envs", "16", "--finetune.rollout-length", "32", "--finetune.minibatches", "4"),
+    *("--finetune.learning-rate", "1e-3", "--evaluate.episodes", "100"),
+)
+
+
+def decided(folder: Path, *words: str) -> Event:
+    llm4teach("retrain", *QUICK, *words, "--workspace", str(folder))
+    return ChampionRegistry(Workspace(folder).registry(TASK)).events()[-1]
+
+
+def test_a_useless_student_does_not_become_the_first_champion(tmp_path: Path) -> None:
+    """The offline gate let it pass: 1% success, and 111% of the logged actions' lead."""
+    little = ("--collect.steps", "1000", "--pretrain.epochs", "3", "--finetune.steps", "0")
+    event = decided(tmp_path, *little)
+    assert event.action == "reject" and event.evidence["challenger_success"] < 0.2
+    assert event.reason.startswith(("not shown to be better than random", "worse than the logged"))
+    assert "llm4teach models promote" in event.reason
+    assert ChampionRegistry(Workspace(tmp_path).registry(TASK)).champion() is None
     results = read_manifest(Workspace(tmp_path).run(event.run_id))["results"]
-    assert results["decision"] == "reject" and results["gate"].startswith("refused")
-    assert results["collect_steps"] == 320, "the second round is played by the student"
-    assert "finetune_steps" not in results and "rounds_done" not in results
+    assert results["decision"] == "reject"
+    assert results["gate"].startswith(("decides nothing", "not asked"))
+
+
+def test_a_good_student_becomes_the_first_champion(tmp_path: Path) -> None:
+    event = decided(tmp_path, "--collect.steps", "3000", "--finetune.steps", "8192")
+    assert event.action == "promote" and event.evidence["challenger_success"] > 0.9
+    assert event.evidence["random_success"] < 0.2 and event.evidence["random_p_value"] < 0.01
+    assert event.evidence["logged_episodes"] > 30
+
+
+def rows_of(returns: Sequence[float]) -> list[dict[str, Any]]:
+    return [{"seed": i, "return": r, "success": r > 0} for i, r in enumerate(returns)]
+
+
+def test_the_floor_under_every_champion() -> None:
+    rng, config = np.random.default_rng(0), RetrainConfig()
+    chance = rows_of(rng.random(200) < 0.02)
+    useless, good = rows_of(rng.random(200) < 0.01), rows_of(rng.random(200) < 0.95)
+    refusal, figures = promotion._floor(useless, chance, (60, 140), config)
+    assert "not shown to be better than random play" in refusal and figures["random_p_value"] > 0.05
+    assert promotion._floor(good, chance, (60, 140), config)[0] == ""
+    assert promotion._floor(good, chance, None, config)[0] == "", "nothing is logged"
+    half = rows_of(rng.random(200) < 0.5)
+    refusal, figures = promotion._floor(half, chance, (120, 140), config)
+    assert "worse than the logged behavior" in refusal and figures["logged_episodes"] == 140
+    assert promotion._floor(half, half, None, config)[0], "no better than chance"
+
+
+def test_the_floor_refuses_the_useless_and_lets_the_good_pass() -> None:
+    """Over many evaluations of 200 episodes; the logged behavior solves 46% of 150."""
+    rng, config = np.random.default_rng(1), RetrainConfig()
+
+    def promoted(rate: float) -> float:
+        return float(
+            np.mean(
+                [
+                    not promotion._floor(
+                        rows_of(rng.random(200) < rate),
+                        rows_of(rng.random(200) < 0.02),
+                        (int(rng.binomial(150, 0.46)), 150),
+                        config,
+                    )[0]
+                    for _ in range(20)
+                ]
+            )
+        )
+
+    assert [promoted(rate) for rate in (0.0, 0.02, 0.2)] == [0, 0, 0]
+    assert promoted(0.7) == promoted(0.97) == 1
+
+
+def test_logged_episodes_that_were_cut_off_count_as_failed() -> None:
+    """Two of three episodes are whole, and one of them is solved."""
+    logged = Logged(
+        np.zeros((7, 2), np.uint8),
+        np.zeros(7, np.int64),
+        np.array([0, 0.5, 0, 0, 0, 0.9, 0]),
+        np.zeros(7),
+        np.array([False, True, False, False, False, False, False]),
+        np.array([0, 2, 5]),
+        np.array([True, True, False]),
+    )
+    assert promotion.logged_success(get_task(TASK), logged) == (1, 3)
