@@ -15,19 +15,14 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from llm4teach.analysis.offline_rl.critics import conservative_q, fitted_q
@@ -59,9 +54,10 @@ from llm4teach.student.policies import Policy, student_policy, uniform_policy
 from llm4teach.teacher_labeling.config import TeacherConfig
 
 FOLDER = Path(__file__).parents[2] / "docs" / "results" / "gate"
+COMMAND = "python benchmarks/offline_gate/scores.py"
+TASKS = ["SimpleDoorKey", "ColoredDoorKey", "MiniGrid-MultiRoom-N4-S5-v0"]
 GAMMA = 0.99
 USELESS, USEFUL = 0.1, 0.8  # success at most and at least
-JUDGED = 2_000  # logged steps that DiscreteFQE is asked about; it learns from all
 ONLINE = FinetuneConfig(
     steps=24_576, n_envs=16, rollout_length=32, minibatches=4, learning_rate=1e-3
 )
@@ -191,7 +187,6 @@ def estimates_of(
     assert q is not None, "needs d3rlpy: pip install 'llm4teach[offline-rl]'"
     cql = q(logged.observations)  # (N, n_actions)
     taken = cql[rows, logged.actions]  # (N,)
-    some = np.random.default_rng(seed).permutation(len(rows))[:JUDGED]  # (M,)
     first = logged.observations[logged.starts]  # (E, *observation_shape)
     for policy in policies:
         probs = policy(logged.observations)  # (N, n_actions)
@@ -199,9 +194,8 @@ def estimates_of(
         chosen = probs[rows, logged.actions]  # (N,)
         fqe = fitted_q(logged, policy, n_actions, GAMMA, steps, seed)
         assert fqe is not None
-        own = fqe(logged.observations[some])  # (M, n_actions)
-        own_values = (probs[some] * own).sum(1)  # (M,)
-        own_taken = own[np.arange(len(some)), logged.actions[some]]  # (M,)
+        own = fqe(logged.observations)  # (N, n_actions)
+        own_values, own_taken = (probs * own).sum(1), own[rows, logged.actions]  # (N,)
         own_start = (probs[logged.starts] * fqe(first)).sum(1).mean()
         surprise = np.log(np.maximum(chosen, 1e-6))  # (N,)
         weighted = weighted_importance_sampling(logged, probs, GAMMA)
@@ -212,7 +206,7 @@ def estimates_of(
             "cql start": values[logged.starts].mean(),
             "cql agreement": (chosen * (taken - cql.mean(1))).sum() / chosen.sum() / cql.std(),
             "fqe start": own_start / whole_return,
-            "fqe soft opc": own_taken[in_solved[some]].mean() - own_taken.mean(),
+            "fqe soft opc": own_taken[in_solved].mean() - own_taken.mean(),
             "fqe advantage": (own_values - own_taken).mean() / own.std(),
             "success agreement": surprise[in_solved].mean() - surprise[~in_solved].mean()
             if (~in_solved).any()
@@ -264,21 +258,21 @@ def draw(rng: np.random.Generator, group: list[Any]) -> list[int]:
     return picked
 
 
-def summary(rows: list[dict[str, Any]], tasks: list[str], command: str, took: float) -> str:
+def summary(rows: list[dict[str, Any]]) -> str:
     """The page: one table of estimates, one of policies."""
-    first = rows[0]
+    first, tasks = rows[0], list(dict.fromkeys(row["task"] for row in rows))
     seeds = len({row["critic seed"] for row in rows})
     lines = [
         "# Does an offline estimate tell useless students from good ones?",
         "",
-        f"    {command}",
+        f"    {COMMAND}",
         "",
         f"{first['logged steps']:,} to {max(r['logged steps'] for r in rows):,} logged steps per "
         f"task, {seeds} critic seeds, {first['gradient steps']:,} gradient steps per critic, "
         f"{first['episodes']} development episodes per policy. Useful: at least {USEFUL:.0%} "
         f"success; useless: at most {USELESS:.0%}. AUC: probability that a useful policy scores "
         "higher than a useless one, with a 95% bootstrap interval over policies; per task without "
-        f"one. {took:.0f} CPU-seconds.",
+        "one.",
         "",
         f"| estimate | AUC [95%] | {' | '.join(tasks)} | lowest useful | highest useless | "
         "common threshold |",
@@ -324,71 +318,79 @@ def policy_table(rows: list[dict[str, Any]], task: str) -> list[str]:
     return [*lines, ""]
 
 
-def rows_of(options: argparse.Namespace, name: str) -> tuple[list[dict[str, Any]], float]:
-    """One task's rows, and the CPU-seconds that they took."""
-    torch.set_num_threads(1)
-    task, began = get_task(name), time.process_time()
-    policies, logged = candidates(task, options.episodes, options.seed)
-    report(f"{name}: trained", began)
-    rows: list[dict[str, Any]] = []
-    for seed in range(options.critic_seeds):
-        scores = estimates_of(
-            logged,
-            [candidate.policy for candidate in policies],
-            len(task.action_names),
-            options.gradient_steps,
-            seed,
-        )
-        for candidate, values in zip(policies, scores, strict=True):
-            rows.append(
-                {
-                    "task": name,
-                    "policy": candidate.name,
-                    "successes": candidate.successes,
-                    "episodes": candidate.episodes,
-                    "logged steps": len(logged.actions),
-                    "gradient steps": options.gradient_steps,
-                    "critic seed": seed,
-                    **{key: round(float(value), 5) for key, value in values.items()},
-                }
-            )
-            report(f"{name}, critic seed {seed}: {candidate.name}, {candidate.rate:.1%}", began)
-    return rows, time.process_time() - began
+def report(what: str) -> None:
+    print(f"{what} ({time.process_time():.0f} s of CPU)", file=sys.stderr, flush=True)
 
 
-def report(what: str, began: float) -> None:
-    print(f"{what} ({time.process_time() - began:.0f} s)", file=sys.stderr, flush=True)
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of earlier calls; numbers as numbers."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        whole = ("successes", "episodes", "logged steps", "gradient steps", "critic seed")
+        return [
+            {
+                name: value
+                if name in ("task", "policy")
+                else int(value)
+                if name in whole
+                else float(value)
+                for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--task",
-        nargs="+",
-        default=["SimpleDoorKey", "ColoredDoorKey", "MiniGrid-MultiRoom-N4-S5-v0"],
-    )
+    parser.add_argument("--task", nargs="+", default=TASKS)
     parser.add_argument("--seed", type=int, default=0, help="of collections and students")
-    parser.add_argument("--critic-seeds", type=int, default=2)
+    parser.add_argument("--critic-seeds", type=int, default=1)
     parser.add_argument("--gradient-steps", type=int, default=600, help="of each critic")
     parser.add_argument("--episodes", type=int, default=200, help="to measure success by")
-    parser.add_argument("--jobs", type=int, default=1, help="tasks at a time")
     parser.add_argument("--output", type=Path, default=FOLDER)
     options = parser.parse_args()
-    command = shlex.join(["python", "benchmarks/offline_gate/scores.py", *sys.argv[1:]])
-    rows: list[dict[str, Any]] = []
-    took = 0.0
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for part, seconds in pool.map(partial(rows_of, options), options.task):
-            rows += part
-            took += seconds
     options.output.mkdir(parents=True, exist_ok=True)
-    with (options.output / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+    path = options.output / "scores.csv"
+    for name in options.task:
+        task = get_task(name)
+        policies, logged = candidates(task, options.episodes, options.seed)
+        for seed in range(options.critic_seeds):
+            scores = estimates_of(
+                logged,
+                [candidate.policy for candidate in policies],
+                len(task.action_names),
+                options.gradient_steps,
+                seed,
+            )
+            new = []
+            for candidate, values in zip(policies, scores, strict=True):
+                new.append(
+                    {
+                        "task": name,
+                        "policy": candidate.name,
+                        "successes": candidate.successes,
+                        "episodes": candidate.episodes,
+                        "logged steps": len(logged.actions),
+                        "gradient steps": options.gradient_steps,
+                        "critic seed": seed,
+                        **{key: round(float(value), 5) for key, value in values.items()},
+                    }
+                )
+                report(f"{name}, critic seed {seed}: {candidate.name}, {candidate.rate:.1%}")
+            kept = [r for r in read_rows(path) if (r["task"], r["critic seed"]) != (name, seed)]
+            write(options.output, kept + new)
+    print((options.output / "scores.md").read_text(encoding="utf-8"))
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the table and the page, in the order of the tasks."""
+    rows = sorted(rows, key=lambda row: (row["task"], row["critic seed"]))
+    with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    page = summary(rows, options.task, command, took)
-    (options.output / "scores.md").write_text(page + "\n", encoding="utf-8")
-    print(page)
+    (folder / "scores.md").write_text(summary(rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

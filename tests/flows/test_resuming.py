@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from llm4teach.datasets.compaction import compact_workspace
 from llm4teach.datasets.metrics import read_metrics
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.trajectories import COLLECTION, read_steps, write_steps
@@ -325,6 +326,26 @@ def test_kills_in_shards_change_nothing(
             reports.append(work())
     assert reports[:2] == reports[2:], "of a complete shard the same is reported"
     assert stored_bytes(tmp_path / "killed") == stored_bytes(tmp_path / "whole")
+
+
+def test_a_compaction_between_kill_and_resuming_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "WRITE_EVERY", 160)
+    tables = []
+    for name in ("whole", "killed"):
+        settings = begin(tmp_path / name, collect=CollectConfig(steps=800, n_envs=8))
+        if name == "killed":
+            monkeypatch.setattr(collecting, "write_steps", Kill(3, True))
+            with pytest.raises(Killed), opened("collect", settings, join="run") as ctx:
+                collect(ctx, settings.collect, None, 800)
+            monkeypatch.setattr(collecting, "write_steps", write_steps)
+            [done] = compact_workspace(Workspace(tmp_path / name), grace_s=0)
+            assert (done.parts_before, done.parts_after) == (3, 1)
+        with opened("collect", settings, join="run") as ctx:
+            collect(ctx, settings.collect, None, 800)
+        tables.append(read_steps(tmp_path / name / "trajectories", SHAPE).table)
+    assert tables[0].equals(tables[1])
 
 
 def test_what_an_earlier_version_left_unfinished_goes_on_with_new_episodes(
