@@ -18,8 +18,17 @@ from llm4teach.datasets.champions import ChampionRegistry, Event
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.flows.retrain import retrain
+from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.stages import promote as promotion
-from llm4teach.student.config import EvaluateConfig, RetrainConfig
+from llm4teach.student.config import (
+    CollectConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    RetrainConfig,
+)
+from llm4teach.teacher_labeling.config import TeacherConfig
 
 pytestmark = pytest.mark.extended
 
@@ -115,9 +124,7 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
 ) -> None:
     """While champion and challenger play, somebody else decides: the older knowledge loses."""
     from llm4teach.datasets.champions import RegistryConflictError
-    from llm4teach.flows.runtime.settings import Settings
     from llm4teach.flows.stages import context as stages
-    from llm4teach.teacher_labeling.config import TeacherConfig
 
     registry = ChampionRegistry(retrained.registry(TASK))
     run_id = registry.events()[1].run_id
@@ -139,22 +146,26 @@ def test_a_slow_challenger_cannot_overrule_another_decision(
     assert len(registry.events()) == before + 1
 
 
-QUICK = (
-    *("--teacher", "recorded/vicuna-33b", "--collect.rounds", "1", "--retrain.gate-steps", "20"),
-    *("--finetune.n-envs", "16", "--finetune.rollout-length", "32", "--finetune.minibatches", "4"),
-    *("--finetune.learning-rate", "1e-3", "--evaluate.episodes", "100"),
-)
-
-
-def decided(folder: Path, *words: str) -> Event:
-    llm4teach("retrain", *QUICK, *words, "--workspace", str(folder))
+def decided(folder: Path, collect: int, epochs: int, finetune: int) -> Event:
+    """The decision of a small retraining in this process, without a Prefect server."""
+    settings = Settings(
+        workspace=str(folder),
+        teacher=TeacherConfig(teacher="recorded/vicuna-33b"),
+        collect=CollectConfig(steps=collect, rounds=1),
+        pretrain=PretrainConfig(epochs=epochs),
+        finetune=FinetuneConfig(
+            steps=finetune, n_envs=16, rollout_length=32, minibatches=4, learning_rate=1e-3
+        ),
+        evaluate=EvaluateConfig(episodes=100),
+        retrain=RetrainConfig(gate_steps=20),
+    )
+    retrain.fn(settings)
     return ChampionRegistry(Workspace(folder).registry(TASK)).events()[-1]
 
 
 def test_a_useless_student_does_not_become_the_first_champion(tmp_path: Path) -> None:
     """The offline gate let it pass: 1% success, and 111% of the logged actions' lead."""
-    little = ("--collect.steps", "1000", "--pretrain.epochs", "3", "--finetune.steps", "0")
-    event = decided(tmp_path, *little)
+    event = decided(tmp_path, collect=1_000, epochs=3, finetune=0)
     assert event.action == "reject" and event.evidence["challenger_success"] < 0.2
     assert event.reason.startswith(("not shown to be better than random", "worse than the logged"))
     assert "llm4teach models promote" in event.reason
@@ -165,14 +176,14 @@ def test_a_useless_student_does_not_become_the_first_champion(tmp_path: Path) ->
 
 
 def test_a_good_student_becomes_the_first_champion(tmp_path: Path) -> None:
-    event = decided(tmp_path, "--collect.steps", "3000", "--finetune.steps", "8192")
+    event = decided(tmp_path, collect=3_000, epochs=20, finetune=8_192)
     assert event.action == "promote" and event.evidence["challenger_success"] > 0.9
     assert event.evidence["random_success"] < 0.2 and event.evidence["random_p_value"] < 0.01
     assert event.evidence["logged_episodes"] > 30
 
 
 def rows_of(returns: Sequence[float]) -> list[dict[str, Any]]:
-    return [{"seed": i, "return": r, "success": r > 0} for i, r in enumerate(returns)]
+    return [{"seed": i, "return": float(r), "success": r > 0} for i, r in enumerate(returns)]
 
 
 def test_the_floor_under_every_champion() -> None:
