@@ -4,11 +4,11 @@
 
 Each task gets one collection of admissible random plans, as a first `llm4teach retrain` makes it,
 and a dozen policies from nothing to good, whose success is measured in development episodes. Every
-estimate is then made of every policy from the logged steps alone. It is written to docs/results/gate
-as scores.csv and scores.md. "AUC" is the probability that a useful policy scores higher than a
-useless one; "common threshold" asks whether one number has every useful policy above it and every
-useless one below it, on all tasks. Tasks may be run one at a time: rows of others stay. Takes ten
-minutes of CPU.
+estimate is then made of every policy from the logged steps alone, and written to
+docs/results/gate as scores.csv and scores.md. "AUC" is the probability that a useful policy scores
+higher than a useless one; "common threshold" asks whether one number has every useful policy above
+it and every useless one below it, on all tasks. Tasks may be run one at a time: rows of others
+stay. Takes ten minutes of CPU.
 """
 
 from __future__ import annotations
