@@ -18,14 +18,18 @@ from llm4teach.datasets.storage.parquet import flat_part_names, read_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 
 AdviceRow = dict[str, Any]  # one row of schema.ADVICE
+WITHOUT = "/without "  # in a teacher_id: before what the server made it leave out
 _IDENTITY = ("teacher_id", "prompt_version")
+_KEYS = ("question_key", "status", "attempt")  # columns that say which questions have an answer
 _CACHED_PARTS = 8
 
 
 class AdviceStore:
     """The answers of one teacher (``teacher_id`` and ``prompt_version``) in one folder.
 
-    One row per question. A state whose advice takes one question has that question's key as its
+    One row per question, and one more for each time that an invalid answer was asked again
+    (``attempt``): of these the last counts. A teacher that has to ask without some setting, since
+    its server refuses the field, has `WITHOUT` in the ``teacher_id`` of its rows. A state whose advice takes one question has that question's key as its
     ``state_key``; so have rows of earlier releases, which had no ``question_key``.
 
     Other prompt versions may share the folder; they are neither read nor touched. Every process
@@ -43,6 +47,8 @@ class AdviceStore:
         self._mutex = RLock()  # a background thread may commit while another looks advice up
         self._parts: set[str] = set()  # names of those whose keys are known
         self._parts_of: dict[str, tuple[str, ...]] = {}  # by question key; nearly always one
+        self._invalid: set[str] = set()  # questions whose last answer is invalid
+        self._attempts: dict[str, int] = {}  # by question key, where there was more than one
         self._cached = lru_cache(maxsize=_CACHED_PARTS)(self._read)
 
     def __len__(self) -> int:
@@ -52,6 +58,14 @@ class AdviceStore:
     def __contains__(self, question_key: str) -> bool:
         """Whether a question had an answer at the last `refresh`."""
         return question_key in self._parts_of
+
+    def attempts(self, question_key: str) -> int:
+        """How often a question was answered, as of the last `refresh`; 0 if it has no answer."""
+        return self._attempts.get(question_key, int(question_key in self._parts_of))
+
+    def is_invalid(self, question_key: str) -> bool:
+        """Whether a question's last answer was invalid, as of the last `refresh`."""
+        return question_key in self._invalid
 
     def refresh(self) -> None:
         """Read the keys that other processes have committed.
@@ -63,13 +77,15 @@ class AdviceStore:
             names = flat_part_names(self.folder)
             if not self._parts <= set(names):  # a compaction has replaced some
                 self._parts, self._parts_of = set(), {}
+                self._invalid, self._attempts = set(), {}
             for name in names:
                 if name not in self._parts:
-                    keys = self._read(name, ("question_key",)).column("question_key")
-                    self._add(name, keys.to_pylist())
+                    self._add(name, self._read(name, _KEYS))
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """This teacher's answers, one row per question, oldest first; only these columns are read.
+
+        Of a question that was asked again, since its answer was invalid, it is the last one.
 
         Raises:
             DatasetError: a part is damaged.
@@ -78,7 +94,7 @@ class AdviceStore:
         tables = [self._read(name, _with_order(wanted)) for name in flat_part_names(self.folder)]
         if not tables:
             return schema.ADVICE.empty_table().select(wanted)
-        return _earliest(tables).select(wanted)
+        return _counting(tables).select(wanted)
 
     def rows(self) -> list[AdviceRow]:
         """All of `table` as Python objects: for stores that are known to be small.
@@ -111,7 +127,7 @@ class AdviceStore:
                 tables.append(part.filter(pc.is_in(part.column("question_key"), value_set=asked)))
         if not tables:
             return {}
-        answers = _earliest(tables)
+        answers = _counting(tables)
         rows = answers.select(wanted).to_pylist()
         return dict(zip(answers.column("question_key").to_pylist(), rows, strict=True))
 
@@ -128,21 +144,24 @@ class AdviceStore:
                 ``created_at``, which are set here. Without ``question_key`` it is ``state_key``.
 
         Returns:
-            How many were stored: questions that have an answer already are left out.
+            How many were stored: questions that have an answer already are left out, unless the
+            row's ``attempt`` is a later one.
         """
         if not len(rows):
             return 0
         table = self._complete(rows)
         keys: list[str] = table.column("question_key").to_pylist()
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}  # of two rows the first
+        attempts = [1 if n is None else int(n) for n in table.column("attempt").to_pylist()]
+        first = {(keys[i], attempts[i]): i for i in reversed(range(len(keys)))}  # of two, the first
         with self._mutex, appending(self.folder) as append:
             while True:
                 self.refresh()
-                new = sorted(i for key, i in first.items() if key not in self)
+                new = sorted(i for (key, n), i in first.items() if n > self.attempts(key))
                 if not new:
                     return 0
-                if name := append(table.take(pa.array(new)), self._parts):
-                    self._add(name, [keys[i] for i in new])
+                part = table.take(pa.array(new))
+                if name := append(part, self._parts):
+                    self._add(name, part)
                     return len(new)
 
     def _complete(self, rows: Sequence[AdviceRow] | pa.Table) -> pa.Table:
@@ -152,7 +171,9 @@ class AdviceStore:
             "created_at": datetime.now(UTC),
         }
         if not isinstance(rows, pa.Table):
-            rows = pa.Table.from_pylist(list(rows), schema=schema.ADVICE)
+            rows = [row | {"teacher_id": self._row_identity(row)} for row in rows]
+            rows = pa.Table.from_pylist(rows, schema=schema.ADVICE)
+            del added["teacher_id"]
         columns = []
         for field in schema.ADVICE:
             if field.name in added:
@@ -166,23 +187,45 @@ class AdviceStore:
         keys = pc.coalesce(table.column(i), table.column("state_key"))
         return table.set_column(i, schema.ADVICE.field(i), keys)
 
-    def _add(self, name: str, question_keys: Iterable[str]) -> None:
+    def _row_identity(self, row: AdviceRow) -> str:
+        """The teacher of a row: this one, or this one without what its server refuses."""
+        missing = [name for name in row.get("dropped") or () if name in schema.IDENTITY_FIELDS]
+        return self.teacher_id + (WITHOUT + ",".join(sorted(missing)) if missing else "")
+
+    def _is_own(self, teacher_id: str) -> bool:
+        return teacher_id == self.teacher_id or teacher_id.startswith(self.teacher_id + WITHOUT)
+
+    def _add(self, name: str, rows: pa.Table) -> None:
         self._parts.add(name)
         only = (name,)  # one object for all keys of the part
-        for key in question_keys:
+        for key in rows.column("question_key").to_pylist():
             parts = self._parts_of.setdefault(key, only)
             if parts is not only:
                 self._parts_of[key] = (*parts, name)
+        is_first = pc.less_equal(pc.fill_null(rows.column("attempt"), 1), 1)
+        is_invalid = pc.fill_null(pc.equal(rows.column("status"), "invalid"), False)
+        rows = rows.filter(pc.or_(is_invalid, pc.invert(is_first)))  # few, or none
+        columns = (rows.column(name).to_pylist() for name in _KEYS)
+        for key, status, attempt in sorted(zip(*columns, strict=True), key=lambda row: row[2] or 1):
+            if (attempt or 1) > self._attempts.get(key, 0):
+                self._invalid.discard(key)
+            if (attempt or 1) > 1:
+                self._attempts[key] = max(attempt, self._attempts.get(key, 0))
+            if status == "invalid" and (attempt or 1) >= self._attempts.get(key, 0):
+                self._invalid.add(key)
 
     def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """These columns of this teacher's rows in a part."""
         needed = list(dict.fromkeys([*columns, *_IDENTITY]))
         table = read_parquet(self.folder / name, schema.ADVICE, needed, _IDENTITY)
-        identity = (self.teacher_id, self.prompt_version)
-        for column, value in zip(_IDENTITY, identity, strict=True):
+        is_own = {"teacher_id": self._is_own, "prompt_version": self.prompt_version.__eq__}
+        for column in _IDENTITY:
             values = table.column(column)
-            if any(set(chunk.dictionary.to_pylist()) - {value} for chunk in values.chunks):
-                table = table.filter(pc.equal(values.cast(pa.string()), value))
+            found = {v for chunk in values.chunks for v in chunk.dictionary.to_pylist()}
+            own = [value for value in found if value is not None and is_own[column](value)]
+            if len(own) < len(found):
+                is_in = pc.is_in(values.cast(pa.string()), value_set=pa.array(own, pa.string()))
+                table = table.filter(is_in)
         for column in set(columns) & set(_IDENTITY):
             i = table.schema.get_field_index(column)
             table = table.set_column(i, column, table.column(column).cast(pa.string()))
@@ -190,15 +233,22 @@ class AdviceStore:
 
 
 def _with_order(columns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*columns, "question_key", "created_at"]))
+    return tuple(dict.fromkeys([*columns, "question_key", "attempt", "created_at"]))
 
 
-def _earliest(tables: Sequence[pa.Table]) -> pa.Table:
-    """One row per question, the earliest, and these in the order of their time."""
+def _counting(tables: Sequence[pa.Table]) -> pa.Table:
+    """The row of each question that counts, and these in the order of their time.
+
+    It is the one with the highest attempt, and of those the earliest.
+    """
     table = pa.concat_tables(tables, promote_options="default")
     table = table.take(pc.sort_indices(table, sort_keys=[("created_at", "ascending")]))
     codes = table.column("question_key").combine_chunks().dictionary_encode()
     if isinstance(codes, pa.ChunkedArray):  # what pyarrow returns where there are no rows
         return table
-    _, first = np.unique(codes.indices.to_numpy(), return_index=True)
-    return table if len(first) == len(table) else table.take(pa.array(np.sort(first)))
+    keys = codes.indices.to_numpy()  # (N,)
+    attempts = pc.fill_null(table.column("attempt"), 1).to_numpy()  # (N,)
+    order = np.argsort(-attempts, kind="stable")  # (N,): later attempts first, then by time
+    _, first = np.unique(keys[order], return_index=True)
+    counting = np.sort(order[first])
+    return table if len(counting) == len(table) else table.take(pa.array(counting))

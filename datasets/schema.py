@@ -11,6 +11,7 @@ from llm4teach.datasets.storage.parquet import DEFAULT_COLUMN, EARLIER_NAME
 
 VERSION = 1
 _EARLIER = {"behavior": "behaviour", "reweighted": "weighed"}  # names in files of version 0.1
+IDENTITY_FIELDS = {"temperature", "system"}  # without which a teacher is another one (`dropped`)
 _DEFAULTS = {"question_key": "state_key"}  # files of version 0.1 lack the first
 
 
@@ -75,7 +76,7 @@ ADVICE = _table(
         ("question_key", pa.string(), "", "content hash of the question; by default state_key"),
         ("teacher_id", pa.string(), "", "backend, model, revision, method and settings"),
         ("prompt_version", pa.string(), "", "content hash of the prompt template"),
-        ("status", pa.string(), "", "ok, no_advice or invalid"),
+        ("status", pa.string(), "", "ok, no_advice, invalid or refused"),
         (
             "options",
             pa.list_(pa.struct([("plan", pa.string()), ("probability", pa.float64())])),
@@ -84,17 +85,33 @@ ADVICE = _table(
         ),
         ("entropy", pa.float64(), "nats", "of that distribution"),
         ("coverage", pa.float64(), "", "mass on valid plans before normalizing"),
+        ("min_coverage", pa.float64(), "", "the coverage below which the row is invalid"),
         ("raw_sum", pa.float64(), "", "verbalized: sum of the shares stated; 1 is 100%"),
         ("method", pa.string(), "", "logprobs, sampling, verbalized or recorded"),
         ("settings", pa.string(), "", "of the method"),
         ("n_samples", pa.int32(), "replies", "that the distribution rests on"),
         ("replies", pa.list_(pa.string()), "", "raw text of the model, parsed or not"),
+        ("invalid_replies", pa.int32(), "replies", "that say nothing usable"),
+        ("truncated_replies", pa.int32(), "replies", "that max_tokens ended"),
+        (
+            "dropped",
+            pa.list_(pa.string()),
+            "",
+            "request fields that the server refuses: left out, or renamed (old=new)",
+        ),
         ("model", pa.string(), "", ""),
         ("model_revision", pa.string(), "", ""),
-        ("prompt_tokens", pa.int64(), "tokens", ""),
+        ("prompt_tokens", pa.int64(), "tokens", "of all requests, those in a cache included"),
+        ("cached_prompt_tokens", pa.int64(), "tokens", "of these, those that a cache held"),
         ("completion_tokens", pa.int64(), "tokens", ""),
         ("latency_s", pa.float64(), "seconds", ""),
         ("cost", pa.float64(), "USD", ""),
+        (
+            "attempt",
+            pa.int32(),
+            "",
+            "1, or null: the first; of a question's rows the one with the highest counts",
+        ),
         ("created_at", pa.timestamp("us", tz="UTC"), "UTC", ""),
     ],
 )

@@ -19,6 +19,9 @@ def cache_folder() -> Path:
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llm4teach"
 
 
+# Below 1% of the mass on the options the model is about to say something else, and the ratios among
+# what is left are noise. Ten replies of which one counts are far above it.
+MIN_COVERAGE = 0.01
 SECRET_IN_VALUE = "secret_in_value"  # type of the errors that must not quote their input
 
 
@@ -85,6 +88,13 @@ class TeacherConfig(BaseModel):
     calibrate: bool = Field(
         False,
         description="logprobs: subtract the scores of a content-free prompt (calibration)",
+    )
+    min_coverage: float = Field(
+        MIN_COVERAGE,
+        ge=0,
+        le=1,
+        description="sampling, verbalized, logprobs: share of the replies, or of the probability "
+        "mass, that must be on plans; below it a state's advice is invalid",
     )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"

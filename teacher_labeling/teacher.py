@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
@@ -19,7 +19,8 @@ class AdviceStatus(StrEnum):
 
     OK = "ok"
     NO_ADVICE = "no_advice"  # the teacher has no answer for this state
-    INVALID = "invalid"  # no part of its answer was an admissible plan
+    INVALID = "invalid"  # too little of its answer was a plan; it can be asked again
+    REFUSED = "refused"  # a content filter or the model refused it for good
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,17 @@ class TeacherInfo:
 
 @dataclass
 class Usage:
-    """Tokens read and generated, as the engine counts them."""
+    """Tokens read and generated, as the engine counts them: in all engines the same way."""
 
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # those of the cache included
     completion_tokens: int = 0
+    cached_prompt_tokens: int = 0  # of the prompts', those that a cache held
 
-    def add(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one reply."""
+    def add(self, prompt_tokens: int, completion_tokens: int, cached: int = 0) -> None:
+        """Count one reply; ``cached`` are those of the prompt's tokens that a cache held."""
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+        self.cached_prompt_tokens += min(cached, prompt_tokens)
 
 
 def question_key(state: State) -> str:
@@ -89,11 +92,17 @@ class Advice:
     coverage: float = 0.0
     n_samples: int = 0
     replies: tuple[str, ...] = field(default=(), repr=False)  # raw text, parsed or not
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # all, cached ones included
     completion_tokens: int = 0
     latency_s: float = 0.0
     cost: float = 0.0  # US dollars
     raw_sum: float | None = None  # verbalized: the stated shares added up, before normalizing
+    cached_prompt_tokens: int = 0  # of prompt_tokens, those that a cache held
+    min_coverage: float = 0.0  # the floor below which it is invalid
+    invalid_replies: int = 0  # that say nothing usable
+    truncated_replies: int = 0  # that max_tokens ended
+    invalid_reply: str = field(default="", repr=False)  # the first of them
+    dropped: tuple[str, ...] = ()  # request fields that the server refuses: left out or renamed
 
     @property
     def entropy(self) -> float:
@@ -101,14 +110,22 @@ class Advice:
         return sum(p * math.log(1 / p) for _, p in self.plans if p > 0)
 
 
-def advice_from_weights(state: State, weights: dict[Plan, float], **measured: object) -> Advice:
-    """Normalize non-negative weights (a share each of all replies or all mass) to an Advice."""
+def advice_from_weights(
+    state: State, weights: dict[Plan, float], min_coverage: float = 0.0, **measured: object
+) -> Advice:
+    """Normalize non-negative weights (a share each of all replies or all mass) to an Advice.
+
+    It is invalid if their sum, the coverage, is 0 or below ``min_coverage``.
+    """
     total = math.fsum(weights.values())
+    facts: dict[str, Any] = {"min_coverage": min_coverage, **measured}
     if not 0 < total < math.inf:
-        return Advice(state, AdviceStatus.INVALID, **measured)  # type: ignore[arg-type]
+        return Advice(state, AdviceStatus.INVALID, **facts)
+    if total < min_coverage * (1 - 1e-9):  # rounding
+        return Advice(state, AdviceStatus.INVALID, coverage=total, **facts)
     ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     plans = tuple((plan, weight / total) for plan, weight in ranked if weight > 0)
-    return Advice(state, AdviceStatus.OK, plans, coverage=total, **measured)  # type: ignore[arg-type]
+    return Advice(state, AdviceStatus.OK, plans, coverage=total, **facts)
 
 
 class States(Protocol):

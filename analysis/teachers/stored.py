@@ -62,7 +62,9 @@ def stored_teachers(workspace: Workspace, family: str) -> list[StoredTeacher]:
     advice_of: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in read_parts(folder, schema.ADVICE).sort_by("created_at").to_pylist():
         rows = advice_of.setdefault((row["teacher_id"], row["prompt_version"] or ""), {})
-        rows.setdefault(row["state_key"], row)  # of two answers the earlier counts
+        before = rows.setdefault(row["state_key"], row)  # of two answers the earlier counts
+        if (row["attempt"] or 1) > (before["attempt"] or 1):  # unless it was invalid
+            rows[row["state_key"]] = row
     names = {who: [_short(rows), who[0], f"{who[0]} {who[1]}"] for who, rows in advice_of.items()}
     teachers = []
     for (teacher_id, version), rows in sorted(advice_of.items()):

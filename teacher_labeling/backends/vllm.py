@@ -23,6 +23,7 @@ from llm4teach.teacher_labeling.elicitation.base import (
     MAX_SHARED_ANSWERS,
     Answer,
     ChatRequest,
+    is_truncated,
     reply_text,
     to_advice,
 )
@@ -166,7 +167,9 @@ class VLLMTeacher:
                 for j, q in enumerate(asked)
             ]
             verdict = self._elicitation.judge(state, replies)
-            yield to_advice(state, verdict, usage[i], latency_s, price)
+            yield to_advice(
+                state, verdict, usage[i], latency_s, price, self._elicitation.min_coverage
+            )
 
     def _ask(self, requests: list[tuple[ChatRequest, Usage]]) -> Iterator[Answer]:
         if not requests:
@@ -188,9 +191,13 @@ class VLLMTeacher:
             raise refusal from error
         for (request, usage), output in zip(requests, outputs, strict=True):
             generated = sum(len(reply.token_ids) for reply in output.outputs)
-            usage.add(len(output.prompt_token_ids or ()), generated)
+            cached = getattr(output, "num_cached_tokens", None) or 0
+            usage.add(len(output.prompt_token_ids or ()), generated, cached)
             if not request.labels:
-                yield Answer(tuple(reply_text(r.text, r.finish_reason) for r in output.outputs))
+                yield Answer(
+                    tuple(reply_text(r.text, r.finish_reason) for r in output.outputs),
+                    truncated=sum(is_truncated(r.finish_reason) for r in output.outputs),
+                )
                 continue
             logprobs = output.outputs[0].logprobs[0]  # {token id: its score}, of the first token
             ids = self._label_ids(request.labels)

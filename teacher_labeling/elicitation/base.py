@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
-from llm4teach.teacher_labeling.config import Price
+from llm4teach.teacher_labeling.config import MIN_COVERAGE, Price
+from llm4teach.teacher_labeling.elicitation.answer_text import CUT
 from llm4teach.teacher_labeling.elicitation.parsing import list_options
 from llm4teach.teacher_labeling.elicitation.prompts import Message, PromptTemplate
-from llm4teach.teacher_labeling.teacher import Advice, Usage, advice_from_weights
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Usage, advice_from_weights
 
 FORBIDDEN = -9999.0  # log p, nats: the least there is, as OpenAI's servers write it; no infinity
-CUT = "…"  # ends a text that went on when max_tokens were reached: its last word may be half a one
+# Reasons to end a reply, as servers name them, in lower case.
+TRUNCATED = {"length", "max_tokens", "model_length", "max_length", "max_output_tokens"}
+TRUNCATED |= {"model_context_window_exceeded", "token_limit"}
+REFUSED = {"content_filter", "content_filtered", "safety", "refusal", "recitation", "blocklist"}
+REFUSED |= {"prohibited_content", "spii", "sensitive", "guardrail_intervened"}
 MAX_SHARED_ANSWERS = 10_000  # that a teacher keeps
 
 
@@ -50,9 +55,11 @@ class ChatRequest:
 class Answer:
     """What an engine returns: ``n`` texts, or log p of each label that the model's list holds."""
 
-    texts: tuple[str, ...] = ()  # one that was cut off ends in CUT, and so half a plan is none
+    texts: tuple[str, ...] = ()  # a truncated one ends in CUT, and so half a plan is none
     scores: Mapping[str, float] = field(default_factory=dict)  # nats, not normalized
     protocol: str = ""  # how the scores were obtained
+    truncated: int = 0  # texts that max_tokens ended
+    refused: int = 0  # replies that a content filter, or the model, refused
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ class Verdict:
     n_samples: int
     replies: tuple[str, ...]
     raw_sum: float | None = None  # verbalized: of the stated shares, before normalizing
+    invalid: tuple[str, ...] = ()  # those of the replies that say nothing usable
+    truncated: int = 0  # replies that max_tokens ended
+    is_refused: bool = False  # all replies were refused
 
 
 class Elicitation(Protocol):
@@ -71,6 +81,7 @@ class Elicitation(Protocol):
     method: str
     settings: str  # all that changes its answers, e.g. "n=10,temperature=1"
     prompt_version: str
+    min_coverage: float  # below it there is no advice
 
     def requests(self, state: State) -> list[ChatRequest]:
         """Return what is asked about a state; nothing if there is nothing to choose from."""
@@ -88,14 +99,21 @@ class TextElicitation:
     """
 
     def __init__(
-        self, template: PromptTemplate, n: int, temperature: float, seed: int, max_tokens: int
+        self,
+        template: PromptTemplate,
+        n: int,
+        temperature: float,
+        seed: int,
+        max_tokens: int,
+        min_coverage: float = MIN_COVERAGE,
     ) -> None:
         self._template, self._temperature = template, temperature
         self._seed, self._max_tokens = seed, max_tokens
-        self._n = n if temperature > 0 else 1
+        self._n, self.min_coverage = n if temperature > 0 else 1, min_coverage
         self.prompt_version = template.version
         self.settings = (
             f"n={self._n},temperature={temperature:g},seed={seed},max_tokens={max_tokens}"
+            f"{floor_setting(min_coverage)}"
         )
 
     def requests(self, state: State) -> list[ChatRequest]:
@@ -112,27 +130,60 @@ class TextElicitation:
         ]
 
 
+def floor_setting(min_coverage: float) -> str:
+    """Return the coverage floor among a teacher's settings: another floor is another teacher.
+
+    The default is left out, as it was before there was a floor.
+    """
+    return "" if min_coverage == MIN_COVERAGE else f",min_coverage={min_coverage:g}"
+
+
 def to_advice(
-    state: State, verdict: Verdict, usage: Usage, latency_s: float, price: Price
+    state: State,
+    verdict: Verdict,
+    usage: Usage,
+    latency_s: float,
+    price: Price,
+    min_coverage: float = 0.0,
 ) -> Advice:
     """Make the advice of a verdict and what it cost."""
-    return advice_from_weights(
+    advice = advice_from_weights(
         state,
         verdict.weights,
+        min_coverage,
         n_samples=verdict.n_samples,
         replies=verdict.replies,
         raw_sum=verdict.raw_sum,
         prompt_tokens=usage.prompt_tokens,
+        cached_prompt_tokens=usage.cached_prompt_tokens,
         completion_tokens=usage.completion_tokens,
         latency_s=latency_s,
         cost=price.of(usage.prompt_tokens, usage.completion_tokens),
+        invalid_replies=len(verdict.invalid),
+        truncated_replies=verdict.truncated,
+        invalid_reply=next(iter(verdict.invalid), ""),
     )
+    if verdict.is_refused:
+        return replace(advice, status=AdviceStatus.REFUSED)
+    if advice.status is AdviceStatus.INVALID and not advice.invalid_reply and advice.replies:
+        return replace(advice, invalid_reply=advice.replies[0])  # the coverage is below the floor
+    return advice
 
 
 def reply_text(text: str, finish_reason: object) -> str:
-    """Return a reply as it is stored: Unicode (no lone surrogates), and marked if it was cut."""
+    """Return a reply as it is stored: Unicode (no lone surrogates), and marked if truncated."""
     text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-    return text + CUT if finish_reason == "length" else text
+    return text + CUT if is_truncated(finish_reason) else text
+
+
+def is_truncated(finish_reason: object) -> bool:
+    """Whether a reply ended because max_tokens, or the context, was used up."""
+    return isinstance(finish_reason, str) and finish_reason.lower() in TRUNCATED
+
+
+def is_refused(finish_reason: object) -> bool:
+    """Whether a reply ended because a filter, or the model, refused it: for good."""
+    return isinstance(finish_reason, str) and finish_reason.lower() in REFUSED
 
 
 def mean_weights(shares: Iterable[Mapping[Plan, float]], total: int) -> dict[Plan, float]:

@@ -35,7 +35,16 @@ def make_elicitation(config: TeacherConfig, family: str) -> Elicitation:
         temperature = 1.0 if config.temperature is None else config.temperature
         if temperature <= 0:
             raise TeacherError("with the method logprobs, temperature must be above 0; 1 is usual")
-        return OptionLogprobs(template, config.permutations, temperature, config.calibrate)
+        return OptionLogprobs(
+            template, config.permutations, temperature, config.calibrate, config.min_coverage
+        )
     kind, usual = (Sampling, 1.0) if method == "sampling" else (Verbalized, 0.0)
     temperature = usual if config.temperature is None else config.temperature
-    return kind(template, config.n_samples, temperature, config.seed, config.max_tokens)
+    return kind(
+        template,
+        config.n_samples,
+        temperature,
+        config.seed,
+        config.max_tokens,
+        config.min_coverage,
+    )

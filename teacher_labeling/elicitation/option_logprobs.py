@@ -21,11 +21,13 @@ from dataclasses import replace
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
+from llm4teach.teacher_labeling.config import MIN_COVERAGE
 from llm4teach.teacher_labeling.elicitation.base import (
     FORBIDDEN,
     Answer,
     ChatRequest,
     Verdict,
+    floor_setting,
     mean_weights,
 )
 from llm4teach.teacher_labeling.elicitation.parsing import LETTERS, list_options, words
@@ -41,7 +43,12 @@ class OptionLogprobs:
     method = "logprobs"
 
     def __init__(
-        self, template: PromptTemplate, permutations: int, temperature: float, calibrate: bool
+        self,
+        template: PromptTemplate,
+        permutations: int,
+        temperature: float,
+        calibrate: bool,
+        min_coverage: float = MIN_COVERAGE,
     ) -> None:
         self._template, self._permutations = template, permutations
         self._temperature, self._calibrate = temperature, calibrate
@@ -49,6 +56,8 @@ class OptionLogprobs:
         self.settings = f"permutations={permutations},temperature={self._temperature:g}" + (
             ",calibrated" if calibrate else ""
         )
+        self.settings += floor_setting(min_coverage)
+        self.min_coverage = min_coverage
 
     def requests(self, state: State) -> list[ChatRequest]:
         """Return one request per order, then the same with a content-free state."""
@@ -82,7 +91,8 @@ class OptionLogprobs:
             share = softmax(scores, self._temperature)
             shares.append({plan: share.get(LETTERS[i], 0.0) for i, plan in enumerate(order)})
         if not shares:
-            return Verdict({}, len(orders), tuple(replies))
+            is_refused = 0 < len(orders) <= sum(answer.refused for answer in answers)
+            return Verdict({}, len(orders), tuple(replies), is_refused=is_refused)
         coverage = min(max(coverage, _LEAST_COVERAGE), 1.0)
         mean = mean_weights(shares, len(shares))
         weights = {plan: p * coverage for plan, p in mean.items()}

@@ -2,7 +2,7 @@
 
 A reply is text from outside. It is matched against the grammar of ``envs.plan`` and the options
 that were offered, and against nothing else: it is never evaluated, and a reply that does not fit is
-refused, never guessed at.
+refused, never guessed at. Reasoning before the answer does not count (`answer_text`).
 
 A percentage line is
 
@@ -17,12 +17,20 @@ from functools import lru_cache
 from string import ascii_letters
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
+from llm4teach.teacher_labeling.elicitation.answer_text import CUT, answer_text
 
-MAX_REPLY_CHARACTERS = 20_000  # far above three lines of reasoning; bounds the work
+TAIL_CHARACTERS = 20_000  # of an answer that are read; far above three lines, and bounds the work
 MAX_PLAN_STEPS = 8
-_TO_LAST_ACTION = re.compile(
-    r".*(?<![a-z0-9])action[*_`]{0,3}:", re.DOTALL | re.IGNORECASE | re.ASCII
+# "Action:", or the word alone on a line, as a heading.
+_ACTION = re.compile(
+    r"(?<![a-z0-9])action[*_`]{0,3}(?:[ \t]{0,3}:|(?=[ \t]{0,3}\r?\n))", re.ASCII | re.IGNORECASE
 )
+_BEFORE_ACTION = re.compile(  # on its line, where the line is the answer's own
+    r"[\s>#*_~`\"'•.)(\[\d-]*(?:(?:final|next|best|chosen|selected|recommended|my)\s+)?[*_`]{0,3}",
+    re.ASCII | re.IGNORECASE,
+)
+_LONGEST_BEFORE = 40  # characters
+_FENCE = re.compile(r"\s*```[a-z]*\s*", re.ASCII | re.IGNORECASE)
 _DECORATION = "*_`\"' \t"  # Markdown that chat models put around an answer
 LETTERS = "".join(sorted(ascii_letters, key=str.islower))  # A … Z, then a … z
 _LETTER = re.compile(r"(?:option\s+)?([A-Za-z])(?:\s*[).:\]]\s*(.*))?", re.ASCII | re.IGNORECASE)
@@ -32,37 +40,62 @@ _MAX_LINE = 500  # characters
 
 
 def parse_reply(text: str) -> Plan:
-    """Return the plan that a reply ends in: ``parse_steps(final_words(text))``.
+    """Return the plan that a reply ends in: ``parse_steps(final_words(answer_text(text)))``.
 
     Raises:
-        PlanSyntaxError: the reply is too long, has no action, or its last action is not a plan.
+        PlanSyntaxError: the reply has no answer, no action, or its last action is not a plan.
     """
-    return parse_steps(final_words(text))
+    return parse_steps(final_words(answer_text(text)))
 
 
-def final_words(text: str) -> str:
-    """Return the steps that a reply ends in, as they stand there.
+def final_words(answer: str | None) -> str:
+    """Return the steps that an answer ends in, unchanged.
 
     Two forms are understood, in any case: ``Action: {go to key, pick up key}`` and, on one line,
-    ``Action: go to key``. The last ``Action:`` of the reply counts, so that quoted instructions
-    and second thoughts before it change nothing. Time is linear in the length.
+    ``Action: go to key``, each also on the line after ``Action:``. The last ``Action:`` counts, so
+    that quoted instructions and second thoughts before it change nothing; one inside a sentence
+    (``no further action: stop``) counts only if there is no other. Of a truncated answer only one
+    that begins a line counts. Time is linear in the length.
 
     Raises:
-        PlanSyntaxError: the reply is too long, or has no action.
+        PlanSyntaxError: there is no answer, or it has no action.
     """
-    if len(text) > MAX_REPLY_CHARACTERS:
-        raise PlanSyntaxError(f"a reply has at most {MAX_REPLY_CHARACTERS} characters")
-    before = _TO_LAST_ACTION.match(text)
-    if before is None:
+    if answer is None:
+        raise PlanSyntaxError("the reply ended before its answer")
+    answer = answer.strip()[-TAIL_CHARACTERS:]
+    place = _action(answer)
+    if place is None:
         raise PlanSyntaxError("the reply has no 'Action:'")
-    answer = text[before.end() :].lstrip(_DECORATION)
-    if answer.startswith("{"):
-        body, closed, _ = answer[1:].partition("}")
+    steps = _FENCE.sub("", answer[place:], count=1) if "```" in answer[place:] else answer[place:]
+    steps = steps.lstrip(_DECORATION + "\r\n")
+    if steps.startswith("{"):
+        body, closed, _ = steps.lstrip("{").partition("}")
         if not closed:
             raise PlanSyntaxError("the brace after the reply's 'Action:' is not closed")
-    else:
-        body = answer.partition("\n")[0].strip(_DECORATION + "\r.")
-    return body
+        return body
+    return steps.partition("\n")[0].strip(_DECORATION + "[]()\r.,;")
+
+
+def _action(answer: str) -> int | None:
+    """Return where the steps of the last action begin; None if there is none."""
+    is_cut = answer.endswith(CUT)
+    last: int | None = None
+    last_is_own = False
+    for match in _ACTION.finditer(answer):
+        line = answer.rfind("\n", 0, match.start()) + 1
+        before = answer[max(line, match.start() - _LONGEST_BEFORE - 1) : match.start()]
+        begins_line = len(before) <= _LONGEST_BEFORE and bool(_BEFORE_ACTION.fullmatch(before))
+        if is_cut or match[0][-1] != ":":
+            is_own = begins_line
+            if not begins_line:
+                continue
+        else:
+            is_braced = answer[match.end() : match.end() + 40].lstrip(_DECORATION + "\r\n").startswith("{")
+            ends_sentence = match[0][0] == "A" and before.rstrip()[-1:] in tuple(".!?;:)]}\"'*_`|-")
+            is_own = begins_line or is_braced or ends_sentence
+        if is_own or not last_is_own:
+            last, last_is_own = match.end(), is_own
+    return last
 
 
 @lru_cache(maxsize=4096)  # models say the same few plans again and again
@@ -72,9 +105,10 @@ def parse_steps(text: str) -> Plan:
     Raises:
         PlanSyntaxError: it is not a plan, or has too many steps.
     """
-    if text.count(",") >= MAX_PLAN_STEPS:
+    steps = [step.strip(_DECORATION + "\r\n") for step in text.strip(" ,\r\n").split(",")]
+    if len(steps) > MAX_PLAN_STEPS:
         raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_STEPS} steps")
-    return parse_plan(text, separator=",")
+    return parse_plan(",".join(steps), separator=",")
 
 
 def render_plan(plan: Plan) -> str:
@@ -96,20 +130,22 @@ def words(plan: Plan) -> str:
     return render_plan(plan)[1:-1]
 
 
-def parse_percentages(text: str, options: Sequence[Plan]) -> dict[Plan, float]:
+def parse_percentages(answer: str | None, options: Sequence[Plan]) -> dict[Plan, float]:
     """Return the percentage of each option, by its letter in the list or by its words.
+
+    Of an answer (`answer_text`) of more than `TAIL_CHARACTERS`, so many at its end are read.
 
     Lines that name no option are passed over. An option that is named again counts as named last,
     so that second thoughts count. Time is linear in the length.
 
     Raises:
-        PercentagesError: the reply is too long, leaves an option out, states more than 100 for one,
-            or nothing but zeros.
+        PercentagesError: there is no answer, or it leaves an option out, states more than 100 for
+            one, or nothing but zeros.
     """
-    if len(text) > MAX_REPLY_CHARACTERS:
-        raise PercentagesError(f"a reply has at most {MAX_REPLY_CHARACTERS} characters")
+    if answer is None:
+        raise PercentagesError("the reply ended before its answer")
     stated: dict[Plan, float] = {}
-    for line in text.splitlines():
+    for line in answer.strip()[-TAIL_CHARACTERS:].splitlines():
         parsed = _parse_line(line, options)
         if parsed is not None:
             stated[parsed[0]] = parsed[1]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
+from llm4teach.teacher_labeling.elicitation.answer_text import answer_texts
 from llm4teach.teacher_labeling.elicitation.base import (
     Answer,
     ChatRequest,
@@ -34,13 +35,22 @@ class Verbalized(TextElicitation):
         (answer,) = answers
         shares: list[dict[Plan, float]] = []
         sums: list[float] = []
-        for reply in answer.texts:
+        invalid: list[str] = []
+        for reply, text in zip(answer.texts, answer_texts(answer.texts), strict=True):
             try:
-                stated = parse_percentages(reply, state.options)
+                stated = parse_percentages(text, state.options)
             except PercentagesError:
+                invalid.append(reply)
                 continue
             total = sum(stated.values())
             sums.append(total / 100)
             shares.append({plan: percent / total for plan, percent in stated.items()})
-        raw_sum = sum(sums) / len(sums) if sums else None
-        return Verdict(mean_weights(shares, self._n), self._n, answer.texts, raw_sum)
+        return Verdict(
+            mean_weights(shares, self._n),
+            self._n,
+            answer.texts,
+            sum(sums) / len(sums) if sums else None,
+            invalid=tuple(invalid),
+            truncated=answer.truncated,
+            is_refused=0 < len(answer.texts) == answer.refused,
+        )

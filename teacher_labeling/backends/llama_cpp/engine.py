@@ -84,7 +84,7 @@ class LlamaEngine:
     ) -> str:
         """Return a continuation up to the end of the turn, drawn from the model's own p.
 
-        One that is cut off at ``max_tokens`` ends in `elicitation.CUT`.
+        One that is cut off at ``max_tokens`` ends in `answer_text.CUT`.
         """
         fields = {"temperature": temperature, "seed": seed, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
         reply = self._complete(prompt, 0, max_tokens, usage, **fields)
@@ -133,7 +133,7 @@ class LlamaEngine:
         if "choices" not in reply:
             reason = reply.get("error", {}).get("message", reply)
             raise TeacherError(f"the embedded model cannot answer: {reason}")
-        tokens = reply["usage"]  # what the prompt cache held is not read again
+        tokens = reply["usage"]
         cached = tokens.get("prompt_tokens_details", {}).get("cached_tokens", 0)
-        usage.add(tokens["prompt_tokens"] - cached, tokens["completion_tokens"])
+        usage.add(tokens["prompt_tokens"], tokens["completion_tokens"], cached)
         return dict(reply)

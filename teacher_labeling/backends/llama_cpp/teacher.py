@@ -23,6 +23,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import embedded_model, find_weights
 from llm4teach.teacher_labeling.config import Price, TeacherConfig
+from llm4teach.teacher_labeling.elicitation.answer_text import CUT
 from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest, to_advice
 from llm4teach.teacher_labeling.elicitation.factory import PLAN_LOGPROBS, make_elicitation
 from llm4teach.teacher_labeling.elicitation.parsing import render_plan
@@ -119,9 +120,14 @@ class _PrefixCache:
         self._prefixes: dict[int, str] = {}  # by slot
 
     def reset(self, prefix: str, usage: Usage, slot: int = 0) -> None:
-        """Cut a slot's cache back to a prefix."""
-        for _ in range(1 if self._prefixes.get(slot) == prefix else 2):
-            self.engine.read(prefix, usage, slot)
+        """Cut a slot's cache back to a prefix.
+
+        The first reading belongs to loading the model, and not to the question that comes first:
+        a question counts the same tokens, new and cached ones, whenever it is asked.
+        """
+        if self._prefixes.get(slot) != prefix:
+            self.engine.read(prefix, Usage(), slot)
+        self.engine.read(prefix, usage, slot)
         self._prefixes[slot] = prefix
 
 
@@ -177,6 +183,7 @@ class _PlanScores:
             n_samples=self.slots,
             replies=tuple(reasonings),
             prompt_tokens=usage.prompt_tokens,
+            cached_prompt_tokens=usage.cached_prompt_tokens,
             completion_tokens=usage.completion_tokens,
             latency_s=time.perf_counter() - begin,
         )
@@ -227,7 +234,8 @@ class _Elicited:
         requests = self._elicitation.requests(state)
         answers = [self._ask(cache, request, usage) for request in requests]
         verdict = self._elicitation.judge(state, answers)
-        return to_advice(state, verdict, usage, time.perf_counter() - begin, Price())
+        seconds, floor = time.perf_counter() - begin, self._elicitation.min_coverage
+        return to_advice(state, verdict, usage, seconds, Price(), floor)
 
     def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts:
         examples = 0  # read once, when the first question is asked
@@ -264,7 +272,8 @@ class _Elicited:
                 engine.sample(prompt, max_tokens, temperature, request.seed(i), usage)
                 for i in range(request.n)
             )
-            answer = Answer(tuple(texts))
+            replies = tuple(texts)
+            answer = Answer(replies, truncated=sum(text.endswith(CUT) for text in replies))
         if request.shared:
             self._shared[request.shared] = answer
         return answer
