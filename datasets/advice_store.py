@@ -29,8 +29,10 @@ class AdviceStore:
 
     One row per question, and one more for each time that an invalid answer was asked again
     (``attempt``): of these the last counts. A teacher that has to ask without some setting, since
-    its server refuses the field, has `WITHOUT` in the ``teacher_id`` of its rows. A state whose advice takes one question has that question's key as its
-    ``state_key``; so have rows of earlier releases, which had no ``question_key``.
+    its server refuses the field, has `WITHOUT` in the ``teacher_id`` of its rows.
+
+    A state whose advice takes one question has that question's key as its ``state_key``; so have
+    rows of earlier releases, which had no ``question_key``.
 
     Other prompt versions may share the folder; they are neither read nor touched. Every process
     may append. Parts never change, so a store reads each once for its keys; the answers themselves
@@ -47,7 +49,7 @@ class AdviceStore:
         self._mutex = RLock()  # a background thread may commit while another looks advice up
         self._parts: set[str] = set()  # names of those whose keys are known
         self._parts_of: dict[str, tuple[str, ...]] = {}  # by question key; nearly always one
-        self._invalid: set[str] = set()  # questions whose last answer is invalid
+        self._not_ok: dict[str, str] = {}  # status of the last answer, where it is no advice
         self._attempts: dict[str, int] = {}  # by question key, where there was more than one
         self._cached = lru_cache(maxsize=_CACHED_PARTS)(self._read)
 
@@ -63,9 +65,14 @@ class AdviceStore:
         """How often a question was answered, as of the last `refresh`; 0 if it has no answer."""
         return self._attempts.get(question_key, int(question_key in self._parts_of))
 
+    def status(self, question_key: str) -> str:
+        """The status of a question's last answer, as of the last `refresh`; "" if it has none."""
+        ok = "ok" if question_key in self._parts_of else ""
+        return self._not_ok.get(question_key, ok)
+
     def is_invalid(self, question_key: str) -> bool:
         """Whether a question's last answer was invalid, as of the last `refresh`."""
-        return question_key in self._invalid
+        return self._not_ok.get(question_key) == "invalid"
 
     def refresh(self) -> None:
         """Read the keys that other processes have committed.
@@ -77,7 +84,7 @@ class AdviceStore:
             names = flat_part_names(self.folder)
             if not self._parts <= set(names):  # a compaction has replaced some
                 self._parts, self._parts_of = set(), {}
-                self._invalid, self._attempts = set(), {}
+                self._not_ok, self._attempts = {}, {}
             for name in names:
                 if name not in self._parts:
                     self._add(name, self._read(name, _KEYS))
@@ -203,16 +210,20 @@ class AdviceStore:
             if parts is not only:
                 self._parts_of[key] = (*parts, name)
         is_first = pc.less_equal(pc.fill_null(rows.column("attempt"), 1), 1)
-        is_invalid = pc.fill_null(pc.equal(rows.column("status"), "invalid"), False)
-        rows = rows.filter(pc.or_(is_invalid, pc.invert(is_first)))  # few, or none
-        columns = (rows.column(name).to_pylist() for name in _KEYS)
-        for key, status, attempt in sorted(zip(*columns, strict=True), key=lambda row: row[2] or 1):
-            if (attempt or 1) > self._attempts.get(key, 0):
-                self._invalid.discard(key)
-            if (attempt or 1) > 1:
-                self._attempts[key] = max(attempt, self._attempts.get(key, 0))
-            if status == "invalid" and (attempt or 1) >= self._attempts.get(key, 0):
-                self._invalid.add(key)
+        is_ok = pc.fill_null(pc.equal(rows.column("status"), "ok"), True)
+        rows = rows.filter(pc.invert(pc.and_(is_first, is_ok)))  # few, or none
+        for key, status, attempt in sorted(
+            zip(*(rows.column(name).to_pylist() for name in _KEYS), strict=True),
+            key=lambda row: row[2] or 1,
+        ):
+            before, attempt = self._attempts.get(key, 1), attempt or 1
+            if attempt < before:
+                continue
+            if attempt > before:
+                self._attempts[key] = attempt
+                self._not_ok.pop(key, None)
+            if status != "ok":
+                self._not_ok.setdefault(key, status)
 
     def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """These columns of this teacher's rows in a part."""

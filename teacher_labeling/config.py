@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -22,7 +23,21 @@ def cache_folder() -> Path:
 # Below 1% of the mass on the options the model is about to say something else, and the ratios among
 # what is left are noise. Ten replies of which one counts are far above it.
 MIN_COVERAGE = 0.01
+# A teacher that fails in most states is broken, not weak: a format that it does not keep, replies
+# that max_tokens truncates. Small models that are usable have had advice in nearly all states.
+MIN_VALID_SHARE = 0.5
 SECRET_IN_VALUE = "secret_in_value"  # type of the errors that must not quote their input
+
+
+_OWN_FIELDS = {  # of chat requests, and what sets them
+    **{name: f"set --teacher.{name}" for name in ("model", "temperature", "seed")},
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), "set --teacher.max-tokens"),
+    "n": "set --teacher.n-samples",
+    "messages": "the prompt is set with --teacher.prompt",
+    "stream": "replies are never streamed",
+    **dict.fromkeys(("logprobs", "top_logprobs"), "the method logprobs sets it"),
+}
+_SECRET_NAME = re.compile(r"api_?key|authorization|secret|password|(?:^|_)token$", re.IGNORECASE)
 
 
 class _Settings(BaseModel):
@@ -96,6 +111,13 @@ class TeacherConfig(BaseModel):
         description="sampling, verbalized, logprobs: share of the replies, or of the probability "
         "mass, that must be on plans; below it a state's advice is invalid",
     )
+    min_valid_share: float = Field(
+        MIN_VALID_SHARE,
+        ge=0,
+        le=1,
+        description="share of the answered states that need valid advice: a run with less stops "
+        "before it trains (0: never)",
+    )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
     )
@@ -116,6 +138,11 @@ class TeacherConfig(BaseModel):
         "",
         description="openai: the model's served name; if it is empty and the server has only one "
         "model, a new run looks it up and stores it; vllm: its name on the hub, or a folder",
+    )
+    extra_body: str = Field(
+        "{}",
+        description="openai: further fields of every chat request as JSON, "
+        '{"enable_thinking": false} say; part of the teacher\'s identity',
     )
     vllm_options: str = Field(
         "{}", description='vllm: arguments of vllm.LLM as JSON, {"max_model_len": 2048} say'
@@ -175,16 +202,33 @@ class TeacherConfig(BaseModel):
             )
         return url
 
-    @field_validator("vllm_options")
+    @field_validator("vllm_options", "extra_body", mode="before")
     @classmethod
-    def _is_json_object(cls, text: str) -> str:
-        try:
-            parsed = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"is not JSON ({error})") from None
+    def _is_json_object(cls, value: Any) -> str:
+        parsed = value  # a table of a TOML file
+        if isinstance(value, str):
+            try:
+                parsed = json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"is not JSON ({error})") from None
         if not isinstance(parsed, dict):
             raise ValueError("must be a JSON object: arguments and their values")
-        return text
+        return value if isinstance(value, str) else json.dumps(value)
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_not_ours(cls, text: str) -> str:
+        fields = json.loads(text)
+        if own := sorted(_OWN_FIELDS.keys() & fields.keys()):
+            raise ValueError(f"{own[0]} is not an extra field; {_OWN_FIELDS[own[0]]}")
+        if secret := sorted(name for name in fields if _SECRET_NAME.search(name)):
+            raise PydanticCustomError(
+                SECRET_IN_VALUE,
+                "settings are written to disk, and {name} may be a secret: a key goes into the "
+                "environment variable LLM4TEACH_API_KEY",
+                {"name": secret[0]},
+            )
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 class LabelConfig(_Settings):
@@ -195,6 +239,9 @@ class LabelConfig(_Settings):
         None, ge=0, description="tokens to spend at most, prompts and completions together"
     )
     max_cost: float | None = Field(None, ge=0, description="US dollars to spend, at most")
+    retry_invalid: bool = Field(
+        False, description="ask again about states whose stored advice is invalid"
+    )
     prices: dict[str, Price] = Field(
         {}, description="prompt and completion price by model, US dollars per million tokens"
     )

@@ -148,7 +148,15 @@ class States(Protocol):
 class Metered(Protocol):
     """States whose questions are paid from a budget; a teacher reports what failures cost."""
 
-    def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+    def may_take(self) -> bool:
+        """Whether another state may be taken while others are in flight.
+
+        If not, wait for one of them: what they cost is not known yet. With none in flight, take the
+        next state without asking.
+        """
+        ...
+
+    def charge(self, usage: Usage, cost: float) -> None:
         """Charge a question that got no answer and was billed nevertheless; in US dollars.
 
         Negative, if it was answered later: then the answer reports what all attempts have cost.

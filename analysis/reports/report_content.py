@@ -41,6 +41,7 @@ def costs(results: Mapping[str, Any], metrics: pa.Table) -> list[Fact]:
         ("questions to the teacher", _count(questions), rate),
         ("of them live", _count(live), "for states first met in fine-tuning"),
         ("prompt tokens", _count(results.get("prompt_tokens")), ""),
+        ("of these from a cache", _count(results.get("cached_prompt_tokens")), ""),
         ("completion tokens", _count(results.get("completion_tokens")), ""),
         ("of the teacher's time", None if seconds is None else f"{seconds:,.1f} s", each),
         ("size of the student", None if size is None else f"{size / 1000:,.0f} kB", "no LLM in it"),

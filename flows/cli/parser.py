@@ -23,7 +23,8 @@ from llm4teach.flows.runtime.settings import (
 )
 
 _METAVARS = {int: "N", float: "X", Path: "FILE"}
-_BUDGETS = ("max_requests", "max_tokens", "max_cost")  # of section label, also without its name
+# Of section label, also without its name.
+_SHORT = ("max_requests", "max_tokens", "max_cost", "retry_invalid")
 _REMOVED = {  # words of version 0.1's command line, and what replaces them
     ("watch",): "`tensorboard --logdir WORKSPACE/runs` shows the curves of a run while it trains",
     ("prompts", "diff"): "`diff` compares what `llm4teach prompts show` prints",
@@ -187,7 +188,7 @@ def _add_setting(
     group: argparse._ActionsContainer, path: tuple[str, ...], field: FieldInfo
 ) -> None:
     flags = [flag_name(path)]
-    if path[0] == "label" and path[1] in _BUDGETS:
+    if path[0] == "label" and path[1] in _SHORT:
         flags.append(flag_name(path[1:]))
     dest = "settings:" + ".".join(path)
     _add_argument(group, field, dest, flags)

@@ -120,6 +120,7 @@ class Label(FlowCommand):
         "llm4teach label --teacher recorded/vicuna-33b",
         "llm4teach label --teacher openai --dry-run",
         "llm4teach label --teacher openai --max-requests 1000 --max-cost 2.50",
+        "llm4teach label --teacher openai --retry-invalid",
     )
     uses = ("task", "workspace", "teacher", "label", "scale", "patience")
     flow = "label_states"

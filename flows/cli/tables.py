@@ -48,6 +48,12 @@ def print_result(result: Mapping[str, Any]) -> None:
         print(", ".join(used))
     if result.get("stopped_by"):
         print(f"stopped: {result['stopped_by']}; {result['states_left']} states are left")
+    if invalid := result.get("invalid_states", 0) + result.get("refused_states", 0):
+        replies, useless = result.get("replies", 0), result.get("invalid_replies", 0)
+        print(
+            f"{invalid} states have no valid advice; {useless} of {replies} replies were invalid, "
+            f"{result.get('truncated_replies', 0)} reached max_tokens"
+        )
     print(f"run: {result['run_id']}")
     if "decision" in result:
         print(f"{result['decision']}: {result['decision_reason']}")

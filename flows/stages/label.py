@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
 from llm4teach.datasets.trajectories import Trajectories, read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
+from llm4teach.envs.task import State
 from llm4teach.flows.runtime import artifacts
 from llm4teach.flows.runtime.progress import Stage, stage
 from llm4teach.flows.runtime.settings import Settings
@@ -17,6 +19,14 @@ from llm4teach.student.collection.states import states_of
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
+from llm4teach.teacher_labeling.labeling.valid_share import (
+    RETRY,
+    ValidShare,
+    check_valid_share,
+    quoted,
+    valid_share,
+)
+from llm4teach.teacher_labeling.teacher import question_key
 
 _SHOW_EVERY_S = 0.1
 
@@ -25,6 +35,10 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet.
 
     A state without admissible plans leaves nothing to ask.
+
+    Raises:
+        TeacherError: the teacher cannot answer, or too small a share of its answers is valid
+            advice; what it has answered is stored.
     """
     states = [s for s in states_of(ctx.task, trajectories) if s.options]
     with stage("label", len(states), "states") as shown:
@@ -42,14 +56,37 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
         except BaseException:  # the budget is the run's, however often it is begun again
             ctx.run.count(**spent(report))
             raise
-        shown.summary = summary(report)
+        found = valid_share(ctx.store, [question_key(state) for state in states])
+        shown.summary = summary(report, found, ctx.settings.teacher.max_tokens)
     ctx.run.note(
         distinct_states=report.distinct_states,
         states_left=report.left,
         stopped_by=report.stopped_by,
+        invalid_states=found.invalid,
+        refused_states=found.refused,
+        valid_share=found.share,
+        dropped_fields=list(report.dropped),
     )
-    ctx.run.count(known_states=report.known, **spent(report))
+    ctx.run.count(
+        known_states=report.known,
+        replies=report.replies,
+        invalid_replies=report.invalid_replies,
+        truncated_replies=report.truncated_replies,
+        **spent(report),
+    )
     artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
+    check_advice(ctx, states)
+
+
+def check_advice(ctx: Context, states: Sequence[State]) -> None:
+    """Stop if too small a share of the stored answers about these states is valid advice.
+
+    Raises:
+        TeacherError: it is below ``teacher.min_valid_share``.
+    """
+    teacher = ctx.settings.teacher
+    keys = [question_key(state) for state in states]
+    check_valid_share(ctx.store, keys, teacher.min_valid_share, teacher.max_tokens)
 
 
 def spent(report: LabelReport) -> dict[str, float]:
@@ -57,27 +94,42 @@ def spent(report: LabelReport) -> dict[str, float]:
     return {
         "questions": report.asked,
         "prompt_tokens": report.prompt_tokens,
+        "cached_prompt_tokens": report.cached_prompt_tokens,
         "completion_tokens": report.completion_tokens,
         "cost": report.cost,
         "teacher_s": report.seconds,
     }
 
 
-def summary(report: LabelReport) -> str:
-    """One line for people."""
+def summary(report: LabelReport, found: ValidShare, max_tokens: int) -> str:
+    """What a labeling did, and what is wrong with its answers, in a line for people."""
     line = f"{report.distinct_states} distinct states, {report.known} known: "
     if report.asked:
         line += f"{report.asked} questions, {_tokens(report):,} tokens"
+        cached = report.cached_prompt_tokens
+        line += f" ({cached:,} of them cached)" if cached else ""
         line += f", ${report.cost:.4g}" if report.cost else ""
     else:
         line += "nothing to ask" if not report.left else "nothing asked"
     if report.answered_elsewhere:
         line += f", {report.answered_elsewhere} asked by another run"
-    if report.invalid:
-        line += f", {report.invalid} without valid advice"
     if report.stopped_by:
         line += f"; stopped: {report.stopped_by}. {report.left} states are left without advice: "
         line += "to go on, repeat the command with another budget"
+    if report.dropped:
+        line += f"; the server refuses {', '.join(report.dropped)}: left out, or renamed"
+    if report.invalid_replies:
+        share = report.invalid_replies / max(1, report.replies)
+        line += f"; {report.invalid_replies:,} of {report.replies:,} replies ({share:.0%}) are "
+        line += f"invalid, the first: {quoted(report.invalid_reply)}"
+    if report.truncated_replies:
+        line += f"; {report.truncated_replies:,} replies reached max_tokens ({max_tokens}): raise "
+        line += "--teacher.max-tokens if their answers are missing"
+    if found.refused:
+        line += f"; {found.refused} states were refused by a content filter"
+    if found.invalid:
+        line += f"; {found.invalid} of {found.judged} states without valid advice: `{RETRY}` asks "
+        line += "again"
     return line
 
 
@@ -123,11 +175,13 @@ def dry_run(settings: Settings) -> dict[str, str]:
         info = teacher.info
         store = advice_of(info, workspace, task.family)
         price = price_of(settings.teacher, settings.label, info)
-        forecast = estimate(teacher, store, states_of(task, steps), price)
+        retry = settings.label.retry_invalid
+        forecast = estimate(teacher, store, states_of(task, steps), price, retry_invalid=retry)
     bound = "at most " if forecast.completion_is_bound else ""
     return {
         "distinct states": f"{forecast.distinct_states:,}",
         "without advice": f"{forecast.missing:,}",
+        "invalid": f"{forecast.invalid:,}" + (" (asked again)" if retry else ""),
         "prompt tokens": _figure(
             forecast.prompt_tokens, "about " if forecast.prompt_is_guess else ""
         ),

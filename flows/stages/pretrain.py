@@ -9,6 +9,7 @@ from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.context import Context
+from llm4teach.flows.stages.label import check_advice
 from llm4teach.student.collection.reweighting import reweight_trajectories, write_reweighting
 from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import PretrainConfig
@@ -25,7 +26,12 @@ def pretrain(
     """Distill the stored advice, reweighted by returns, into a student, and store it.
 
     It is a new one, or has the weights of ``start``.
+
+    Raises:
+        TeacherError: too small a share of the stored answers is valid advice.
+        DatasetError: nothing can be learned from it.
     """
+    check_advice(ctx, [s for s in states_of(ctx.task, trajectories) if s.options])
     t = trajectories.column("t")
     episode_ends = np.append(t[1:] != t[:-1] + 1, True)
     if config.reweight_temperature:

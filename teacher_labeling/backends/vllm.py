@@ -29,7 +29,14 @@ from llm4teach.teacher_labeling.elicitation.base import (
 )
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, count_requests
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo, Usage
+from llm4teach.teacher_labeling.teacher import (
+    Advice,
+    AdviceStatus,
+    Metered,
+    States,
+    TeacherInfo,
+    Usage,
+)
 
 _INSTALL = (
     "install it in an environment of its own (it pins what Prefect needs newer): "
@@ -108,7 +115,7 @@ class VLLMTeacher:
         """
         waiting, taken = iter(states), 0
         refused: dict[str, TeacherError] = {}  # by state key
-        while batch := list(islice(waiting, self._config.max_in_flight)):
+        while batch := self._next_batch(waiting, states if isinstance(states, Metered) else None):
             taken += len(batch)
             yield from self._advise(batch, refused)
             if len(refused) == taken:  # it is not the state that vLLM dislikes
@@ -117,6 +124,18 @@ class VLLMTeacher:
             error = next(iter(refused.values()))
             error.failed_states = frozenset(refused)
             raise error
+
+    def _next_batch(self, waiting: Iterator[State], meter: Metered | None) -> list[State]:
+        """Take states as long as the engine has room and the budget allows them together."""
+        batch = list(islice(waiting, 1))
+        while batch and len(batch) < self._config.max_in_flight:
+            if meter is not None and not meter.may_take():
+                break
+            state = next(waiting, None)
+            if state is None:
+                break
+            batch.append(state)
+        return batch
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
         """Count with the model's own tokenizer and chat template; loads the model."""

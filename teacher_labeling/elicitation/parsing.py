@@ -30,6 +30,7 @@ _BEFORE_ACTION = re.compile(  # on its line, where the line is the answer's own
     re.ASCII | re.IGNORECASE,
 )
 _LONGEST_BEFORE = 40  # characters
+_SENTENCE_ENDS = tuple(".!?;:)]}\"'*_`|-")
 _FENCE = re.compile(r"\s*```[a-z]*\s*", re.ASCII | re.IGNORECASE)
 _DECORATION = "*_`\"' \t"  # Markdown that chat models put around an answer
 LETTERS = "".join(sorted(ascii_letters, key=str.islower))  # A … Z, then a … z
@@ -90,9 +91,10 @@ def _action(answer: str) -> int | None:
             if not begins_line:
                 continue
         else:
-            is_braced = answer[match.end() : match.end() + 40].lstrip(_DECORATION + "\r\n").startswith("{")
-            ends_sentence = match[0][0] == "A" and before.rstrip()[-1:] in tuple(".!?;:)]}\"'*_`|-")
-            is_own = begins_line or is_braced or ends_sentence
+            after = answer[match.end() : match.end() + _LONGEST_BEFORE]
+            is_braced = after.lstrip(_DECORATION + "\r\n").startswith("{")
+            after_sentence = match[0][0] == "A" and before.rstrip().endswith(_SENTENCE_ENDS)
+            is_own = begins_line or is_braced or after_sentence
         if is_own or not last_is_own:
             last, last_is_own = match.end(), is_own
     return last

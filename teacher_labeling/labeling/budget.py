@@ -14,8 +14,14 @@ class Budget:
     """Counts questions, tokens and US dollars against the limits.
 
     The number of questions is never exceeded. Tokens and dollars are known only when an answer
-    comes: what is in flight counts as the mean answer so far, and so the limits are exceeded by
-    the difference from it at most, or by the questions in flight before the first answer.
+    comes. So the first question goes out alone, to learn the price; later ones go out beside others
+    only while all in flight fit into the limit at the price of the dearest answer so far; and alone
+    only while an answer at the mean price fits.
+
+    The largest possible overrun is thus what the questions in flight cost more than that. It is
+    less than one question's price near the limit, where only one is in flight; with ``teacher``
+    settings ``n_samples`` and ``max_tokens``, one question costs at most its prompts' tokens and
+    n_samples * max_tokens, and with retries this much for each attempt.
 
     Args:
         limits: the budget.
@@ -31,6 +37,7 @@ class Budget:
         self._requests, self._tokens, self._cost = requests, tokens, cost
         self._before = (tokens, cost)
         self._answered = self._in_flight = 0
+        self._dearest = {"max_tokens": 0.0, "max_cost": 0.0}  # of the answers so far
         self._is_unmetered = False  # an answer has come without its tokens
         self._mutex = threading.Lock()  # questions are taken and answered in different threads
         self._reached = ""  # the name of the limit that was reached
@@ -43,9 +50,14 @@ class Budget:
         if self._reached == "max_requests":
             return f"the {limits.max_requests:,} questions of max_requests are asked"
         if self._reached == "max_tokens":
-            return f"{self._tokens:,} of the {limits.max_tokens:,} tokens of max_tokens are spent"
+            more = self._tokens - (limits.max_tokens or 0)
+            over = f", {more:,} too many" if more > 0 else ""
+            spent = f"{self._tokens:,} of the {limits.max_tokens:,} tokens of max_tokens are spent"
+            return spent + over
         if self._reached == "max_cost":
-            return f"${self._cost:.4g} of the ${limits.max_cost:g} of max_cost are spent"
+            dollars = self._cost - (limits.max_cost or 0.0)
+            over = f", ${dollars:.2g} too much" if dollars > 0 else ""
+            return f"${self._cost:.4g} of the ${limits.max_cost:g} of max_cost are spent{over}"
         if self._reached:
             return (
                 "the server does not say how many tokens its answers take (no usage), and so "
@@ -63,6 +75,23 @@ class Budget:
             self._requests += 1
             self._in_flight += 1
             return True
+
+    def may_take(self) -> bool:
+        """Whether another question may go out beside those in flight.
+
+        Only while all would fit into the limits if each cost as much as the dearest answer so far.
+        """
+        with self._mutex:
+            if not self._limited or not self._in_flight:
+                return True
+            if not self._answered:
+                return False
+            spent = {"max_tokens": self._tokens, "max_cost": self._cost}
+            return all(
+                spent[name] + (self._in_flight + 1) * self._dearest[name]
+                <= getattr(self._limits, name)
+                for name in self._limited
+            )
 
     def may_retry(self) -> bool:
         with self._mutex:
@@ -84,6 +113,9 @@ class Budget:
             answered = advice.status is not AdviceStatus.NO_ADVICE
             self._is_unmetered |= is_billed and answered and not tokens
             self._cost += advice.cost
+            if answered:
+                self._dearest["max_tokens"] = max(self._dearest["max_tokens"], tokens)
+                self._dearest["max_cost"] = max(self._dearest["max_cost"], advice.cost)
 
     def refund(self, questions: int) -> None:
         """Refund questions that were reserved and will not be answered."""

@@ -28,10 +28,16 @@ class Estimate:
     source: str  # where the figures come from
     prompt_is_guess: bool = False  # from the number of characters
     completion_is_bound: bool = False  # at most so many, and so the cost is at most so high
+    invalid: int = 0  # states whose stored advice is invalid
 
 
 def estimate(
-    teacher: Teacher, store: AdviceStore, states: Sequence[State], price: Price | None
+    teacher: Teacher,
+    store: AdviceStore,
+    states: Sequence[State],
+    price: Price | None,
+    *,
+    retry_invalid: bool = False,
 ) -> Estimate:
     """Estimate what `label_states` would take, from a sample of the states that it would ask about.
 
@@ -44,6 +50,8 @@ def estimate(
     """
     by_key = {question_key(state): state for state in states}
     missing = store.missing(by_key)
+    invalid = [key for key in by_key if store.is_invalid(key)]
+    missing += invalid if retry_invalid else []
     stored = store.table(["prompt_tokens", "completion_tokens", "cost"])
     means: dict[str, float | None] = dict.fromkeys(stored.column_names)
     sources = []
@@ -80,6 +88,7 @@ def estimate(
         "; ".join(sources) or "nothing yet: this teacher has answered no question here",
         prompt_is_guess=counts is not None and counts.is_guess,
         completion_is_bound=is_bound,
+        invalid=len(invalid),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Usage
 
 
 @dataclass
@@ -16,8 +16,15 @@ class LabelReport:
     asked: int = 0
     ok: int = 0
     invalid: int = 0
+    refused: int = 0
     no_advice: int = 0
+    replies: int = 0
+    invalid_replies: int = 0  # that say nothing usable
+    truncated_replies: int = 0  # that max_tokens ended
+    invalid_reply: str = ""  # the first of a state without valid advice, else the first of all
+    dropped: tuple[str, ...] = ()  # request fields that the server refuses
     prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0  # of these, those that a cache held
     completion_tokens: int = 0
     cost: float = 0.0  # US dollars
     seconds: float = 0.0
@@ -28,18 +35,34 @@ class LabelReport:
 
     def count(self, advice: Advice) -> None:
         """Add one answer."""
+        is_first = advice.status is AdviceStatus.INVALID and not self.invalid
         self.asked += 1
         self.ok += advice.status is AdviceStatus.OK
         self.invalid += advice.status is AdviceStatus.INVALID
+        self.refused += advice.status is AdviceStatus.REFUSED
         self.no_advice += advice.status is AdviceStatus.NO_ADVICE
-        self.prompt_tokens += advice.prompt_tokens
-        self.completion_tokens += advice.completion_tokens
-        self.cost += advice.cost
+        self.replies += len(advice.replies)
+        self.invalid_replies += advice.invalid_replies
+        self.truncated_replies += advice.truncated_replies
+        if is_first or not self.invalid_reply:
+            self.invalid_reply = advice.invalid_reply
+        self.dropped = advice.dropped or self.dropped
+        spent = Usage(advice.prompt_tokens, advice.completion_tokens, advice.cached_prompt_tokens)
+        self.charge(spent, advice.cost)
+
+    def charge(self, usage: Usage, cost: float) -> None:
+        """Add tokens and US dollars."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.cached_prompt_tokens += usage.cached_prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cost += cost
 
     def add(self, other: LabelReport) -> None:
         """Add a later labeling's numbers; its states may be the same ones."""
         states = max(self.distinct_states, other.distinct_states)
         latest = {name: getattr(other, name) for name in ("waiting_for", "left", "stopped_by")}
+        latest["invalid_reply"] = self.invalid_reply or other.invalid_reply
+        latest["dropped"] = other.dropped or self.dropped
         for name, value in vars(other).items():
-            setattr(self, name, latest.get(name, getattr(self, name) + value))
+            setattr(self, name, latest[name] if name in latest else getattr(self, name) + value)
         self.distinct_states = states

@@ -66,7 +66,9 @@ def label_states(
         stop or threading.Event(),
     )
     price = limits.prices.get(teacher.info.model)
-    queue = WorkQueue(states, store, work, budget, limits.lease_s, price, report, stop)
+    queue = WorkQueue(
+        states, store, work, budget, limits.lease_s, price, report, stop, limits.retry_invalid
+    )
     missing = len(queue)
     if not missing:
         return report
@@ -147,7 +149,9 @@ class _Labeling:
         advice = with_cost(advice, self._price)
         self._budget.charge_answer(advice, is_billed=info.remote)
         report.count(advice)  # it is paid for, whether it can be stored or not
-        self._writer.add(to_row(advice, info), self._queue.answered(question_key(advice.state)))
+        key = question_key(advice.state)
+        row = to_row(advice, info, self._queue.attempt_of(key))
+        self._writer.add(row, self._queue.answered(key))
         if self._writer.is_due:
             self._writer.commit()
             self._queue.release()

@@ -16,7 +16,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.report import LabelReport
-from llm4teach.teacher_labeling.teacher import question_key
+from llm4teach.teacher_labeling.teacher import Usage, question_key
 
 PARTITIONS = 16  # of the questions, by their keys: enough for a dozen processes side by side
 BATCH_QUESTIONS, BATCH_S = 1_024, 5.0  # of one partition, before other processes get their turn
@@ -58,6 +58,7 @@ class WorkQueue:
         price: of failed questions.
         report: counts what failed questions cost, and what other processes have answered.
         stop: when set, nothing more is handed out or retried.
+        retry_invalid: hand out those, too, whose stored answer is invalid.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class WorkQueue:
         price: Price | None,
         report: LabelReport,
         stop: threading.Event,
+        retry_invalid: bool = False,
     ) -> None:
         self._store, self._budget, self._price = store, budget, price
         self._report, self._stop, self._expiry_s = report, stop, expiry_s
@@ -89,8 +91,11 @@ class WorkQueue:
         distinct: dict[str, State] = {}
         for state in states:
             distinct.setdefault(question_key(state), state)
+        # How often they were asked before, as of now: others may ask them again meanwhile.
+        invalid = [key for key in distinct if store.is_invalid(key)] if retry_invalid else []
+        self._again = {key: store.attempts(key) for key in invalid}
         for key, state in distinct.items():
-            if key not in store:
+            if not self._is_answered(key):
                 self._waiting.setdefault(partition_of(key), {})[key] = state
         report.distinct_states, report.left = len(distinct), len(self)
         report.known = len(distinct) - len(self)
@@ -140,6 +145,10 @@ class WorkQueue:
             self._handed_out -= 1
         return batch
 
+    def attempt_of(self, key: str) -> int:
+        """Which attempt at a question that is handed out its answer is, from 1."""
+        return self._again.get(key, 0) + 1
+
     def release(self) -> None:
         """Unlock the partitions whose batches are answered: the answers are committed."""
         with self._mutex:
@@ -179,13 +188,14 @@ class WorkQueue:
     def is_over(self) -> bool:
         return self._is_over or self._stop.is_set()
 
-    def charge(self, prompt_tokens: int, completion_tokens: int, cost: float) -> None:
+    def may_take(self) -> bool:
+        return self._budget.may_take()
+
+    def charge(self, usage: Usage, cost: float) -> None:
         if self._price is not None and not cost:
-            cost = self._price.of(prompt_tokens, completion_tokens)
-        self._budget.charge(prompt_tokens + completion_tokens, cost)
-        self._report.prompt_tokens += prompt_tokens
-        self._report.completion_tokens += completion_tokens
-        self._report.cost += cost
+            cost = self._price.of(usage.prompt_tokens, usage.completion_tokens)
+        self._budget.charge(usage.prompt_tokens + usage.completion_tokens, cost)
+        self._report.charge(usage, cost)
 
     def _lock(self, number: int) -> bool:
         """Lock a partition, unless it is locked or has nothing left to ask."""
@@ -208,11 +218,14 @@ class WorkQueue:
 
     def _drop_answered(self, number: int) -> None:
         waiting = self._waiting[number]
-        for key in [key for key in waiting if key in self._store]:
+        for key in list(filter(self._is_answered, waiting)):
             del waiting[key]
             self._report.answered_elsewhere += 1
         if not waiting:
             del self._waiting[number]
+
+    def _is_answered(self, key: str) -> bool:
+        return self._store.attempts(key) > self._again.get(key, 0)
 
     def _recover(self) -> None:
         """Commit what processes that died have left in any partition."""

@@ -18,7 +18,7 @@ COMMIT_EVERY_ROWS = 2_048
 _text = lru_cache(maxsize=4096)(str)  # teachers say the same few plans again and again
 
 
-def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
+def to_row(advice: Advice, info: TeacherInfo, attempt: int = 1) -> dict[str, Any]:
     """One row of `datasets.schema.ADVICE`, less what the store adds itself."""
     return {
         "state_key": advice.state.key,
@@ -28,17 +28,23 @@ def to_row(advice: Advice, info: TeacherInfo) -> dict[str, Any]:
         "options": [{"plan": _text(plan), "probability": p} for plan, p in advice.plans],
         "entropy": advice.entropy,
         "coverage": advice.coverage,
+        "min_coverage": advice.min_coverage,
         "raw_sum": advice.raw_sum,
         "method": info.method,
         "settings": info.settings,
         "n_samples": advice.n_samples,
         "replies": list(advice.replies),
+        "invalid_replies": advice.invalid_replies,
+        "truncated_replies": advice.truncated_replies,
+        "dropped": list(advice.dropped),
         "model": info.model,
         "model_revision": info.model_revision,
         "prompt_tokens": advice.prompt_tokens,
+        "cached_prompt_tokens": advice.cached_prompt_tokens,
         "completion_tokens": advice.completion_tokens,
         "latency_s": advice.latency_s,
         "cost": advice.cost,
+        "attempt": attempt,
     }
 
 
@@ -56,6 +62,12 @@ def to_advice(row: AdviceRow, state: State) -> Advice:
         latency_s=row["latency_s"],
         cost=row["cost"],
         raw_sum=row["raw_sum"],
+        # Null in rows of version 0.1.
+        cached_prompt_tokens=row["cached_prompt_tokens"] or 0,
+        min_coverage=row["min_coverage"] or 0.0,
+        invalid_replies=row["invalid_replies"] or 0,
+        truncated_replies=row["truncated_replies"] or 0,
+        dropped=tuple(row["dropped"] or ()),
     )
 
 

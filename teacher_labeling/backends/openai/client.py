@@ -11,13 +11,11 @@ The API key is handed in or comes from the environment (``LLM4TEACH_API_KEY``, e
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -26,6 +24,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from llm4teach.errors import TeacherError
+from llm4teach.teacher_labeling.backends.openai.bodies import content_of, is_stream
 from llm4teach.teacher_labeling.backends.openai.errors import (
     CHECK_KIND,
     CHECK_LOAD,
@@ -43,8 +42,6 @@ from llm4teach.teacher_labeling.backends.openai.transport import (
 from llm4teach.teacher_labeling.teacher import Usage
 
 KEY_VARIABLES = ("LLM4TEACH_API_KEY", "OPENAI_API_KEY")
-RETRIED = {408, 409, 429}  # and every 5xx but 501: busy or broken for now
-NOT_IMPLEMENTED = 501
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # of the exponential backoff
 LONGEST_RETRY_AFTER_S = 900.0  # if the server asks for it
 CONNECT_TIMEOUT_S = 10.0
@@ -175,7 +172,8 @@ class OpenAIClient:
                 f"the base_url {base_url!r} is not a server's address; give http://…/v1"
             )
         self._url = url
-        self._path = quote(url.path.rstrip("/"), safe="/%:@") or "/v1"
+        path = url.path.rstrip("/").removesuffix("/chat/completions")  # some copy all of it
+        self._path = quote(path, safe="/%:@") or "/v1"
         self.shown_url = f"{url.scheme}://{url.netloc}{self._path}"
         keys = (api_key.strip(), *(os.environ.get(v, "").strip() for v in KEY_VARIABLES))
         self._key = next(filter(None, keys), "")
@@ -202,6 +200,7 @@ class OpenAIClient:
         *,
         retries: int | None = None,
         usage: Usage | None = None,
+        is_proven: bool = True,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         """POST ``body``, or GET without one; return what ``read`` makes of the JSON object.
@@ -214,14 +213,17 @@ class OpenAIClient:
             body: a JSON object.
             retries: at most; by default the client's.
             usage: counts the tokens of every reply, those that are of no use included.
+            is_proven: the server has answered such a request before. If not, a reply of another
+                kind shows that it never will, and is not asked for again.
             read: raises `AttemptError` if the reply is of no use; then it is asked again.
 
         Raises:
-            RefusedError: 400, 413 or 422.
+            RefusedError: 400, 413 or 422, or a content filter.
+            ReplyError: the server will not do.
             UnansweredError: no answer after all repetitions.
             GoneError: nothing has been answered for long, or will be for more than
                 `LONGEST_RETRY_AFTER_S`.
-            TeacherError: the server will not do.
+            TeacherError: its certificate is not trusted.
         """
         data = b"" if body is None else orjson.dumps(body)
         retries = self._max_retries if retries is None else min(retries, self._max_retries)
@@ -239,8 +241,10 @@ class OpenAIClient:
             else:
                 session.breaker.succeeded()
                 return value
-            if failure.is_alive:
+            if failure.is_alive or (failure.is_wrong_kind and not is_proven):
                 session.breaker.succeeded()
+                if not failure.is_alive:
+                    raise self.errors.wrong_kind(failure)
             else:
                 session.breaker.failed(probe)
             if failure.wait_s > LONGEST_RETRY_AFTER_S:
@@ -251,7 +255,8 @@ class OpenAIClient:
                 jitter = backoff * random.uniform(0.0, 0.5)
                 await pause(max(backoff, failure.wait_s) + jitter, session.stop)
         unanswered = UnansweredError(self.errors.unanswered(attempt + 1, failure))
-        unanswered.transient = failure.hint != CHECK_KIND  # another kind of server stays one
+        unanswered.transient = not failure.is_wrong_kind  # another kind of server stays one
+        unanswered.had_reply = failure.had_reply
         raise unanswered
 
     async def _once(
@@ -272,25 +277,31 @@ class OpenAIClient:
                 "your own, name the file of its CA in SSL_CERT_FILE"
             ) from None
         except TimeoutError:
-            raise AttemptError(f"no reply within {self._timeout_s:g} s", CHECK_LOAD) from None
+            what = f"no reply within {self._timeout_s:g} s"
+            raise AttemptError(what, CHECK_LOAD, had_reply=False) from None
         except EOFError:
-            raise AttemptError("it closed the connection in the middle of a reply") from None
+            what = "it closed the connection in the middle of a reply"
+            raise AttemptError(what, had_reply=False) from None
         except (OSError, BadReplyError) as error:
-            raise AttemptError(str(error) or type(error).__name__) from None
-        is_broken = reply.status >= 500 and reply.status != NOT_IMPLEMENTED
-        if is_broken or reply.status in RETRIED:
-            what = f"HTTP {reply.status}{self.errors.server_message(reply)}"
-            is_alive = reply.status in RETRIED
-            raise AttemptError(what, wait_s=_retry_after(reply), is_alive=is_alive)
-        self.errors.raise_for_status(reply)
-        content = parsed(reply.body)
-        if not isinstance(content, dict):
-            kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
-            raise AttemptError(f"{kind} and not a JSON object", CHECK_KIND)
+            raise AttemptError(str(error) or type(error).__name__, had_reply=False) from None
+        content = content_of(reply)
+        self.errors.raise_for_status(reply, content, _retry_after(reply))
+        if not isinstance(content, dict | list):
+            raise self._not_json(reply)
         self.errors.hide_in(content)
-        if usage is not None:
+        if isinstance(content, dict) and usage is not None:
             usage.add(*_usage(content))
-        return read(content)
+        return read(content if isinstance(content, dict) else {"data": content})
+
+    def _not_json(self, reply: Reply) -> AttemptError:
+        """A reply that is another kind of server's, or that broke off."""
+        if is_stream(reply):
+            return AttemptError("a stream of events that broke off, though none was asked for")
+        kind = self.errors.hide(reply.headers.get("content-type", "nothing"))[:80]
+        what = f"{kind} and not a JSON object{self.errors.server_message(reply)}"
+        if reply.body.lstrip().startswith(b"{"):
+            return AttemptError(f"broken JSON ({kind} of {len(reply.body):,} bytes)")
+        return AttemptError(what, CHECK_KIND)
 
     async def _admit(self, session: Session) -> bool:
         try:
@@ -299,23 +310,21 @@ class OpenAIClient:
             raise GoneError(self.errors.gone(session.last_error)) from None
 
 
-def parsed(body: bytes) -> Any:
-    """Return a body's JSON, None if it is none; also from servers that write NaN."""
-    for loads in (orjson.loads, json.loads):  # the first takes a quarter of the time, and no NaN
-        with suppress(ValueError, RecursionError):
-            return loads(body)
-    return None
-
-
-def _usage(content: dict[str, Any]) -> tuple[int, int]:
+def _usage(content: dict[str, Any]) -> tuple[int, int, int]:
+    """Return the tokens of prompts and completions, and those of the prompts from a cache."""
     usage = content.get("usage")
     if not isinstance(usage, dict):
-        return 0, 0
-    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        return 0, 0, 0
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    cached = cached or usage.get("prompt_cache_hit_tokens")  # DeepSeek's name
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return _count(prompt), _count(completion), _count(cached)
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else 0
+    is_number = type(value) in (int, float) and 0 <= value < _MOST_TOKENS
+    return int(value) if is_number else 0
 
 
 def _retry_after(reply: Reply) -> float:

@@ -18,7 +18,8 @@ from typing import Any
 
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.openai.client import JSON, OpenAIClient, Session
-from llm4teach.teacher_labeling.backends.openai.protocol import models_of
+from llm4teach.teacher_labeling.backends.openai.errors import ReplyError, UnansweredError
+from llm4teach.teacher_labeling.backends.openai.replies import models_of
 from llm4teach.teacher_labeling.config import TeacherConfig, cache_folder
 from llm4teach.teacher_labeling.elicitation.base import ChatRequest
 from llm4teach.teacher_labeling.elicitation.token_counts import CHARACTERS_PER_TOKEN
@@ -37,31 +38,51 @@ class ServerFacts:
     context_tokens: int = 0  # prompt and reply together; 0 if it does not report it
     root: str = ""  # the weights behind the served name, where it reports them (vLLM)
 
+    @property
+    def note(self) -> str:
+        """What to add to a refusal: the list of models, where it lacks the one that is asked."""
+        if not self.served or self.model in self.served:
+            return ""
+        return f"; its list of models does not name {self.model!r}: {', '.join(self.served[:20])}"
+
 
 async def look_at_server(
     client: OpenAIClient, session: Session, config: TeacherConfig
 ) -> ServerFacts:
     """Read the list of models (one request), and choose the model.
 
+    Where the settings name the model, the list is only a hint: there are servers without one, or
+    whose list has other names than they answer to.
+
     Raises:
-        TeacherError: the server is not reachable, is no such server, wants a key, does not serve
-            the model, or the model's context is shorter than the replies that are asked for.
+        TeacherError: the server is not reachable, or the model's context is shorter than the
+            replies that are asked for; without a model's name also if it is no such server, wants
+            a key, or has more or less than one model.
     """
-    content = await client.request(session, "models", read=JSON, retries=START_RETRIES)
-    models = dict(models_of(content))
-    if not isinstance(content.get("data"), list):
+    models: dict[str, dict[str, Any]] = {}
+    try:
+        content = await client.request(session, "models", read=JSON, retries=START_RETRIES)
+        models = dict(models_of(content))
+        if not config.model and not isinstance(content.get("data", content.get("models")), list):
+            raise TeacherError(
+                f"the server at {client.shown_url} gives no list of models; set --teacher.model to "
+                "the model's name, or check that base_url is an OpenAI-compatible server's"
+            )
+    except UnansweredError as error:
+        if not (config.model and error.had_reply):
+            raise
+    except ReplyError:
+        if not config.model:
+            raise
+    served = tuple(sorted(models))
+    if not config.model and (len(models) != 1 or "*" in served[0]):
         raise TeacherError(
-            f"the server at {client.shown_url} gives no list of models; "
-            "check that base_url is an OpenAI-compatible server's"
+            f"the server at {client.shown_url} serves {len(models)} models; set --teacher.model to "
+            f"one of: {', '.join(served[:20]) or '(it serves none)'}"
         )
-    model = config.model or (next(iter(models)) if len(models) == 1 else "")
-    if model not in models:
-        problem = f"does not serve {model!r}" if model else f"serves {len(models)} models"
-        raise TeacherError(
-            f"the server at {client.shown_url} {problem}; set --teacher.model to one of: "
-            f"{', '.join(sorted(models)[:20]) or '(it serves none)'}"
-        )
-    length, root = models[model].get("max_model_len"), models[model].get("root")  # vLLM
+    model = config.model or served[0]
+    facts = models.get(model, {})
+    length, root = facts.get("max_model_len"), facts.get("root")  # vLLM
     context = length if type(length) is int and length > 0 else 0
     if context and config.method != "logprobs" and config.max_tokens >= context:
         raise TeacherError(
@@ -69,7 +90,6 @@ async def look_at_server(
             f"which max_tokens ({config.max_tokens}) fills alone; lower max_tokens, or serve the "
             "model with a longer context"
         )
-    served = tuple(sorted(models))
     return ServerFacts(model, served, "", context, root if isinstance(root, str) else "")
 
 

@@ -12,19 +12,30 @@ against the request, and when it does not fit, the next way of asking is tried:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
 from llm4teach.teacher_labeling.backends.openai.client import OpenAIClient, Session
-from llm4teach.teacher_labeling.backends.openai.errors import CHECK_KIND, AttemptError, RefusedError
-from llm4teach.teacher_labeling.elicitation.base import FORBIDDEN, Answer, ChatRequest, reply_text
+from llm4teach.teacher_labeling.backends.openai.errors import (
+    CHECK_KIND,
+    AttemptError,
+    RefusedError,
+    ReplyError,
+)
+from llm4teach.teacher_labeling.backends.openai.fields import RequestFields
+from llm4teach.teacher_labeling.backends.openai.replies import (
+    REFUSED_REPLY,
+    ChatReply,
+    first_token_scores,
+    matching,
+    replies_of,
+)
+from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
 from llm4teach.teacher_labeling.teacher import Usage
 
 _T = TypeVar("_T")
-ASK_OTHERWISE = "use --teacher.method sampling or verbalized with this server"
-_ABOVE_ZERO = 1e-3  # rounding; a log probability is at most 0
 TOP_LOGPROBS, FEWER_LOGPROBS = 20, 5  # the most that the protocol allows; that any server does
 
 
@@ -36,16 +47,30 @@ class Scoring(Enum):
 
 
 class OpenAIEngine:
-    """Remembers what a server supports; safe to use for many requests at a time."""
+    """Remembers what a server supports; safe to use for many requests at a time.
 
-    def __init__(self, client: OpenAIClient, model: str) -> None:
+    Args:
+        client: for its address.
+        model: the served name.
+        extra_body: further fields of every chat request.
+    """
+
+    def __init__(self, client: OpenAIClient, model: str, extra_body: Mapping[str, Any]) -> None:
         self._client, self._model = client, model
+        self._fields = RequestFields(extra_body)
+        self.is_proven = False  # it has answered a question
+        self.note = ""  # after the server's refusals: what may be their cause
         self._at_once = True  # several replies to a request
         self._scoring = Scoring.TOKEN_IDS
         self._scoring_proven = False  # has worked once
         self._top = TOP_LOGPROBS
         self._can_choose = True  # knows structured_outputs
         self._token_ids: dict[str, int] = {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The request fields that the server made us leave out or rename."""
+        return self._fields.dropped
 
     async def ask(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
         """Put one request.
@@ -54,30 +79,47 @@ class OpenAIEngine:
             UnansweredError: no usable reply, however often it was repeated.
             TeacherError: the server refuses, or will not do.
         """
-        if request.labels:
+        if not request.labels:
+            return await self._reply(session, request, usage)
+        try:
             return await self._score(session, request, usage)
-        return await self._reply(session, request, usage)
+        except RefusedError as error:
+            if not error.is_filtered:
+                raise
+            return Answer(refused=1, protocol="refused by a content filter")
 
     async def _reply(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
-        texts: list[str] = []
+        replies: list[ChatReply] = []
         at_once = self._at_once
-        while len(texts) < request.n:  # some servers ignore ``n``; each answer has one at least
-            n = request.n - len(texts) if at_once else 1
-            body = self._body(request) | {
-                "n": n,
-                "temperature": request.temperature,
-                "max_tokens": request.max_tokens,
-                "seed": request.seed(len(texts)),
-            }
+        while len(replies) < request.n:  # some servers ignore ``n``; each answer has one at least
+            at_once = at_once and self._fields.takes("n")
+            n = request.n - len(replies) if at_once else 1
+            body = self._body(
+                request,
+                n=n,
+                temperature=request.temperature,
+                max_tokens=request.max_tokens,
+                seed=request.seed(len(replies)),
+            )
             try:
-                texts += await self._chat(session, body, usage, partial(texts_of, n=n))
-            except RefusedError:
-                if n == 1:
+                replies += await self._chat(session, body, usage, partial(replies_of, n=n))
+            except RefusedError as error:
+                if error.is_filtered:  # the prompt: it would be refused each time
+                    replies += [REFUSED_REPLY] * (request.n - len(replies))
+                elif self._fields.learn(error, body):
+                    continue
+                elif n == 1:
                     raise  # it is the state that is refused, and not how we ask
-                at_once = False  # some refuse n > 1
+                else:
+                    at_once = False  # some refuse n > 1
             else:
                 self._at_once = self._at_once and at_once
-        return Answer(tuple(texts[: request.n]))
+        replies = replies[: request.n]
+        return Answer(
+            tuple(reply.text for reply in replies),
+            truncated=sum(reply.is_truncated for reply in replies),
+            refused=sum(reply.is_refused for reply in replies),
+        )
 
     async def _score(self, session: Session, request: ChatRequest, usage: Usage) -> Answer:
         by_ids = self._scoring is Scoring.TOKEN_IDS and self._token_ids.keys() >= {*request.labels}
@@ -85,15 +127,7 @@ class OpenAIEngine:
             answer = await self._score_by_ids(session, request, usage)
             if answer is not None:
                 return answer
-        body = self._one_token(request)
-        try:
-            seen = await self._chat(session, body, usage, first_token_scores)
-        except RefusedError:
-            if body["top_logprobs"] == FEWER_LOGPROBS:
-                raise
-            body["top_logprobs"] = FEWER_LOGPROBS  # some allow no more
-            seen = await self._chat(session, body, usage, first_token_scores)
-            self._top = FEWER_LOGPROBS
+        seen = await self._first_token(session, request, usage)
         if by_ids and not self._scoring_proven:  # not so a state that is refused in every way
             self._scoring = Scoring.TOP
         scores = matching(seen, request.labels)
@@ -102,16 +136,33 @@ class OpenAIEngine:
             scores = rescaled(forced, scores, min(seen.values())) if forced else scores
         return Answer(scores=scores, protocol=Scoring.TOP.value)
 
+    async def _first_token(
+        self, session: Session, request: ChatRequest, usage: Usage
+    ) -> dict[str, float]:
+        """Return the scores of the likeliest first tokens, as many as the server lists."""
+        top = self._top
+        while True:
+            body = self._one_token(request, top_logprobs=top)
+            try:
+                seen = await self._chat(session, body, usage, first_token_scores)
+            except RefusedError as error:
+                if not error.is_filtered and self._fields.learn(error, body):
+                    continue
+                if error.is_filtered or top == FEWER_LOGPROBS:
+                    raise
+                top = FEWER_LOGPROBS  # some allow no more
+            else:
+                self._top = top
+                return seen
+
     async def _score_by_ids(
         self, session: Session, request: ChatRequest, usage: Usage
     ) -> Answer | None:
         """Return the exact scores, or None if the server does not know how."""
         ids = {label: self._token_ids[label] for label in request.labels}
-        body = self._one_token(request) | {
-            "logprob_token_ids": list(ids.values()),
-            "return_tokens_as_token_ids": True,
-        }
-        del body["top_logprobs"]
+        body = self._one_token(
+            request, logprob_token_ids=list(ids.values()), return_tokens_as_token_ids=True
+        )
 
         def scores_of(content: dict[str, Any]) -> dict[str, float]:
             seen = first_token_scores(content)
@@ -123,8 +174,10 @@ class OpenAIEngine:
 
         try:
             scores = await self._chat(session, body, usage, scores_of)
-        except RefusedError:
-            if self._scoring_proven:  # this request is refused, not the way of asking
+        except RefusedError as error:
+            if not error.is_filtered and self._fields.learn(error, body):
+                return await self._score_by_ids(session, request, usage)
+            if self._scoring_proven or error.is_filtered:  # not the way of asking is refused
                 raise
             return None
         if len(scores) < len(ids):
@@ -136,8 +189,11 @@ class OpenAIEngine:
         self, session: Session, request: ChatRequest, usage: Usage
     ) -> dict[str, float]:
         """Return scores among the labels only; empty if the server does not know how."""
-        body = self._one_token(request)
-        body["structured_outputs"] = {"choice": list(request.labels)}
+        body = self._one_token(
+            request,
+            top_logprobs=self._top,
+            structured_outputs={"choice": list(request.labels)},
+        )
         try:
             seen = await self._chat(session, body, usage, first_token_scores)
         except RefusedError:
@@ -152,16 +208,11 @@ class OpenAIEngine:
         self._token_ids = tokens
         self._scoring = Scoring.TOKEN_IDS if tokens else Scoring.TOP
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        return {"model": self._model, "messages": request.messages}
+    def _body(self, request: ChatRequest, **fields: Any) -> dict[str, Any]:
+        return self._fields.body(self._model, request.messages, fields)
 
-    def _one_token(self, request: ChatRequest) -> dict[str, Any]:
-        return self._body(request) | {
-            "max_tokens": 1,
-            "temperature": 0.0,
-            "logprobs": True,
-            "top_logprobs": self._top,
-        }
+    def _one_token(self, request: ChatRequest, **fields: Any) -> dict[str, Any]:
+        return self._body(request, max_tokens=1, temperature=0.0, logprobs=True, **fields)
 
     async def _chat(
         self,
@@ -170,7 +221,20 @@ class OpenAIEngine:
         usage: Usage,
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
-        return await self._client.request(session, "chat/completions", body, usage=usage, read=read)
+        try:
+            value = await self._client.request(
+                session,
+                "chat/completions",
+                body,
+                usage=usage,
+                is_proven=self.is_proven,
+                read=read,
+            )
+        except ReplyError as error:
+            error.args = (f"{error}{self.note}",)
+            raise
+        self.is_proven = True
+        return value
 
 
 def rescaled(
@@ -189,79 +253,3 @@ def rescaled(
     else:
         shift = least
     return {label: free.get(label, min(score + shift, least)) for label, score in forced.items()}
-
-
-def texts_of(content: Mapping[str, Any], n: int) -> list[str]:
-    """Return the text of each choice; of choices with one index, which are one, the first.
-
-    Where there are ``n`` of them, as asked for, each is one: some servers give all the same index.
-
-    Raises:
-        AttemptError: there is none, or one is not text.
-    """
-    by_index: dict[int, str] = {}
-    choices = _list(content.get("choices"))
-    for place, choice in enumerate(choices):
-        message = choice.get("message") if isinstance(choice, dict) else None
-        text = message.get("content") if isinstance(message, dict) else 0
-        if text is not None and not isinstance(text, str):
-            raise AttemptError("it answered without any choices", CHECK_KIND)
-        index = choice.get("index", place) if len(choices) != n else place
-        reply = reply_text(text or "", choice.get("finish_reason"))
-        by_index.setdefault(index if type(index) is int else place, reply)
-    if not by_index:
-        raise AttemptError("it answered without any choices", CHECK_KIND)
-    return list(by_index.values())
-
-
-def first_token_scores(content: Mapping[str, Any]) -> dict[str, float]:
-    """Return log p of each token that the reply lists for its first place, in nats.
-
-    Raises:
-        AttemptError: it lists none, or a value is not a log probability.
-    """
-    choices = _list(content.get("choices"))
-    first = choices[0] if choices and isinstance(choices[0], dict) else {}
-    logprobs = first.get("logprobs")
-    places = _list(logprobs.get("content")) if isinstance(logprobs, dict) else []
-    place = places[0] if places and isinstance(places[0], dict) else {}
-    scores: dict[str, float] = {}
-    for entry in (*_list(place.get("top_logprobs")), place):
-        token = entry.get("token") if isinstance(entry, dict) else None
-        score = entry.get("logprob") if isinstance(entry, dict) else None
-        if not isinstance(token, str):
-            continue
-        scores.setdefault(token, _log_probability(score))
-    if not scores:
-        raise AttemptError("it answered without logprobs", ASK_OTHERWISE)
-    return scores
-
-
-def _log_probability(value: Any) -> float:
-    try:
-        score = float(value) if type(value) in (int, float) else math.nan
-    except OverflowError:  # JSON has integers of any length
-        score = math.nan
-    if math.isnan(score) or score > _ABOVE_ZERO:
-        raise AttemptError(f"it gave {str(value)[:20]!r} for a log probability", ASK_OTHERWISE)
-    return min(max(score, FORBIDDEN), 0.0)
-
-
-def matching(scores: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
-    """Return log p of those labels that some token spells, white space aside, in nats."""
-    mass: dict[str, float] = {}
-    for token, score in scores.items():
-        if (label := token.strip()) in labels:
-            mass[label] = mass.get(label, 0.0) + math.exp(score)
-    return {label: math.log(m) for label, m in mass.items() if m > 0}
-
-
-def models_of(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each served model's name and what else the server reports about it."""
-    for entry in _list(content.get("data")):
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            yield entry["id"], entry
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -43,6 +44,9 @@ class _InFlight(NamedTuple):
 class Scheduler:
     """One call of ``advise``.
 
+    As long as the server has not answered this teacher, one state alone is asked about: what it
+    refuses is learned, and a server that will not do is noticed, at the price of one question.
+
     The caller's thread takes states, judges answers and passes them on: a state is taken only when
     an earlier answer has been passed on, so that a budget is up to date and a killed process loses
     no more than what is in flight. Requests run in a thread of their own: however long the caller
@@ -71,7 +75,8 @@ class Scheduler:
         self._fatal: Exception | None = None
         self._asked = 0  # in this pass
         self._is_unpaid = False  # some were not asked about again, for lack of budget
-        self._has_answer = self._stopped = False
+        self._answered: Counter[AdviceStatus] = Counter()
+        self._stopped = False
 
     def run(self, states: States, workers: int) -> Iterator[Advice]:
         """Ask about every state, ``workers`` at a time, and yield the answers as they come.
@@ -124,21 +129,36 @@ class Scheduler:
             error.failed_states = frozenset(state.key for state, _ in self._failed)
             raise error
         if self._refused:
-            n, first = len(self._refused), next(iter(self._refused.values()))
-            more = f" (so it did for {n} states; the others have their advice)" if n > 1 else ""
-            raise self._refusal(f"{first}{more}")
+            raise self._refusal(f"{next(iter(self._refused.values()))}{self._others()}")
+
+    def _others(self) -> str:
+        """What became of the other states, beside the first one that was refused."""
+        n, answered = len(self._refused), self._answered.total()
+        if not answered:
+            return f" (so it did for all {n} states that it was asked about)" if n > 1 else ""
+        if self._answered[AdviceStatus.OK] < answered:
+            others = f"it has answered {answered} others"
+        else:
+            others = "the others have their advice"
+        return f" (so it did for {n} state{'s' if n > 1 else ''}; {others})"
 
     def _pass(self, states: Iterator[State]) -> Iterator[Advice]:
         """Ask about each state once."""
         has_more = True
         while True:
-            while has_more and len(self._in_flight) < self._workers:
+            while has_more and len(self._in_flight) < self._workers and self._may_take():
                 has_more = self._send_next(states)
             if not self._in_flight:
                 return
             advice = self._receive()
             if advice is not None:
                 yield advice
+
+    def _may_take(self) -> bool:
+        """Whether a state may be taken beside those in flight; always, if there are none."""
+        if not self._in_flight:
+            return True
+        return self._engine.is_proven and (self._meter is None or self._meter.may_take())
 
     def _send_next(self, states: Iterator[State]) -> bool:
         """Take a state and ask about it; return whether there was one."""
@@ -178,11 +198,13 @@ class Scheduler:
             self._note(state, error)
             return None
         self._charge(Usage(), wasted)  # it counts with the answer
-        self._has_answer = True
         if not answers:
             return Advice(state, AdviceStatus.NO_ADVICE)
         verdict = self._elicitation.judge(state, answers)
-        return to_advice(state, verdict, usage, latency_s, self._price)
+        floor = self._elicitation.min_coverage
+        advice = to_advice(state, verdict, usage, latency_s, self._price, floor)
+        self._answered[advice.status] += 1
+        return replace(advice, dropped=self._engine.dropped)
 
     def _is_over(self) -> bool:
         return self._stopped or (self._meter is not None and self._meter.is_over())
@@ -198,8 +220,10 @@ class Scheduler:
     def _charge(self, now: Usage, before: Usage) -> None:
         prompt = now.prompt_tokens - before.prompt_tokens
         completion = now.completion_tokens - before.completion_tokens
+        cached = now.cached_prompt_tokens - before.cached_prompt_tokens
         if self._meter is not None and (prompt or completion):
-            self._meter.charge(prompt, completion, self._price.of(prompt, completion))
+            cost = self._price.of(prompt, completion)
+            self._meter.charge(Usage(prompt, completion, cached), cost)
 
     def _note(self, state: State, error: Exception) -> None:
         """Remember why a state has no answer."""
@@ -207,7 +231,7 @@ class Scheduler:
             self._failed.append((state, error))
         elif isinstance(error, RefusedError):
             self._refused[state.key] = error
-            if not self._has_answer and len(self._refused) >= MOST_REFUSED:
+            if not self._answered and len(self._refused) >= MOST_REFUSED:
                 self._fatal = self._fatal or self._refusal(str(error))
         else:
             self._fatal = self._fatal or error

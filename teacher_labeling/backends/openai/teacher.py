@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -48,7 +49,8 @@ class OpenAITeacher:
                 "the teacher openai needs the name of the model: set --teacher.model to one of "
                 f"those that {self._client.shown_url}/models lists"
             )
-        self._config, self._engine = config, OpenAIEngine(self._client, config.model)
+        self._config = config
+        self._engine = OpenAIEngine(self._client, config.model, json.loads(config.extra_body))
         self._is_open = False
         self._shared: dict[str, Answer] = {}
         self.info = TeacherInfo(
@@ -56,7 +58,7 @@ class OpenAITeacher:
             model=config.model,
             model_revision=config.model_revision,
             method=self._elicitation.method,
-            settings=self._elicitation.settings,
+            settings=self._elicitation.settings + _extra_setting(config),
             prompt_version=self._elicitation.prompt_version,
             remote=True,
         )
@@ -128,6 +130,7 @@ class OpenAITeacher:
         if self._is_open:
             return
         facts = await look_at_server(self._client, session, self._config)
+        self._engine.note = facts.note
         if self._elicitation.method == "logprobs":
             self._engine.use_tokens(await label_tokens(self._client, session, facts, LETTERS[:26]))
         self._is_open = True
@@ -146,6 +149,11 @@ def only_model(config: TeacherConfig, api_key: str = "") -> str:
             return (await look_at_server(client, session, config)).model
 
     return run_in_thread(look())
+
+
+def _extra_setting(config: TeacherConfig) -> str:
+    """Return the extra fields among the teacher's settings: with others it is another teacher."""
+    return "" if config.extra_body == "{}" else f",extra_body={config.extra_body}"
 
 
 def _client(config: TeacherConfig, api_key: str) -> OpenAIClient:
