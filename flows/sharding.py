@@ -130,7 +130,8 @@ def label_shard(settings: Settings, shard: int) -> str:
         is_due = np.array([zlib.crc32(key.encode()) % shards == shard for key in keys])[which]
         if is_due.any():
             part_rows = rows.table.filter(pa.array(is_due))
-            label(ctx, Trajectories(part_rows, rows.observations[is_due], rows.states))
+            shard_rows = Trajectories(part_rows, rows.observations[is_due], rows.states)
+            label(ctx, shard_rows, is_shard=True)
         return ctx.run.run_id
 
 

@@ -31,10 +31,11 @@ from llm4teach.teacher_labeling.teacher import question_key
 _SHOW_EVERY_S = 0.1
 
 
-def label(ctx: Context, trajectories: Trajectories) -> None:
+def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -> None:
     """Ask the teacher about every distinct state of the trajectories that has no advice yet.
 
-    A state without admissible plans leaves nothing to ask.
+    A state without admissible plans leaves nothing to ask. A shard is too small a sample of the
+    teacher to judge it by.
 
     Raises:
         TeacherError: the teacher cannot answer, or too small a share of its answers is valid
@@ -62,9 +63,9 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
         distinct_states=report.distinct_states,
         states_left=report.left,
         stopped_by=report.stopped_by,
+        valid_states=found.valid,
         invalid_states=found.invalid,
         refused_states=found.refused,
-        valid_share=found.share,
         dropped_fields=list(report.dropped),
     )
     ctx.run.count(
@@ -75,7 +76,8 @@ def label(ctx: Context, trajectories: Trajectories) -> None:
         **spent(report),
     )
     artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
-    check_advice(ctx, states)
+    if not is_shard:
+        check_advice(ctx, states)
 
 
 def check_advice(ctx: Context, states: Sequence[State]) -> None:

@@ -39,9 +39,11 @@ def sharded_outcome(workspace: str, run_ids: Sequence[str]) -> dict[str, Any]:
     """Return the results of several runs of one labeling as those of one."""
     folders = [Workspace(workspace).run(run_id) for run_id in run_ids]
     results = [read_manifest(folder)["results"] for folder in folders]
-    sums = ("questions", "prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost")
-    sums += ("teacher_s", "replies", "invalid_replies", "truncated_replies")
-    sums += ("invalid_states", "refused_states")
+    sums = (
+        *("questions", "prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost"),
+        *("teacher_s", "replies", "invalid_replies", "truncated_replies"),
+        *("valid_states", "invalid_states", "refused_states"),
+    )
     total = {name: sum(result.get(name, 0) for result in results) for name in sums}
     total |= {n: sum(f.get(n, 0) for f in results) for n in ("distinct_states", "states_left")}
     stopped = next((f["stopped_by"] for f in results if f.get("stopped_by")), "")

@@ -1,4 +1,4 @@
-"""What share of a teacher's answers is valid advice, and the error if it is too small to train on."""
+"""The share of a teacher's answers that is valid advice, and the error where it is too small."""
 
 from __future__ import annotations
 
@@ -60,14 +60,19 @@ def check_valid_share(
             replies, and what to do next.
     """
     found = valid_share(store, question_keys)
-    if found.share >= least:
-        return found
-    raise TeacherError(
+    if found.share < least:
+        reasons = _reasons(store, question_keys, max_tokens)
+        raise TeacherError(too_few_valid(found, store.teacher_id, least, reasons))
+    return found
+
+
+def too_few_valid(found: ValidShare, teacher_id: str, least: float, reasons: str = "") -> str:
+    """Write the message that the share of valid advice is below ``least``."""
+    return (
         f"only {found.valid} of {found.judged} states ({found.share:.0%}) have valid advice by "
-        f"{store.teacher_id}, and teacher.min_valid_share is {least:.0%}: nothing is trained on "
-        f"it.{_reasons(store, question_keys, max_tokens)} See the replies with `llm4teach teacher "
-        f"check --replies`, fix the server or the teacher's settings, and run `{RETRY}`; or lower "
-        "--teacher.min-valid-share"
+        f"{teacher_id}, and teacher.min_valid_share is {least:.0%}: nothing is trained on it."
+        f"{reasons} See the replies with `llm4teach teacher check --replies`, fix the server or "
+        f"the teacher's settings, and run `{RETRY}`; or lower --teacher.min-valid-share"
     )
 
 

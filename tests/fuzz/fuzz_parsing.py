@@ -19,12 +19,14 @@ import atheris
 
 with atheris.instrument_imports(include=["llm4teach.envs.plan", "llm4teach.teacher_labeling"]):
     from llm4teach.envs.plan import VERBS, PlanSyntaxError, parse_plan
-    from llm4teach.teacher_labeling.backends.openai.errors import AttemptError
-    from llm4teach.teacher_labeling.backends.openai.protocol import (
+    from llm4teach.teacher_labeling.backends.openai.bodies import joined_events
+    from llm4teach.teacher_labeling.backends.openai.errors import AttemptError, RefusedError
+    from llm4teach.teacher_labeling.backends.openai.replies import (
         first_token_scores,
         matching,
-        texts_of,
+        replies_of,
     )
+    from llm4teach.teacher_labeling.elicitation.answer_text import answer_text
     from llm4teach.teacher_labeling.elicitation.parsing import (
         PercentagesError,
         parse_percentages,
@@ -86,7 +88,7 @@ def check_plan(text: str) -> None:
 def check_percentages(text: str) -> None:
     """A number for each option and for nothing else, or refused."""
     try:
-        stated = parse_percentages(text, OPTIONS)
+        stated = parse_percentages(answer_text(text), OPTIONS)
     except PercentagesError:
         return
     assert tuple(stated) == OPTIONS
@@ -95,6 +97,7 @@ def check_percentages(text: str) -> None:
 
 def check_reply(text: str) -> None:
     """JSON of any shape: texts and scores of the right types, or refused."""
+    joined_events(f"data: {text}\n\ndata: [DONE]\n".encode("utf-8", "replace"))
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -103,8 +106,8 @@ def check_reply(text: str) -> None:
         if not isinstance(wrapped, dict):
             continue
         with suppress(AttemptError):
-            assert all(text.encode() is not None for text in texts_of(wrapped, 2))
-        with suppress(AttemptError):
+            assert all(reply.text.encode() is not None for reply in replies_of(wrapped, 2))
+        with suppress(AttemptError, RefusedError):
             scores = first_token_scores(wrapped)
             assert all(score <= 0 for score in scores.values())
             assert set(matching(scores, "ABCD")) <= set("ABCD")

@@ -59,6 +59,7 @@ class BadServer:
         self.most_logprobs = 20
         self.tokenize: list[int | str] = []  # what the next such requests get: a status, or a body
         self.tells_usage = True
+        self.good_first = 0  # so many chat requests are answered before anything goes wrong
         self.down = False  # every chat request gets 503
         self.down_for = self.fault_times = 1 << 30  # until so many 503, or faults, were sent
         self.times: list[float] = []  # of the first thousand chat requests, monotonic seconds
@@ -150,7 +151,8 @@ class BadServer:
             self.down = self.down and self.met["503"] < self.down_for
             fault = "503" if self.down else ""
             faults = self.met.total() - self.met["good"]
-            if self.faults and self._rng.random() < self.rate and faults < self.fault_times:
+            is_late = self.met["good"] >= self.good_first
+            if self.faults and is_late and self._rng.random() < self.rate and faults < self.fault_times:
                 fault = self._rng.choice(self.faults)
             self.met[fault or "good"] += 1
             if self.latency_s:

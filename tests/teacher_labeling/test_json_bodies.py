@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm4teach.teacher_labeling.backends.openai.client import parsed
+from llm4teach.teacher_labeling.backends.openai.bodies import parsed
 
 VALUES = st.recursive(
     st.none()

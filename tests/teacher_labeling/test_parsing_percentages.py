@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llm4teach.envs.plan import parse_plan
 from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
-    MAX_REPLY_CHARACTERS,
+    TAIL_CHARACTERS,
     PercentagesError,
     list_options,
     parse_percentages,
@@ -32,6 +32,8 @@ SEVENTY = {OPTIONS[0]: 70.0, OPTIONS[1]: 20.0, OPTIONS[2]: 10.0}
         "I would say: 99%\nA: 1%\nOn second thoughts:\nC: 10%\nB: 20%\nA: 70%\nThat is all.",
         "A = 70\nB = 20\nC = 10\nD: 40%",
         "Option A: 70%\nOption B: 20%\nOption C: 10%",
+        "A: 70%\nB: 20%\nC: 10%" + " " * TAIL_CHARACTERS,
+        "Hm. " * TAIL_CHARACTERS + "\nA: 70%\nB: 20%\nC: 10%",
         "A) explore -70%\n**B**-20%\n{go to door1, open door1}-10%",
     ],
 )
@@ -56,7 +58,6 @@ def test_reads(reply: str) -> None:
         "A = -70%\nB = 20%\nC = 10%",
         "A) explore:-70\nB: 20%\nC: 10%",
         "A: 70%\nB: 20%\nC: 1…",  # of 10%, perhaps
-        "A: 70%\nB: 20%\nC: 10%" + " " * MAX_REPLY_CHARACTERS,
     ],
 )
 def test_refuses(reply: str) -> None:
@@ -84,7 +85,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["A: 1%\n", "1", "A", ": ", "- ", "*", "go to ", "9.9.", "%"])
 def test_long_hostile_replies_take_no_time(unit: str) -> None:
-    reply = (unit * MAX_REPLY_CHARACTERS)[:MAX_REPLY_CHARACTERS]
+    reply = (unit * TAIL_CHARACTERS)[:TAIL_CHARACTERS]
     begin = time.process_time()
     with pytest.raises(PercentagesError):
         parse_percentages(reply, OPTIONS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llm4teach.envs.plan import VERBS, Option, Plan, PlanSyntaxError
 from llm4teach.teacher_labeling.elicitation.parsing import (
-    MAX_REPLY_CHARACTERS,
+    TAIL_CHARACTERS,
     parse_reply,
     render_plan,
 )
@@ -27,6 +27,7 @@ OPTIONS = st.one_of(
     st.builds(Option, st.just("put"), OBJECTS, OBJECTS),
 )
 PLANS = st.lists(OPTIONS, min_size=1, max_size=4).map(lambda options: Plan(tuple(options)))
+EXPLORE = Plan((Option("explore"),))
 GO_PICK = Plan((Option("go to", "key"), Option("pick up", "key")))
 
 
@@ -47,6 +48,32 @@ GO_PICK = Plan((Option("go to", "key"), Option("pick up", "key")))
         ("_Action_: {go to key, pick up key}", GO_PICK),
         ("Action: {go to key, pick up key}\nReaction: {explore}", GO_PICK),
         ("Action: {go to key, pick up key} and then it shou…", GO_PICK),
+        ("Action: {explore}" + " " * TAIL_CHARACTERS, EXPLORE),
+        ("Wait, maybe. " * TAIL_CHARACTERS + "\nAction: {explore}", EXPLORE),
+        ("**Action:**\n{explore}", EXPLORE),
+        ("Action:\r\n\r\nexplore", EXPLORE),
+        ("Action:\n```\nexplore\n```", EXPLORE),
+        ("### Action\n{explore}", EXPLORE),
+        ("Final action: explore", EXPLORE),
+        ("1. Nothing. 2. Look. 3. Action: explore", EXPLORE),
+        ("Action：{explore}", EXPLORE),
+        ("Action : explore", EXPLORE),
+        ("Action: “explore”", EXPLORE),
+        ("Action: {‘go to key’, ‘pick up key’}", GO_PICK),
+        ('Action: ["go to key", "pick up key"]', GO_PICK),
+        ("Action: ｛go to key，pick up key｝", GO_PICK),
+        ("Action: {explore,}", EXPLORE),
+        ("Action: explore,", EXPLORE),
+        ("Action: {{explore}}", EXPLORE),
+        ("Action: explore<|im_end|>", EXPLORE),
+        ("Action: explore<|eot_id|>", EXPLORE),
+        ("Action: explore</s>", EXPLORE),
+        ("Action: explore<｜end▁of▁sentence｜>", EXPLORE),
+        ("Action: explore<end_of_turn>\n<start_of_turn>user\nAction: drop key", EXPLORE),
+        ("<answer>Action: explore</answer>", EXPLORE),
+        ("Action: {explore}\nNo further action: stop.", EXPLORE),
+        ("Action: explore\nThis action: it shows more of the room", EXPLORE),
+        ("Action: {explore}. It is the best action: drop key would not help", EXPLORE),
     ],
 )
 def test_reads(reply: str, plan: Plan) -> None:
@@ -64,13 +91,14 @@ def test_reads(reply: str, plan: Plan) -> None:
         "Action: {go to key, pick up…",
         "Action: go to key…",  # was cut, and might have gone on: ", pick up key"
         "Reaction: {explore}",
-        "Action: {explore,}",
+        "Action: {explore,, drop key}",
         "Action: {use <key>}",
         "Action: {go to key, dance}",
         "Action: {go to key} or Action: {anything}",
         "Action: __import__('os').system('true')",
         "Action: {" + ", ".join(["explore"] * 9) + "}",
-        "Action: {explore}" + " " * MAX_REPLY_CHARACTERS,
+        "The answer should look like Action: {drop key}. But the agent sees noth…",
+        "Action: {explore}\nAction: {drop key} or {explore}? Action: {fly}",
     ],
 )
 def test_refuses(reply: str) -> None:
@@ -101,7 +129,7 @@ def test_text_before_the_last_action_changes_nothing(before: str, plan: Plan) ->
 
 @pytest.mark.parametrize("unit", ["Action:", "Action: {", "<", "go to ", "İ", " ", "a,"])
 def test_long_hostile_replies_take_no_time(unit: str) -> None:
-    reply = "Action: {" + (unit * MAX_REPLY_CHARACTERS)[: MAX_REPLY_CHARACTERS - 20]
+    reply = "Action: {" + (unit * TAIL_CHARACTERS)[: TAIL_CHARACTERS - 20]
     begin = time.process_time()
     for text in (reply, reply + "}"):
         with pytest.raises(PlanSyntaxError):
