@@ -152,7 +152,12 @@ class BadServer:
             fault = "503" if self.down else ""
             faults = self.met.total() - self.met["good"]
             is_late = self.met["good"] >= self.good_first
-            if self.faults and is_late and self._rng.random() < self.rate and faults < self.fault_times:
+            if (
+                self.faults
+                and is_late
+                and self._rng.random() < self.rate
+                and faults < self.fault_times
+            ):
                 fault = self._rng.choice(self.faults)
             self.met[fault or "good"] += 1
             if self.latency_s:

@@ -98,6 +98,8 @@ class ChatServer:
                     chat_server.requests.append(body)
                     script = chat_server.script
                     act = script.pop(0) if script else chat_server.default
+                if chat_server.key and not self._knows_key():
+                    act = 401
                 time.sleep(chat_server.delay_s)
                 if chat_server.poison and chat_server.poison in body["messages"][-1]["content"]:
                     act = chat_server.poisoned

@@ -53,6 +53,11 @@ def test_a_refused_state_holds_up_no_other(
     assert len(chat_server.requests) == asked + 1, "only the one that is left"
 
 
+def prove(teacher: OpenAITeacher) -> None:
+    """Have one question answered: then the server is known to be of the right kind."""
+    assert len(list(teacher.advise(make_states(1)))) == 1
+
+
 class OneFails(children.LoggingTeacher):
     """Answers all but one state, and says so at the end of the call that it was in."""
 
@@ -194,6 +199,7 @@ def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
         for i, state in enumerate(STATES):
             server.useless |= {state.key} if i % 2 else set()
         asker = teacher_at(server, max_in_flight=2)
+        prove(asker)
         limits, report = LabelConfig(max_tokens=1500), LabelReport()
         label_states(
             asker,
@@ -205,7 +211,7 @@ def test_a_budget_that_is_used_up_ends_the_asking_again(tmp_path: Path) -> None:
         )
     finally:
         server.close()
-    billed = 110 * sum(server.asked.values())
+    billed = 110 * (sum(server.asked.values()) - 1)
     assert report.prompt_tokens + report.completion_tokens == billed <= 1500 + 2 * 110
     assert f"{billed:,} of the 1,500 tokens" in report.stopped_by
     assert report.left == len(STATES) - report.asked > 0
@@ -235,6 +241,7 @@ def test_what_was_in_vain_at_first_counts_with_the_answer(tmp_path: Path) -> Non
     try:
         server.useless, server.useless_times = {STATES[0].key}, 1
         asker = teacher_at(server)
+        prove(asker)
         store, report = store_of(asker, tmp_path), LabelReport()
         label_states(asker, store, STATES[:3], report=report)
     finally:

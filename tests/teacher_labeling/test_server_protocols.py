@@ -129,7 +129,9 @@ def test_letters_that_the_server_forbids(calibrate: bool, serve: Make) -> None:
     assert {plan for plan, _ in advice.plans} == {OPTIONS[0], OPTIONS[2]}
     server.scores = dict.fromkeys("ABC", -math.inf)
     (advice,) = make_teacher(server, **settings).advise(make_states(1))
-    assert sum(p for _, p in advice.plans) == pytest.approx(1) and 0 <= advice.coverage < 1e-9
+    assert advice.status is AdviceStatus.INVALID and 0 <= advice.coverage < 1e-9
+    (advice,) = make_teacher(server, min_coverage=0.0, **settings).advise(make_states(1))
+    assert sum(p for _, p in advice.plans) == pytest.approx(1) and advice.coverage < 1e-9
 
 
 @pytest.mark.parametrize("told", [-(10**400), 10**400, False, math.nan, 0.5])

@@ -28,6 +28,7 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Metered, St
 
 PASSES = 3  # over a state whose question fails
 MOST_REFUSED = 8  # before any is answered: then it is not the state that the server dislikes
+MOST_UNANSWERED = 2  # likewise, each with all its retries
 _POLL_S = 0.25  # between looks whether the budget is over
 
 _Answers = tuple[list[Answer], float]  # one a request, none if there was nothing to ask; seconds
@@ -229,6 +230,8 @@ class Scheduler:
         """Remember why a state has no answer."""
         if isinstance(error, UnansweredError):
             self._failed.append((state, error))
+            if not self._engine.is_proven and len(self._failed) >= MOST_UNANSWERED:
+                self._fatal = self._fatal or error
         elif isinstance(error, RefusedError):
             self._refused[state.key] = error
             if not self._answered and len(self._refused) >= MOST_REFUSED:
