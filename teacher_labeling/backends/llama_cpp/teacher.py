@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -42,7 +41,8 @@ from llm4teach.teacher_labeling.teacher import (
     advice_from_weights,
 )
 
-MAX_REASONING_TOKENS = 80  # the worked examples take about 45
+MAX_REASONING_TOKENS = 80
+_USUAL_REASONING_TOKENS = 45  # of the worked examples
 _ACTION = "Action:"
 
 
@@ -94,10 +94,9 @@ class EmbeddedTeacher:
                 yield Advice(state, AdviceStatus.NO_ADVICE)
 
     def count_tokens(self, states: Sequence[State]) -> TokenCounts:
-        """Count what the model would read anew and generate at most; loads the model.
+        """Count what the model would read, cached tokens included, and generate at most.
 
-        As in its advice, tokens that the cache holds do not count. Each request reads one again,
-        and each that only reads generates one.
+        It loads the model. Each request that only reads generates one token.
         """
         return self._method.count_tokens(self._cache.engine, states)
 
@@ -189,16 +188,15 @@ class _PlanScores:
         )
 
     def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts:
-        prompt = completion = examples = 0
+        prompt = completion = 0
         for order in self._orders:
             prefix = engine.count(chatml(self._template.preamble(order), ""))
-            examples += prefix
             for state in filter(self.asks, states):
                 whole = engine.count(chatml(self._template.messages(state.text, order)))
-                prompt += 1 + whole - prefix + len(state.options)
+                prompt += prefix + whole + len(state.options) * (whole + _USUAL_REASONING_TOKENS)
                 plans = (engine.tokenize(f" {render_plan(plan)}") for plan in state.options)
                 completion += 1 + MAX_REASONING_TOKENS + sum(map(len, plans))
-        return TokenCounts(prompt, completion, prompt_once=examples, is_bound=True)
+        return TokenCounts(prompt, completion, is_bound=True)
 
     def _one_order(
         self, cache: _PrefixCache, slot: int, state: State, usage: Usage
@@ -238,24 +236,20 @@ class _Elicited:
         return to_advice(state, verdict, usage, seconds, Price(), floor)
 
     def count_tokens(self, engine: LlamaEngine, states: Sequence[State]) -> TokenCounts:
-        examples = 0  # read once, when the first question is asked
-
         def lengths(requests: Sequence[ChatRequest]) -> list[int]:
-            nonlocal examples
             counts = []
             for request in requests:
                 whole = engine.count(chatml(request.messages))
                 examples = engine.count(chatml(request.messages[:-1], ""))
                 calls = 1 + len(request.labels) if request.labels else request.n
-                counts.append(whole - examples + calls)
+                counts.append(examples + calls * whole)
             return counts
 
         def generated(request: ChatRequest) -> int:
             labels = len(request.labels)
             return 1 + (1 + labels if labels else generated_tokens(request))
 
-        counts = count_requests(self._elicitation, states, lengths, generated)
-        return replace(counts, prompt_once=counts.prompt_once + examples)
+        return count_requests(self._elicitation, states, lengths, generated)
 
     def _ask(self, cache: _PrefixCache, request: ChatRequest, usage: Usage) -> Answer:
         if request.shared in self._shared:

@@ -148,9 +148,9 @@ class ServerErrors:
         status = reply.status if reply.status >= 300 else _status_of(codes)
         words = self.server_message(reply, content)
         what = f"HTTP {reply.status}{words}"
-        is_quota = codes & _NO_QUOTA or (
-            _QUOTA_WORDS.search(words) and not wait_s and b"retryDelay" not in reply.body
-        )
+        # Google's servers say so of a limit per minute, too, and then when to come back.
+        says_when = "retry-after" in reply.headers or b"retryDelay" in reply.body
+        is_quota = codes & _NO_QUOTA or (_QUOTA_WORDS.search(words) and not says_when)
         if is_quota or status == 402:
             raise ReplyError(
                 f"{self._server} has no quota left for this account ({what}). What it had answered "
