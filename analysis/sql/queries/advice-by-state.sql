@@ -9,15 +9,16 @@
 WITH met AS (
     SELECT state_key, sum(steps)::BIGINT AS steps FROM states GROUP BY state_key
 ),
-first_answers AS (
+answers AS (
     FROM advice
     WHERE contains(teacher_id, $teacher) AND contains(family, $family)
     QUALIFY row_number() OVER (
-        PARTITION BY state_key, teacher_id, prompt_version ORDER BY created_at
+        PARTITION BY state_key, teacher_id, prompt_version
+        ORDER BY coalesce(attempt, 1) DESC, created_at
     ) = 1
 ),
 choices AS (
-    SELECT state_key, teacher_id, prompt_version, unnest(options) AS choice FROM first_answers
+    SELECT state_key, teacher_id, prompt_version, unnest(options) AS choice FROM answers
 ),
 tops AS (
     SELECT state_key, teacher_id, prompt_version,
@@ -28,7 +29,7 @@ tops AS (
 )
 SELECT family, teacher_id, prompt_version, state_text, status, first_choice, probability,
        coalesce(plans, 0) AS plans, entropy, coverage, coalesce(steps, 0) AS steps, state_key
-FROM first_answers
+FROM answers
 LEFT JOIN tops USING (state_key, teacher_id, prompt_version)
 LEFT JOIN met USING (state_key)
 ORDER BY entropy DESC NULLS LAST, family, state_text, teacher_id, prompt_version;

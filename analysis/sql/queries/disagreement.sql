@@ -12,7 +12,8 @@ WITH answers AS (
     FROM advice
     WHERE status = 'ok'
     QUALIFY row_number() OVER (
-        PARTITION BY state_key, teacher_id, prompt_version ORDER BY created_at
+        PARTITION BY state_key, teacher_id, prompt_version
+        ORDER BY coalesce(attempt, 1) DESC, created_at
     ) = 1
 ),
 pairs AS (
