@@ -133,7 +133,8 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
             server = server_facts()
             version = f"version {server.version}" if server.version else "of unknown version"
             context = f"{server.context_tokens:,} tokens" if server.context_tokens else "unknown"
-            print(f"server:  {version}, context {context}, serves {', '.join(server.served[:5])}")
+            served = ", ".join(server.served[:5]) or "no list of models"
+            print(f"server:  {version}, context {context}, serves {served}")
         price = price_of(settings.teacher, settings.label, teacher.info)
         asked = (with_cost(advice, price) for advice in teacher.advise(states))
         answers = {advice.state.key: advice for advice in asked}
@@ -147,7 +148,21 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
     dollars = f"{sum(advice.cost for advice in rows):.6f} US dollars"
     if price is None:
         dollars = f"cost unknown: label.prices has no {teacher.info.model}"
-    print(f"\n{tokens_in:,} tokens in, {tokens_out:,} out, {dollars}")
+    cached = sum(advice.cached_prompt_tokens for advice in rows)
+    print(f"\n{tokens_in:,} tokens in ({cached:,} of them cached), {tokens_out:,} out, {dollars}")
+    invalid, truncated = (
+        sum(getattr(advice, f"{kind}_replies") for advice in rows)
+        for kind in ("invalid", "truncated")
+    )
+    if invalid or truncated:
+        all_replies = sum(len(advice.replies) for advice in rows)
+        most = settings.teacher.max_tokens
+        print(
+            f"{invalid} of {all_replies} replies are invalid, {truncated} reached "
+            f"--teacher.max-tokens {most}"
+        )
+    if dropped := rows[-1].dropped:
+        print(f"the server refuses {', '.join(dropped)}: left out, or renamed")
     if show_replies:
         for advice in rows:
             print(f"\n{advice.state.text}")

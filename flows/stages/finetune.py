@@ -91,6 +91,8 @@ def finetune(
             count()
             tuner.close()
         shown.summary = shown.summary or "0 env steps"
+        if useless := teacher.questions.invalid + teacher.questions.refused:
+            shown.summary += f"; {useless} live questions without valid advice"
         if teacher.waiting:
             shown.summary += f"; {teacher.waiting} states still without an answer"
         if ctx.budget.reached:

@@ -67,6 +67,7 @@ def to_advice(row: AdviceRow, state: State) -> Advice:
         min_coverage=row["min_coverage"] or 0.0,
         invalid_replies=row["invalid_replies"] or 0,
         truncated_replies=row["truncated_replies"] or 0,
+        invalid_reply=next(iter(row["replies"]), "") if row["status"] == "invalid" else "",
         dropped=tuple(row["dropped"] or ()),
     )
 

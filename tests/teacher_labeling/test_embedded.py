@@ -12,7 +12,7 @@ from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine, Us
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import embedded_model, find_weights
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.teacher import AdviceStatus
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
 
 PROMPT = "<|im_start|>user\nName a colour.<|im_end|>\n<|im_start|>assistant\nIt is"
 
@@ -63,6 +63,23 @@ def test_the_teacher_is_silent(states: list[State], capfd: pytest.CaptureFixture
     assert advice.prompt_tokens > 100
     assert advice.completion_tokens > 10
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_question_counts_the_same_tokens_whenever_it_is_asked(states: list[State]) -> None:
+    """Cached ones included, and also as the first one after the model was loaded."""
+
+    def tokens(advice: Advice) -> tuple[int, int, int]:
+        return advice.prompt_tokens, advice.cached_prompt_tokens, advice.completion_tokens
+
+    loaded_again = make_teacher(TeacherConfig(orders=1), "SimpleDoorKey")
+    (alone,) = loaded_again.advise(states[:1])
+    loaded_again.close()
+    teacher = make_teacher(TeacherConfig(orders=1), "SimpleDoorKey")
+    _, later = teacher.advise([states[2], states[0]])
+    teacher.close()
+    assert tokens(alone) == tokens(later)
+    prompt, cached, _ = tokens(alone)
+    assert 0.5 * prompt < cached < prompt, "it starts from the cached worked examples"
 
 
 def test_a_broken_model_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

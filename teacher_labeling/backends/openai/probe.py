@@ -133,7 +133,7 @@ async def label_tokens(
 async def _token_of(client: OpenAIClient, session: Session, model: str, label: str) -> int | None:
     body = {"model": model, "prompt": label, "add_special_tokens": False}
     try:
-        content = await client.request(session, "/tokenize", body, read=JSON)
+        content = await client.request(session, "/tokenize", body, is_proven=False, read=JSON)
     except TeacherError as error:
         if error.transient:
             raise
@@ -201,7 +201,9 @@ async def _count_prompt(
 ) -> int | None:
     body = {"model": model, "messages": question.messages, "add_generation_prompt": True}
     try:
-        content = await client.request(session, "/tokenize", body, read=JSON, retries=START_RETRIES)
+        content = await client.request(
+            session, "/tokenize", body, read=JSON, retries=START_RETRIES, is_proven=False
+        )
     except TeacherError:
         return None
     count = content.get("count")
