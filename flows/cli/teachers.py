@@ -149,7 +149,8 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
     if price is None:
         dollars = f"cost unknown: label.prices has no {teacher.info.model}"
     cached = sum(advice.cached_prompt_tokens for advice in rows)
-    print(f"\n{tokens_in:,} tokens in ({cached:,} of them cached), {tokens_out:,} out, {dollars}")
+    of_them = f" ({cached:,} of them cached)" if cached else ""
+    print(f"\n{tokens_in:,} tokens in{of_them}, {tokens_out:,} out, {dollars}")
     invalid, truncated = (
         sum(getattr(advice, f"{kind}_replies") for advice in rows)
         for kind in ("invalid", "truncated")
