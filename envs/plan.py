@@ -18,6 +18,7 @@ _OPTION = re.compile(
     rf"(?:(explore)|(go to|go through|pick up|drop)\s+{_OBJECT}"
     rf"|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?|(put)\s+{_OBJECT}\s+next to\s+{_OBJECT})\s*"
 )
+_FREE_OPTION = re.compile(r"[a-z0-9][a-z0-9 _.,'()-]{0,79}")
 MAX_PLAN_CHARACTERS = 400
 
 
@@ -60,6 +61,26 @@ def parse_plan(text: str, separator: str = " > ") -> Plan:
     if len(text) > MAX_PLAN_CHARACTERS:
         raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_CHARACTERS} characters")
     return Plan(tuple(_parse_option(step) for step in text.split(separator)))
+
+
+def named_plan(text: str, separator: str = " > ") -> Plan:
+    """Return the plan with this name: one of the grammar, or of options that a task named itself.
+
+    Raises:
+        PlanSyntaxError: an option's name is empty or too long, or has other characters than lower
+            case letters, digits, spaces and ``_.,'()-``.
+    """
+    try:
+        return parse_plan(text, separator)
+    except PlanSyntaxError:
+        names = [" ".join(step.split()) for step in text.split(separator)]
+        for name in names:
+            if not _FREE_OPTION.fullmatch(name):
+                raise PlanSyntaxError(
+                    f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, "
+                    "spaces and _.,'()-"
+                ) from None
+        return Plan(tuple(Option(name) for name in names))
 
 
 def _parse_option(text: str) -> Option:

@@ -1,12 +1,30 @@
-"""The tasks by name: the paper's, Habitat's, and any MiniGrid or BabyAI environment by its id."""
+"""The tasks by name: those of this package, of other packages, and of MiniGrid's environments."""
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
+import gymnasium as gym
+
+from llm4teach.envs.custom.loading import (
+    TASKS,
+    entry_points,
+    import_module,
+    load_entry_point,
+    load_object,
+)
 from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
 from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
 from llm4teach.envs.minigrid.task import close_matches, minigrid_ids, minigrid_task
 from llm4teach.envs.task import Task
 from llm4teach.errors import TaskError
+
+_ENV_ID = re.compile(r".+-v\d+")  # gymnasium's, with its version
+_MEMBERS = (
+    *("family", "action_names", "observation_shape", "max_steps", "make_env", "make_vector_env"),
+    *("identify", "state", "ground", "is_success", "student_observations"),
+)
 
 
 def task_names(shifted: bool = False) -> list[str]:
@@ -14,11 +32,20 @@ def task_names(shifted: bool = False) -> list[str]:
     return [name for name in door_key_task_names() if shifted or "-" not in name]
 
 
+def listed_task_names() -> list[str]:
+    """Names of the tasks to list: this package's, and those that installed packages offer."""
+    return [*task_names(), *habitat_task_names(), *entry_points(TASKS)]
+
+
 def get_task(name: str) -> Task:
-    """Return the task of this name, or on the MiniGrid environment with this id.
+    """Return the task of this name.
+
+    A name is one of this package's, of an entry point in the group ``llm4teach.tasks``, the
+    gymnasium id of a MiniGrid environment, that of another package's as ``module:EnvId-v0``, or
+    ``module:attribute`` for a task, or a function that makes one, in an importable module.
 
     Raises:
-        TaskError: there is none, or its environment cannot be made.
+        TaskError: there is none, it is no task, or its environment cannot be made.
     """
     paper_tasks = door_key_task_names()
     if name in paper_tasks:
@@ -27,13 +54,40 @@ def get_task(name: str) -> Task:
         return habitat_task(name)
     if name in minigrid_ids():
         return minigrid_task(name)
-    similar = close_matches(name, [*paper_tasks, *habitat_task_names(), *minigrid_ids()])
+    if name in entry_points(TASKS) or ":" in name:
+        return _task_from_elsewhere(name)
+    similar = close_matches(name, [*paper_tasks, *listed_task_names(), *minigrid_ids()])
     hint = f"did you mean {' or '.join(similar)}? The tasks" if similar else "the tasks"
     raise TaskError(
-        f"unknown task {name!r}; {hint} are {', '.join([*task_names(), *habitat_task_names()])}, "
-        "and any MiniGrid or BabyAI "
-        "environment by its gymnasium id, such as MiniGrid-DoorKey-8x8-v0"
+        f"unknown task {name!r}; {hint} are {', '.join(listed_task_names())}, "
+        "any MiniGrid or BabyAI environment by its gymnasium id, such as "
+        "MiniGrid-DoorKey-8x8-v0, and your own as module:attribute"
     )
+
+
+@cache
+def _task_from_elsewhere(name: str) -> Task:
+    """Load another package's task; it is called by the name it was asked for."""
+    if ":" in name and _ENV_ID.fullmatch(name.partition(":")[2]):
+        module, _, env_id = name.partition(":")
+        import_module(module)
+        if env_id not in gym.registry:
+            raise TaskError(f"{name}: importing {module} registers no environment {env_id!r}")
+        return minigrid_task(name)
+    found = load_entry_point(TASKS, name) if name in entry_points(TASKS) else load_object(name)
+    is_factory = isinstance(found, type) or not hasattr(found, "identify")
+    task = found() if is_factory and callable(found) else found
+    lacking = [member for member in _MEMBERS if not hasattr(task, member)]
+    if lacking:
+        raise TaskError(
+            f"{name} is no task: {type(task).__name__} has no {', '.join(lacking)}; inherit from "
+            "llm4teach.envs.custom.base.BaseTask or make it with GymTask"
+        )
+    if getattr(task, "trained_as", "") in ("", getattr(task, "name", "")):
+        task.trained_as = name
+    task.name = name
+    loaded: Task = task
+    return loaded
 
 
 def get_training_task(name: str) -> Task:

@@ -43,19 +43,35 @@ class Task(Protocol):
     Batches come first: one call identifies or grounds many observations, which is what lets an
     implementation be fast. Within a process a state is an integer; its text is made once.
 
-    A task may also define ``is_success(terminated, returns)``: which ended episodes succeeded; see
-    `episode_success` for its arguments and for the default.
+    An observation is all that is recorded of a moment: what the student sees and what the teacher
+    sees. They are the same unless `student_observations` selects a part.
+
+    Inherit from `custom.base.BaseTask`, which has defaults for most members, or let
+    `custom.gym_task.GymTask` make a task of a gymnasium environment.
     """
 
-    name: str
+    name: str  # by which `registry.get_task` finds it
     family: str  # tasks of one family share their state texts, and so their advice
     trained_as: str  # the task whose students play this one: its own name, unless it is shifted
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int  # time limit of an episode, in steps
 
+    @property
+    def student_shape(self) -> tuple[int, ...]:
+        """Shape of one of the student's observations."""
+        ...
+
+    def student_observations(self, observations: Observations) -> Observations:
+        """Return what the student sees, uint8 (N, *student_shape)."""
+        ...
+
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         """Return a new environment; ``env.reset(seed=s)`` determines its whole episode."""
+        ...
+
+    def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return what `make_vector_env` does, stepped by so many processes if that pays."""
         ...
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
@@ -101,6 +117,30 @@ class Task(Protocol):
         """
         ...
 
+    def is_success(
+        self, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
+    ) -> NDArray[np.bool_]:
+        """Return which ended episodes succeeded, bool (N,).
+
+        Args:
+            terminated: True if the episode terminated, False if the time limit truncated it, (N,).
+            returns: undiscounted sum of the episode's rewards, (N,).
+        """
+        ...
+
+    def example_states(self) -> Sequence[State]:
+        """Return a few distinct states, to try prompts and teachers on, an early one first."""
+        ...
+
+    def draw(self, frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a frame of a film, uint8 (height, width, 3).
+
+        Args:
+            frame: what the environment rendered, of that shape.
+            observation: of the same moment, uint8 (*observation_shape).
+        """
+        ...
+
 
 def describe(task: Task, observations: Observations) -> list[State]:
     """Return the state of each observation; observations are uint8 (N, *observation_shape)."""
@@ -112,21 +152,8 @@ def describe(task: Task, observations: Observations) -> list[State]:
 def episode_success(
     task: Task, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
 ) -> NDArray[np.bool_]:
-    """Return which ended episodes succeeded, bool (N,), as the task defines it.
-
-    The task's own ``is_success(terminated, returns)`` decides, if it has one. By default an episode
-    succeeds if it terminated with a positive return.
-
-    Args:
-        task: whose episodes.
-        terminated: True if the episode terminated, False if the time limit truncated it, (N,).
-        returns: undiscounted sum of the episode's rewards, (N,).
-    """
-    is_success = getattr(task, "is_success", None)
-    success: NDArray[np.bool_] = (
-        is_success(terminated, returns) if is_success else terminated & (returns > 0)
-    )
-    return success
+    """Return which ended episodes succeeded, bool (N,); see `Task.is_success`."""
+    return task.is_success(terminated, returns)
 
 
 def ground_plan(task: Task, observations: Observations, plan: Plan) -> NDArray[np.float32]:

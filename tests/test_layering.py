@@ -33,6 +33,7 @@ ORDER = """
     envs.habitat.worker.kinematic
     envs.habitat.worker.simulators
     envs.habitat.worker.__main__
+    envs.custom
     envs.door_key  envs.minigrid  envs.habitat
     envs.registry
 

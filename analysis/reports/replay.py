@@ -16,8 +16,6 @@ from llm4teach.envs.task import episode_success
 
 Frames = NDArray[np.uint8]  # (n_steps + 1, height, width, 3), RGB
 
-FOG = np.array([96, 104, 122], np.float32)  # RGB
-FOG_SHARE = 0.72  # what lies under the fog stays just visible: the viewer may know it
 PAPER, INK, FAINT = (250, 250, 248), (32, 36, 44), (110, 116, 128)  # RGB, of a strip
 TILE, GAP, LINE, PER_ROW = 320, 20, 27, 5  # pixels, pixels, pixels, frames
 PER_SHEET_ROW = 10  # frames
@@ -77,7 +75,7 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
     env: Any = the_task.make_env(render_mode="rgb_array")
     try:
         observation, _ = env.reset(seed=seed)
-        frames = [_with_fog(np.asarray(env.render()), observation)]
+        frames = [the_task.draw(np.asarray(env.render()), observation)]
         total_return, terminated, truncated = 0.0, False, False
         for step, action in enumerate(actions):
             if terminated or truncated:
@@ -87,7 +85,7 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
                 )
             observation, reward, terminated, truncated, _ = env.step(action)
             total_return += float(reward)
-            frames.append(_with_fog(np.asarray(env.render()), observation))
+            frames.append(the_task.draw(np.asarray(env.render()), observation))
     finally:
         env.close()
     outcome = "time limit" if truncated else "unfinished"
@@ -98,18 +96,6 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
     labels += [""] * (len(frames) - len(labels))
     labels[-1] = labels[-1] or outcome
     return Film(np.stack(frames), tuple(labels), outcome, total_return)
-
-
-def _with_fog(frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Veil the cells whose object code is 0, MiniGrid's "unseen", in a (W, H, 4) observation."""
-    if observation.ndim != 3 or observation.shape[2] != 4:
-        return frame  # no map of cells: nothing is known of what was seen
-    width, height = observation.shape[:2]
-    unseen = (observation[..., 0] == 0).T  # (H, W), as images are indexed
-    y = np.arange(frame.shape[0]) * height // frame.shape[0]  # cell of each row of pixels
-    x = np.arange(frame.shape[1]) * width // frame.shape[1]
-    veil = (FOG_SHARE * unseen[y][:, x])[..., None]  # (rows, columns, 1)
-    return np.asarray(frame * (1 - veil) + FOG * veil).round().astype(np.uint8)
 
 
 def film_strip(film: Film, max_frames: int = 10) -> bytes:

@@ -14,10 +14,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.door_key.rooms import ROOMS, Room, env_id, shifted_rooms
 from llm4teach.envs.door_key.state import Naming, door_key_state
+from llm4teach.envs.grid.fog_of_war import with_fog
 from llm4teach.envs.task import Mixture, Observations, State
-from llm4teach.envs.vector.serial import serial_vector_env
 
 if TYPE_CHECKING:
     from llm4teach.envs.door_key.grounding import PlanGrounder
@@ -28,7 +29,7 @@ _NAMINGS = {"ColoredDoorKey": Naming.COLORS, "DivergedDoorKey": Naming.COUNTED}
 _FAMILIES = {"LavaDoorKey": "SimpleDoorKey"}
 
 
-class DoorKeyTask:
+class DoorKeyTask(BaseTask):
     """A Task on one of the rooms; the option policies walk through lava as if it were floor.
 
     Args:
@@ -52,10 +53,18 @@ class DoorKeyTask:
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         if not self._engine:
-            return serial_vector_env(self, n_envs)
+            return super().make_vector_env(n_envs)
         from llm4teach.envs.door_key.engine import DoorKeyVectorEnv
 
         return DoorKeyVectorEnv(self._room, n_envs)
+
+    def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments in this process: one core steps more than others can take."""
+        return self.make_vector_env(n_envs)
+
+    def draw(self, frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the frame, uint8 (height, width, 3), with fog on the cells never seen."""
+        return with_fog(frame, observation)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         """Return the packed state of each observation, int64 (N,); see `state.pack`.

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 EMPTY = (OBJECT_TO_IDX["empty"], 0, 0)
 NO_HEADING = 4  # value of the heading channel in cells where the agent is not
 _EMPTY_AND_CLEAR = (*EMPTY, True)
+FOG = np.array([96, 104, 122], np.float32)  # RGB
+FOG_SHARE = 0.72  # what lies under the fog stays just visible: the viewer may know it
 
 
 class FogOfWarEnv(MiniGridEnv):
@@ -86,3 +88,18 @@ class FogOfWar:
 
 def _code(cell: WorldObj | None) -> tuple[int, int, int]:
     return EMPTY if cell is None else cell.encode()
+
+
+def with_fog(frame: NDArray[np.uint8], observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Veil the cells that were never seen in a rendered map.
+
+    Args:
+        frame: uint8 (height, width, 3), pixels.
+        observation: of the same moment, uint8 (width, height, channels), cells.
+    """
+    width, height = observation.shape[:2]
+    unseen = (observation[..., 0] == 0).T  # (height, width), as images are indexed
+    y = np.arange(frame.shape[0]) * height // frame.shape[0]  # cell of each row of pixels
+    x = np.arange(frame.shape[1]) * width // frame.shape[1]
+    veil = (FOG_SHARE * unseen[y][:, x])[..., None]  # (rows, columns, 1)
+    return np.asarray(frame * (1 - veil) + FOG * veil).round().astype(np.uint8)

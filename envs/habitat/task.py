@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.habitat.skills import plan_actions
 from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
@@ -34,7 +35,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class NavPickTask:
+class NavPickTask(BaseTask):
     """A Task with its environments in habitat workers; describer and grounding are here."""
 
     family = FAMILY
@@ -61,6 +62,10 @@ class NavPickTask:
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         return HabitatVectorEnv(self.settings, n_envs, _workers())
+
+    def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return the environments of `make_vector_env`, which are in other processes anyway."""
+        return self.make_vector_env(n_envs)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         """Return each observation's state, int64 (N,), packed."""

@@ -15,13 +15,13 @@ import numpy as np
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from numpy.typing import NDArray
 
+from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.grid.options import OptionStatus, decide_plan
 from llm4teach.envs.minigrid.env import MissionMapEnv
 from llm4teach.envs.minigrid.missions import parse_mission
 from llm4teach.envs.minigrid.scene import Scene
 from llm4teach.envs.minigrid.state import FAMILY, Facts, facts_of, minigrid_state
 from llm4teach.envs.task import Mixture, Observations, State
-from llm4teach.envs.vector.serial import serial_vector_env
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
 
@@ -30,7 +30,7 @@ _SCENES_KEPT = 1024
 _PREFIXES = ("MiniGrid-", "BabyAI-")
 
 
-class MiniGridTask:
+class MiniGridTask(BaseTask):
     """A Task on an environment that was not made for this project.
 
     A state's id is the position of its facts in a table that this object keeps.
@@ -52,10 +52,6 @@ class MiniGridTask:
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return make_minigrid_env(self.name, render_mode)
-
-    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        """Return many environments, stepped one by one in this process."""
-        return serial_vector_env(self, n_envs)
 
     def make_worker_env(self, n_envs: int, workers: int) -> WorkerVectorEnv:
         """Return many environments, stepped by worker processes; see `WorkerVectorEnv`."""

@@ -34,8 +34,8 @@ class EpisodeVector:
         task: whose environments.
         n_envs: how many.
         seeds: of the episodes.
-        workers: processes that step them, where the task offers that (``make_worker_env``); 0 for
-            this one. What is played is the same.
+        workers: processes that step them, where that pays; 0 for this one. What is played is the
+            same.
     """
 
     def __init__(self, task: Task, n_envs: int, seeds: Iterator[int], workers: int = 0) -> None:
@@ -56,9 +56,8 @@ class EpisodeVector:
         return len(self.active)
 
     def _make(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        by_workers = getattr(self.task, "make_worker_env", None)
-        if self._workers and by_workers is not None:
-            return by_workers(n_envs, self._workers)  # type: ignore[no-any-return]
+        if self._workers:
+            return self.task.make_worker_env(n_envs, self._workers)
         return self.task.make_vector_env(n_envs)
 
     def close(self) -> None:

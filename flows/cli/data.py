@@ -1,4 +1,4 @@
-"""The commands about stored data and tasks: sql, compact, import, tasks."""
+"""The commands about stored data: sql, compact, import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt
 
 from llm4teach.errors import ConfigError
-from llm4teach.flows.cli.parser import Argument, Command, SettingsCommand
+from llm4teach.flows.cli.parser import Argument, SettingsCommand
 from llm4teach.flows.runtime.settings import Settings
 
 _FOR_FILES = {"parquet": "Parquet", "arrow": "Arrow"}
@@ -201,37 +201,3 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--columns names {ours} twice: {columns[ours]!r} and {theirs!r}")
         columns[ours] = theirs
     return columns
-
-
-class Tasks(Command):
-    """List the tasks."""
-
-    command = "tasks"
-    examples = ("llm4teach tasks",)
-
-    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
-        from llm4teach.envs.habitat.task import habitat_task_names
-        from llm4teach.envs.registry import get_task, task_names
-        from llm4teach.flows.cli.tables import print_table
-
-        tasks = [get_task(name) for name in [*task_names(), *habitat_task_names()]]
-        print_table(
-            [
-                {
-                    "task": task.name,
-                    "family": task.family,
-                    "actions": len(task.action_names),
-                    "observation": " x ".join(map(str, task.observation_shape)),
-                    "max steps": task.max_steps,
-                }
-                for task in tasks
-            ]
-        )
-        shifted = [name for name in task_names(shifted=True) if name not in task_names()]
-        print(f"\nShifted variants, for `llm4teach evaluate` only: {', '.join(shifted)}.")
-        print(
-            "Habitat's tasks need an interpreter of their own: make habitat-env (docs/HABITAT.md)."
-        )
-        print(
-            "Also any MiniGrid or BabyAI environment by its gymnasium id: MiniGrid-FourRooms-v0, …"
-        )

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from llm4teach.errors import LLM4TeachError
-from llm4teach.flows.cli import data, experiments, models, pipeline, play, service, teachers
+from llm4teach.flows.cli import (
+    data,
+    experiments,
+    models,
+    pipeline,
+    play,
+    service,
+    tasks,
+    teachers,
+)
 from llm4teach.flows.cli.parser import Command, parse, root_parser
 from llm4teach.flows.cli.signals import INTERRUPTED, handle_signals, status_of_signal
 from llm4teach.flows.cli.streams import (
@@ -25,7 +34,7 @@ _ALL: tuple[type[Command], ...] = (
     *(pipeline.Teach, pipeline.Collect, pipeline.Label, pipeline.Pretrain, pipeline.Finetune),
     *(pipeline.Evaluate, pipeline.Retrain, models.Models, models.Export),
     *(experiments.Compare, experiments.Experiment, experiments.Report, play.Play),
-    *(data.Sql, data.Compact, data.Import, data.Tasks),
+    *(data.Sql, data.Compact, data.Import, tasks.Tasks, tasks.NewTask),
     *(teachers.Teachers, teachers.TeacherCommand, teachers.Prompts),
     *(service.Up, service.Down, service.Serve, service.ServeStudent),
 )

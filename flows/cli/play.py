@@ -49,7 +49,7 @@ class QuitError(Exception):
 class Moment:
     """What is shown before an action."""
 
-    observation: NDArray[np.uint8]  # (*observation_shape)
+    observation: NDArray[np.uint8]  # the student's, (*student_shape)
     state_text: str
     plans: tuple[tuple[Plan, float], ...]  # the teacher's advice; empty if it has none
     advised: Probs  # (n_actions,), grounded; zeros without advice
@@ -291,7 +291,8 @@ def _moment(
         [plans] = teacher.mixtures([state])
         advised = teacher.teacher_probs(batch)[0]  # (n_actions,)
     policy_probs = policy(batch)[0] if policy is not None else None
-    return Moment(observation, state.text, tuple(plans), advised, policy_probs)
+    seen = task.student_observations(batch)[0]
+    return Moment(seen, state.text, tuple(plans), advised, policy_probs)
 
 
 def frame(task: Task, moment: Moment, title: str) -> RenderableType:

@@ -37,7 +37,12 @@ def newest_student(workspace: Workspace, task: Task) -> str:
 def new_student(task: Task, config: StudentConfig, seed: int) -> Student:
     """Return a student with fresh weights, on a GPU if there is one."""
     torch.manual_seed(seed)
-    student = Student(task.observation_shape, len(task.action_names), config.encoder)
+    student = Student(
+        task.student_shape,
+        len(task.action_names),
+        config.encoder,
+        record_shape=task.observation_shape,
+    )
     return student.to(_device())
 
 

@@ -64,7 +64,7 @@ def export(
     about: dict[str, Any] = {
         **{name: facts[name] for name in ("task", "run_id", "after", "seed") if name in facts},
         "action_names": list(task.action_names),
-        "observation_shape": list(task.observation_shape),
+        "observation_shape": list(task.student_shape),
         "checkpoint_sha256": sha256_of(folder / CHECKPOINT),
     }
     difference = export_student(student, path, kind, about, played(task))
@@ -78,12 +78,12 @@ def export(
 
 
 def played(task: Task) -> Observations:
-    """Observations of episodes played at random, uint8 (CHECKED_ON, *observation_shape)."""
+    """What a student sees in episodes played at random, uint8 (CHECKED_ON, *student_shape)."""
     rng, n = np.random.default_rng(0), 16
     envs = EpisodeVector(task, n, itertools.count())
     seen = []
     for _ in range(CHECKED_ON // n):
-        seen.append(envs.observations.copy())
+        seen.append(task.student_observations(envs.observations).copy())
         envs.step(rng.integers(0, len(task.action_names), n))
     return np.concatenate(seen)
 

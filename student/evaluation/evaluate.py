@@ -55,7 +55,8 @@ def evaluate_policy(
         if mode == "sampled":
             actions[running] = sample(probs, rng)
         elif mode == "greedy":
-            actions[running] = greedy.choose(probs, envs.observations[running], running)
+            seen = task.student_observations(envs.observations[running])
+            actions[running] = greedy.choose(probs, seen, running)
         else:
             actions[running] = probs.argmax(1)
         playing = envs.seeds.copy()

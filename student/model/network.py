@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -27,11 +28,13 @@ class Student(nn.Module):
     holds for green and gray, and a key that fits looks like one.
 
     Args:
-        observation_shape: of one observation.
+        observation_shape: of one of the student's observations.
         n_actions: number of actions.
         encoder: what reads maps of cells; vectors and depth images have encoders of their own.
         width: of that encoder; 0 for its usual one.
         hidden: features between encoder and heads.
+        record_shape: of what is recorded of a moment, whose first bytes are the student's
+            observation; None if that is all of it.
 
     Raises:
         TaskError: no encoder reads such observations.
@@ -44,8 +47,11 @@ class Student(nn.Module):
         encoder: MapEncoder = "cells",
         width: int = 0,
         hidden: int = 64,
+        record_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
+        self.observation_shape = tuple(observation_shape)
+        self.record_shape = tuple(record_shape or observation_shape)
         self.encoder = make_encoder(tuple(observation_shape), encoder, width)
         self.settings: dict[str, Any] = {
             "observation_shape": list(observation_shape),
@@ -54,6 +60,8 @@ class Student(nn.Module):
             "width": self.encoder.width,
             "hidden": hidden,
         }
+        if self.record_shape != self.observation_shape:
+            self.settings["record_shape"] = list(self.record_shape)
         self.trunk = nn.Linear(self.encoder.features, hidden)
         self.policy = nn.Linear(hidden, n_actions)
         self.value = nn.Linear(hidden, 1)
@@ -72,12 +80,17 @@ class Student(nn.Module):
     def encode(self, observations: Tensor) -> Tensor:
         """Return what `from_inputs` takes, (N, ...), for uint8 (N, *observation_shape).
 
+        Records, uint8 (N, *record_shape), are taken as well.
+
         No parameter is involved: of one observation it is the same for ever. It is computed where
         the observations are, and moved to the student's device.
 
         Raises:
             TaskError: the observations are not of the kind that the student reads.
         """
+        if observations.shape[1:] == self.record_shape != self.observation_shape:
+            part = observations.flatten(1)[:, : math.prod(self.observation_shape)]
+            observations = part.reshape(-1, *self.observation_shape)
         return self.encoder.encode(observations).to(self.device)
 
     def from_inputs(self, inputs: Tensor) -> Output:

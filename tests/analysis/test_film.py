@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llm4teach.analysis.reports.replay import FOG, FilmError, film_strip, replay, sprite_sheet
+from llm4teach.analysis.reports.replay import FilmError, film_strip, replay, sprite_sheet
+from llm4teach.envs.grid.fog_of_war import FOG
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import TaskError
 

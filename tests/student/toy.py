@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.plan import Option, Plan
 from llm4teach.envs.task import Mixture, Observations, State, state_key
-from llm4teach.envs.vector.serial import serial_vector_env
 
 SHAPE = (5, 5, 4)
 
@@ -41,7 +41,7 @@ class RightActionEnv(gym.Env[Any, int]):
         return self._look(), reward, self.t == 8, False, {}
 
 
-class ToyTask:
+class ToyTask(BaseTask):
     """The smallest thing that is a Task."""
 
     name = family = trained_as = "Toy"
@@ -51,9 +51,6 @@ class ToyTask:
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return RightActionEnv()
-
-    def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        return serial_vector_env(self, n_envs)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         return observations[:, 3, 2, 0].astype(np.int64)

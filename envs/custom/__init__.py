@@ -1,0 +1,1 @@
+"""Tasks from elsewhere: a base class with defaults, gymnasium environments, and the contract."""

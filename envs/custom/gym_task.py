@@ -1,0 +1,268 @@
+"""A task made of a gymnasium environment, a describer and a dictionary of option policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import CloudpickleWrapper
+from numpy.typing import NDArray
+
+from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.custom.recording import Encode, RecordedEnv, Recorder, TeacherView
+from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
+from llm4teach.envs.task import Mixture, Observations, State, state_key
+from llm4teach.envs.vector.workers import WorkerVectorEnv
+from llm4teach.errors import TaskError
+
+MakeEnv = Callable[..., gym.Env[Any, Any]]  # takes render_mode
+# From what the teacher sees to an action or all actions' probabilities; None: cannot act, or done.
+OptionPolicy = Callable[[Any], "int | Sequence[float] | NDArray[np.floating[Any]] | None"]
+Success = Callable[[NDArray[np.bool_], NDArray[np.floating[Any]]], NDArray[np.bool_]]
+_KEPT = 100_000  # observations whose state and actions are remembered
+
+
+class GymTask(BaseTask):
+    """A gymnasium environment with a fixed number of actions as a `Task`.
+
+    The teacher sees the environment's observation, or what ``view`` makes of it; ``describe`` and
+    the option policies read that. The student sees the observation as bytes. Both are recorded.
+
+    Args:
+        env: an id for `gymnasium.make`, or a function that makes the environment, which accepts
+            ``render_mode``.
+        describe: returns the text of what the teacher sees; equal texts are one state.
+        options: option policies by their names, as in ``{"go to exit": policy}``; each is a plan
+            that the teacher can advise. A policy returns an action, the probabilities of all
+            actions, or None where it cannot act or is done.
+        admissible: returns the names of the options that are possible; a function of the text
+            alone. By default all of them are.
+        encode: makes the student's observation, uint8 of one shape. By default bytes stay as they
+            are, bounded numbers are scaled to bytes, and choices become one-hot vectors.
+        view: makes the teacher's memory of one environment; see `TeacherView`.
+        success: which episodes succeed: those that terminated, those that also have a positive
+            return, or a function as `Task.is_success`.
+        action_names: of the actions; by default their numbers.
+        max_steps: time limit of an episode; by default the environment's own.
+        name: of the task; a task that is loaded by name gets that one.
+        family: tasks of one family share their advice; by default the name.
+
+    Raises:
+        TaskError: a member does not fit the environment; the message names it.
+    """
+
+    def __init__(
+        self,
+        env: str | MakeEnv,
+        describe: Callable[[Any], str],
+        options: Mapping[str, OptionPolicy],
+        *,
+        admissible: Callable[[Any], Iterable[str]] | None = None,
+        encode: Encode | None = None,
+        view: Callable[[], TeacherView] | None = None,
+        success: Literal["terminated", "positive return"] | Success = "positive return",
+        action_names: Sequence[str] = (),
+        max_steps: int | None = None,
+        name: str = "",
+        family: str = "",
+    ) -> None:
+        self.name = self.trained_as = name
+        self._own_family = family
+        self._describe, self._admissible, self._success = describe, admissible, success
+        self._policies = _plans(options)
+        self._plans = {str(plan): plan for plan in self._policies}
+        example_env = _limited(env, max_steps, None)
+        try:
+            actions, limit = example_env.action_space, _time_limit(example_env)
+            observation, _ = example_env.reset(seed=0)
+        finally:
+            example_env.close()  # type: ignore[no-untyped-call]
+        if not isinstance(actions, gym.spaces.Discrete) or actions.start:
+            raise TaskError(f"env has the actions {actions}; a task has Discrete(n), from 0 on")
+        self.action_names = tuple(action_names) or tuple(map(str, range(int(actions.n))))
+        if len(self.action_names) != actions.n:
+            raise TaskError(
+                f"action_names has {len(self.action_names)} names, but env {actions.n} actions"
+            )
+        self.max_steps = limit
+        view_space = view().space if view else None
+        self._recorder = Recorder(example_env.observation_space, encode, view_space, observation)
+        self.observation_shape = self._recorder.shape
+        self._make = partial(_recorded, env, max_steps, self._recorder, view)
+        self._states: list[State] = []
+        self._ids: dict[str, int] = {}  # by text
+        self._id_of: dict[bytes, int] = {}  # by record
+        self._probs: dict[tuple[bytes, Plan], NDArray[np.float32] | None] = {}
+        self._lock = Lock()
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        """Tasks of one family share their state texts, and so their advice."""
+        return self._own_family or self.name
+
+    @property
+    def student_shape(self) -> tuple[int, ...]:
+        return self._recorder.student_shape
+
+    def student_observations(self, observations: Observations) -> Observations:
+        return self._recorder.student_part(observations)
+
+    def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
+        return self._make(render_mode)
+
+    def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return many environments, stepped by worker processes."""
+        return WorkerVectorEnv(CloudpickleWrapper(self._make), n_envs, workers)
+
+    def is_success(
+        self, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
+    ) -> NDArray[np.bool_]:
+        if callable(self._success):
+            return np.asarray(self._success(terminated, returns), np.bool_)
+        return (
+            terminated if self._success == "terminated" else super().is_success(terminated, returns)
+        )
+
+    def identify(self, observations: Observations) -> NDArray[np.int64]:
+        """Return each observation's state, int64 (N,), as its position in this task's table.
+
+        Raises:
+            TaskError: ``describe`` or ``admissible`` returned what is no text or no options.
+        """
+        return np.array([self._identify(record) for record in observations], np.int64)
+
+    def _identify(self, record: NDArray[np.uint8]) -> int:
+        key = record.tobytes()
+        known = self._id_of.get(key)
+        if known is not None:
+            return known
+        view = self._recorder.view(record)
+        text = self._describe(view)
+        if not isinstance(text, str) or not text.strip():
+            raise TaskError(f"describe of {self.name} returned {text!r}, which is no text")
+        plans = self._admissible_plans(view)
+        with self._lock:  # shards may run in threads
+            if len(self._id_of) >= _KEPT:
+                self._id_of.clear()
+            if text not in self._ids:
+                self._ids[text] = len(self._states)
+                self._states.append(State(state_key(self.family, text), text, plans))
+            state_id = self._id_of[key] = self._ids[text]
+        if self._states[state_id].options != plans:
+            raise TaskError(
+                f"admissible of {self.name} returns other options for one text; options must "
+                f"follow from the text alone: {text!r} has "
+                f"{', '.join(map(str, self._states[state_id].options))}, and "
+                f"{', '.join(map(str, plans))}"
+            )
+        return state_id
+
+    def _admissible_plans(self, view: Any) -> tuple[Plan, ...]:
+        if self._admissible is None:
+            return tuple(self._policies)
+        names = list(self._admissible(view))
+        unknown = [name for name in names if name not in self._plans]
+        if unknown:
+            raise TaskError(
+                f"admissible of {self.name} returned {unknown[0]!r}, which is none of options: "
+                f"{', '.join(self._plans)}"
+            )
+        return tuple(self._plans[name] for name in dict.fromkeys(names))
+
+    def state(self, state_id: int) -> State:
+        return self._states[state_id]
+
+    def ground(
+        self,
+        observations: Observations,
+        mixtures: Sequence[Mixture],
+        which: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Return the grounded advice, float32 (N, n_actions); see `Task.ground`.
+
+        Raises:
+            TaskError: an option policy returned what is no action and no probabilities.
+        """
+        probs = np.zeros((len(observations), len(self.action_names)), np.float32)
+        for row, record, i in zip(probs, observations, which, strict=True):
+            key = record.tobytes()
+            for plan, share in mixtures[i]:
+                policy = self._policy_of(plan, key, record)
+                if policy is not None:
+                    row += share * policy
+        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
+        np.divide(probs, total, out=probs, where=total > 0)
+        return probs
+
+    def _policy_of(
+        self, plan: Plan, key: bytes, record: NDArray[np.uint8]
+    ) -> NDArray[np.float32] | None:
+        """Return a plan's action probabilities, (n_actions,); None where it does not act."""
+        if (key, plan) in self._probs:
+            return self._probs[key, plan]
+        if len(self._probs) >= _KEPT:
+            self._probs.clear()
+        policy = self._policies.get(plan)
+        choice = policy(self._recorder.view(record)) if policy else None
+        probs = None if choice is None else self._as_probs(plan, choice)
+        self._probs[key, plan] = probs
+        return probs
+
+    def _as_probs(self, plan: Plan, choice: Any) -> NDArray[np.float32]:
+        n = len(self.action_names)
+        array = np.asarray(choice)
+        probs = np.zeros(n, np.float32)
+        if array.ndim == 0 and array.dtype.kind in "iu" and 0 <= array < n:
+            probs[int(array)] = 1
+            return probs
+        if array.shape == (n,) and array.dtype.kind in "iuf":
+            total = float(array.sum())
+            if (array >= 0).all() and np.isclose(total, 1, atol=1e-3):
+                probs[:] = array / total
+                return probs
+        raise TaskError(
+            f"the option policy {plan} of {self.name} returned {choice!r}; it must return an "
+            f"action from 0 to {n - 1}, {n} probabilities that sum to 1, or None"
+        )
+
+
+def _plans(options: Mapping[str, OptionPolicy]) -> dict[Plan, OptionPolicy]:
+    if not options:
+        raise TaskError("options is empty; a task has at least one option policy")
+    try:
+        return {named_plan(name): policy for name, policy in options.items()}
+    except PlanSyntaxError as error:
+        raise TaskError(f"options: {error}") from None
+
+
+def _limited(
+    env: str | MakeEnv, max_steps: int | None, render_mode: str | None
+) -> gym.Env[Any, Any]:
+    """Make the environment, with the time limit if one is set."""
+    if isinstance(env, str):
+        made = gym.make(env, render_mode=render_mode, disable_env_checker=True)
+    else:
+        made = env(render_mode=render_mode)
+    return made if max_steps is None else gym.wrappers.TimeLimit(made, max_steps)
+
+
+def _time_limit(env: gym.Env[Any, Any]) -> int:
+    spec_limit = env.spec.max_episode_steps if env.spec else None
+    limit = getattr(env, "_max_episode_steps", None) or spec_limit
+    if not limit:
+        raise TaskError("max_steps is missing: env has no time limit of its own")
+    return int(limit)
+
+
+def _recorded(
+    env: str | MakeEnv,
+    max_steps: int | None,
+    recorder: Recorder,
+    view: Callable[[], TeacherView] | None,
+    render_mode: str | None = None,
+) -> RecordedEnv:
+    return RecordedEnv(_limited(env, max_steps, render_mode), recorder, view() if view else None)

@@ -1,0 +1,74 @@
+"""Objects by their import path, and by the entry points of installed packages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from llm4teach.errors import TaskError
+
+TASKS = "llm4teach.tasks"  # group of entry points
+
+
+def load_object(path: str) -> Any:
+    """Return what ``module:attribute`` names; modules in the current folder are found, too.
+
+    Raises:
+        TaskError: the module cannot be imported, or has no such attribute.
+    """
+    module_name, _, attribute = path.partition(":")
+    found: Any = import_module(module_name)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [name for name in vars(found) if not name.startswith("_")]
+            raise TaskError(
+                f"{path}: {module_name} has no {attribute!r}; it has {', '.join(public[:20])}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def import_module(name: str) -> Any:
+    """Import a module, from the current folder if it is nowhere else.
+
+    Raises:
+        TaskError: there is none, or its code fails.
+    """
+    here = os.getcwd()  # noqa: PTH109  entries of sys.path are strings
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name.partition(".")[0] or error.name == name:
+            raise TaskError(
+                f"there is no module {name!r}, neither installed nor in {here}; set PYTHONPATH to "
+                "the folder that has it"
+            ) from None
+        raise TaskError(f"the module {name!r} needs {error.name!r}, which is missing") from None
+    except Exception as error:  # code of the user, which may raise anything
+        raise TaskError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+@cache
+def entry_points(group: str) -> dict[str, metadata.EntryPoint]:
+    """Return the entry points of installed packages in a group, by name."""
+    return {point.name: point for point in metadata.entry_points(group=group)}
+
+
+def load_entry_point(group: str, name: str) -> Any:
+    """Return what an entry point names.
+
+    Raises:
+        TaskError: it cannot be imported.
+    """
+    point = entry_points(group)[name]
+    try:
+        return load_object(point.value)
+    except TaskError as error:
+        package = point.dist.name if point.dist else "an unknown package"
+        raise TaskError(f"{name} of the package {package}: {error}") from None
