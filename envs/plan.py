@@ -18,7 +18,7 @@ _OPTION = re.compile(
     rf"(?:(explore)|(go to|go through|pick up|drop)\s+{_OBJECT}"
     rf"|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?|(put)\s+{_OBJECT}\s+next to\s+{_OBJECT})\s*"
 )
-_FREE_OPTION = re.compile(r"[a-z0-9][a-z0-9 _.,'()-]{0,79}")
+_FREE_OPTION = re.compile(r"[a-z0-9][a-z0-9 _.'()-]{0,79}")
 MAX_PLAN_CHARACTERS = 400
 
 
@@ -68,7 +68,7 @@ def named_plan(text: str, separator: str = " > ") -> Plan:
 
     Raises:
         PlanSyntaxError: an option's name is empty or too long, or has other characters than lower
-            case letters, digits, spaces and ``_.,'()-``.
+            case letters, digits, spaces and ``_.'()-``.
     """
     try:
         return parse_plan(text, separator)
@@ -78,7 +78,7 @@ def named_plan(text: str, separator: str = " > ") -> Plan:
             if not _FREE_OPTION.fullmatch(name):
                 raise PlanSyntaxError(
                     f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, "
-                    "spaces and _.,'()-"
+                    "spaces and _.'()-"
                 ) from None
         return Plan(tuple(Option(name) for name in names))
 

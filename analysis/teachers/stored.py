@@ -8,7 +8,7 @@ from typing import Any
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import read_parts
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.plan import Plan, named_plan
 from llm4teach.envs.task import Mixture
 
 
@@ -24,11 +24,11 @@ class StoredTeacher:
 
     def plans(self, key: str) -> list[Plan]:
         """Return the plans that it advises in a state."""
-        return [parse_plan(plan) for plan in self.advice.get(key, ())]
+        return [named_plan(plan) for plan in self.advice.get(key, ())]
 
     def mixture(self, key: str) -> Mixture:
         """Return its distribution over plans in a state; empty where it has no advice."""
-        return tuple((parse_plan(plan), p) for plan, p in self.advice.get(key, {}).items())
+        return tuple((named_plan(plan), p) for plan, p in self.advice.get(key, {}).items())
 
     def facts(self) -> dict[str, Any]:
         """Return who it is, what it said and what that cost, as plain data."""

@@ -20,7 +20,7 @@ from llm4teach.datasets.runs import EARLIER_REWEIGHTING, REWEIGHTING, reweightin
 from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories
-from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.plan import Plan, named_plan
 from llm4teach.envs.task import Mixture, State
 from llm4teach.student.collection.behavior import plans_followed
 from llm4teach.student.config import PretrainConfig
@@ -225,5 +225,5 @@ def read_reweighted(folder: StoragePath) -> dict[str, Mixture]:
         return {}
     plans: dict[str, list[tuple[Plan, float]]] = {}
     for row in read_parquet(path, schema.REWEIGHTING).to_pylist():
-        plans.setdefault(row["state_key"], []).append((parse_plan(row["plan"]), row["reweighted"]))
+        plans.setdefault(row["state_key"], []).append((named_plan(row["plan"]), row["reweighted"]))
     return {key: tuple(mixture) for key, mixture in plans.items()}

@@ -12,7 +12,7 @@ from llm4teach.datasets.trajectories import (
     read_states,
     write_states,
 )
-from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.plan import named_plan
 from llm4teach.envs.task import State, Task, describe
 
 
@@ -56,4 +56,4 @@ def states_of(task: Task, trajectories: Trajectories) -> list[State]:
 
 
 def _state(key: str, stored: StoredState) -> State:
-    return State(key, stored.text, tuple(map(parse_plan, stored.plans)))
+    return State(key, stored.text, tuple(map(named_plan, stored.plans)))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
-from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.plan import named_plan
 from llm4teach.envs.task import Mixture, State
 from llm4teach.teacher_labeling.labeling.work_queue import Batch
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo, question_key
@@ -74,7 +74,7 @@ def to_advice(row: AdviceRow, state: State) -> Advice:
 
 def plans_of(row: dict[str, Any]) -> Mixture:
     """The distribution over plans that a row holds; empty unless its status is ok."""
-    return tuple((parse_plan(o["plan"]), float(o["probability"])) for o in row["options"])
+    return tuple((named_plan(o["plan"]), float(o["probability"])) for o in row["options"])
 
 
 class AdviceWriter:

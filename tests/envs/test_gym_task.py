@@ -85,7 +85,7 @@ def test_it_is_described_and_grounded_from_what_the_teacher_sees() -> None:
     assert texts == [f"the count is {count + i} after {i} actions" for i in range(2)]
     both = np.stack([first, second])
     assert ground_plan(task, both, named_plan("count up")).tolist() == [[0, 1], [0, 1]]
-    assert ground_plan(task, both, named_plan("wait, or count up")).tolist() == [[0.5, 0.5]] * 2
+    assert ground_plan(task, both, named_plan("wait or count up")).tolist() == [[0.5, 0.5]] * 2
     assert not ground_plan(task, both, named_plan("fly")).any()
     half = ((named_plan("count up"), 0.5), (named_plan("fly"), 0.5))
     assert task.ground(first[None], [half], np.zeros(1, int)).tolist() == [[0, 1]]

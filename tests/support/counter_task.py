@@ -68,7 +68,7 @@ def never(view: Any) -> None:
     return None
 
 
-OPTIONS: dict[str, Any] = {"count up": up, "wait, or count up": either, "fly": never}
+OPTIONS: dict[str, Any] = {"count up": up, "wait or count up": either, "fly": never}
 
 
 def counter(**changes: Any) -> GymTask:
