@@ -19,7 +19,6 @@ from llm4teach.envs.registry import get_task
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.probe_states import probe_states
 
 _T = TypeVar("_T")
 
@@ -31,8 +30,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads (default: one fewer than cores)")
     parser.add_argument("--rounds", type=int, default=10, help="of three states each")
     arguments = parser.parse_args()
-    family = get_task(arguments.task).family
-    states = probe_states(family)
+    task = get_task(arguments.task)
+    family, states = task.family, list(task.example_states())
     config = TeacherConfig(teacher=arguments.teacher, threads=arguments.threads)
     print(f"imports: {peak_mib():,.0f} MiB")
     with closing(make_teacher(config, family)) as teacher:

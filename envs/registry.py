@@ -11,8 +11,8 @@ from llm4teach.envs.custom.loading import (
     TASKS,
     entry_points,
     import_module,
-    load_entry_point,
-    load_object,
+    is_from_elsewhere,
+    load_from_elsewhere,
 )
 from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
 from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
@@ -21,6 +21,7 @@ from llm4teach.envs.task import Task
 from llm4teach.errors import TaskError
 
 _ENV_ID = re.compile(r".+-v\d+")  # gymnasium's, with its version
+_OF_FAMILIES = {"MiniGrid": "MiniGrid-DoorKey-5x5-v0", "NavPick": "HabitatNavPick"}
 _MEMBERS = (
     *("family", "action_names", "observation_shape", "max_steps", "make_env", "make_vector_env"),
     *("identify", "state", "ground", "is_success", "student_observations"),
@@ -54,7 +55,7 @@ def get_task(name: str) -> Task:
         return habitat_task(name)
     if name in minigrid_ids():
         return minigrid_task(name)
-    if name in entry_points(TASKS) or ":" in name:
+    if is_from_elsewhere(TASKS, name):
         return _task_from_elsewhere(name)
     similar = close_matches(name, [*paper_tasks, *listed_task_names(), *minigrid_ids()])
     hint = f"did you mean {' or '.join(similar)}? The tasks" if similar else "the tasks"
@@ -74,7 +75,7 @@ def _task_from_elsewhere(name: str) -> Task:
         if env_id not in gym.registry:
             raise TaskError(f"{name}: importing {module} registers no environment {env_id!r}")
         return minigrid_task(name)
-    found = load_entry_point(TASKS, name) if name in entry_points(TASKS) else load_object(name)
+    found = load_from_elsewhere(TASKS, name)
     is_factory = isinstance(found, type) or not hasattr(found, "identify")
     task = found() if is_factory and callable(found) else found
     lacking = [member for member in _MEMBERS if not hasattr(task, member)]
@@ -88,6 +89,15 @@ def _task_from_elsewhere(name: str) -> Task:
     task.name = name
     loaded: Task = task
     return loaded
+
+
+def task_of_family(family: str) -> Task:
+    """Return a task of this family, or the task of this name.
+
+    Raises:
+        TaskError: there is neither.
+    """
+    return get_task(_OF_FAMILIES.get(family, family))
 
 
 def get_training_task(name: str) -> Task:

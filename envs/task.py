@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,27 @@ def state_key(family: str, text: str) -> str:
     return hashlib.sha256(f"{family}\n{text}".encode()).hexdigest()[:16]
 
 
+class Family(str):
+    """Name of a task family; it carries what its tasks tell a teacher about their world.
+
+    Args:
+        name: tasks of one family share their state texts, and so their advice.
+        prompts: templates of its own by use (``sampling``, ``logprobs``, …), as text.
+        about: a few sentences for the system message of the standard prompts: what the world is,
+            what the options do.
+    """
+
+    prompts: Mapping[str, str]
+    about: str
+
+    def __new__(
+        cls, name: str, prompts: Mapping[str, str] | None = None, about: str = ""
+    ) -> Family:
+        family = super().__new__(cls, name)
+        family.prompts, family.about = dict(prompts or {}), about
+        return family
+
+
 class Task(Protocol):
     """An environment with its describer, its options and their grounding.
 
@@ -51,7 +72,7 @@ class Task(Protocol):
     """
 
     name: str  # by which `registry.get_task` finds it
-    family: str  # tasks of one family share their state texts, and so their advice
+    family: str  # tasks of one family share their texts, and so their advice; see `Family`
     trained_as: str  # the task whose students play this one: its own name, unless it is shifted
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from llm4teach.envs.custom.loading import KL_SCHEDULES, is_from_elsewhere
 
 Mode = Literal["sampled", "greedy", "argmax"]  # greedy: argmax that does not run in circles
 
@@ -117,7 +119,11 @@ class FinetuneConfig(_Settings):
     entropy_coef: float = Field(0.005, ge=0, description="weight of the entropy bonus")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
     kl_coef: float = Field(1.0, ge=0, description="weight of KL(teacher || student) at the start")
-    kl_schedule: KLScheduleName = Field("plateau", description="how the weight falls until kl_off")
+    kl_schedule: str = Field(
+        "plateau",
+        description="how the weight falls until kl_off: plateau, constant, linear, stepwise, "
+        "cosine, return-ratio, or your own as module:function",
+    )
     kl_plateau: float = Field(0.1, ge=0, description="plateau: weight it falls to, linearly")
     kl_decay: float = Field(
         0.3, ge=0, le=1, description="plateau: fraction of the steps in which it falls"
@@ -129,6 +135,18 @@ class FinetuneConfig(_Settings):
         0.4, ge=0, le=1, description="fraction of the steps after which the weight is 0"
     )
     checkpoint_every: int = Field(5, ge=1, description="updates between checkpoints")
+
+    @field_validator("kl_schedule")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        """Refuse what is neither a schedule of this package nor one from elsewhere."""
+        names = get_args(KLScheduleName)
+        if name not in names and not is_from_elsewhere(KL_SCHEDULES, name):
+            raise ValueError(
+                f"there is no schedule {name!r}; choose one of {', '.join(names)}, or your own as "
+                "module:function"
+            )
+        return name
 
     @model_validator(mode="after")
     def _some_update(self) -> FinetuneConfig:

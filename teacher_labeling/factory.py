@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
-from llm4teach.errors import TeacherError
+from llm4teach.envs.custom.loading import (
+    TEACHERS,
+    entry_points,
+    is_from_elsewhere,
+    load_from_elsewhere,
+)
+from llm4teach.errors import TaskError, TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     DEFAULT_MODEL,
     MODELS,
@@ -57,8 +64,8 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
         TeacherError: there is no such teacher, it has no prompt or recording for the family, or a
             setting that its identity needs is missing.
     """
-    name, _, model = config.teacher.partition("/")
-    backend = BACKENDS.get(name)
+    model = config.teacher.partition("/")[2]
+    backend = find_backend(config.teacher)
     teacher = backend.make(config, family, model, api_key) if backend else None
     if teacher is None:
         raise _unknown(config.teacher)
@@ -88,7 +95,7 @@ def resolve_model(config: TeacherConfig, api_key: str = "") -> TeacherConfig:
     Raises:
         TeacherError: the server cannot be reached, or serves more or less than one model.
     """
-    backend = BACKENDS.get(config.teacher)
+    backend = find_backend(config.teacher)
     if config.model or backend is None or not backend.served:
         return config
     from llm4teach.teacher_labeling.backends.openai.teacher import only_model
@@ -102,15 +109,50 @@ def check_installed(config: TeacherConfig) -> None:
     Raises:
         TeacherError: weights or a package are missing; the message names the command to get them.
     """
-    name, _, model = config.teacher.partition("/")
-    if name not in BACKENDS:
+    backend = find_backend(config.teacher)
+    if backend is None:
         raise _unknown(config.teacher)
-    BACKENDS[name].check(model)
+    backend.check(config.teacher.partition("/")[2])
+
+
+def find_backend(spec: str) -> Backend | None:
+    """Return the kind of teacher that a name means; None if there is none.
+
+    A name is one of `BACKENDS`, with or without a model after a slash, an entry point of the group
+    ``llm4teach.teachers``, or ``module:attribute``. The latter two name a `Backend`, a teacher, or
+    a function that makes one from the settings and the task family.
+
+    Raises:
+        TeacherError: it cannot be imported, or is none of these.
+    """
+    name = spec.partition("/")[0]
+    if name in BACKENDS or not is_from_elsewhere(TEACHERS, spec):
+        return BACKENDS.get(name)
+    try:
+        found = load_from_elsewhere(TEACHERS, spec)
+    except TaskError as error:
+        raise TeacherError(str(error)) from None
+    if isinstance(found, Backend):
+        return found
+    if hasattr(found, "advise") and not isinstance(found, type):
+        return Backend(lambda config, family, model, api_key: cast(Teacher, found), spec)
+    if callable(found):
+        return Backend(lambda config, family, model, api_key: _made(found, config, family), spec)
+    raise TeacherError(f"{spec} is no teacher, but {found!r}; it has no advise(states)")
+
+
+def _made(make: Callable[..., Any], config: TeacherConfig, family: str) -> Teacher:
+    teacher = make(config, family)
+    if not hasattr(teacher, "advise") or not hasattr(teacher, "info"):
+        raise TeacherError(f"{config.teacher} made {teacher!r}, which has no advise or no info")
+    return cast(Teacher, teacher)
 
 
 def list_teachers() -> list[TeacherChoice]:
     """Return every teacher that can be named, and whether it is ready."""
     choices = []
+    for name in entry_points(TEACHERS):
+        choices.append(TeacherChoice(name, "of another package", ready=True))
     for name, backend in BACKENDS.items():
         for model in backend.models() or [""]:
             try:
@@ -126,7 +168,9 @@ def list_teachers() -> list[TeacherChoice]:
 
 def _unknown(teacher: str) -> TeacherError:
     names = ", ".join(choice.spec for choice in list_teachers())
-    return TeacherError(f"there is no teacher {teacher!r}; choose one of {names}")
+    return TeacherError(
+        f"there is no teacher {teacher!r}; choose one of {names}, or your own as module:attribute"
+    )
 
 
 # Native code and HTTP stacks are imported only when they are wanted.

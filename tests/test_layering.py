@@ -46,7 +46,7 @@ ORDER = """
     teacher_labeling.labeling
     teacher_labeling.backends.openai  teacher_labeling.backends.llama_cpp
     teacher_labeling.backends
-    teacher_labeling.ask_policy  teacher_labeling.probe_states  teacher_labeling.factory
+    teacher_labeling.ask_policy  teacher_labeling.factory
     teacher_labeling.live
 
     student.model

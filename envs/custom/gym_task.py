@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.custom.recording import Encode, RecordedEnv, Recorder, TeacherView
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
-from llm4teach.envs.task import Mixture, Observations, State, state_key
+from llm4teach.envs.task import Family, Mixture, Observations, State, state_key
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
 
@@ -50,6 +50,9 @@ class GymTask(BaseTask):
         max_steps: time limit of an episode; by default the environment's own.
         name: of the task; a task that is loaded by name gets that one.
         family: tasks of one family share their advice; by default the name.
+        prompts: templates of its own by use (``sampling``, ``logprobs``, …), instead of the
+            standard ones; see ``llm4teach prompts show``.
+        about: a few sentences for the standard prompts: what the world is, what the options do.
 
     Raises:
         TaskError: a member does not fit the environment; the message names it.
@@ -69,9 +72,11 @@ class GymTask(BaseTask):
         max_steps: int | None = None,
         name: str = "",
         family: str = "",
+        prompts: Mapping[str, str] | None = None,
+        about: str = "",
     ) -> None:
         self.name = self.trained_as = name
-        self._own_family = family
+        self._own_family, self._prompts, self._about = family, prompts, about
         self._describe, self._admissible, self._success = describe, admissible, success
         self._policies = _plans(options)
         self._plans = {str(plan): plan for plan in self._policies}
@@ -100,9 +105,9 @@ class GymTask(BaseTask):
         self._lock = Lock()
 
     @property
-    def family(self) -> str:  # type: ignore[override]
+    def family(self) -> Family:  # type: ignore[override]
         """Tasks of one family share their state texts, and so their advice."""
-        return self._own_family or self.name
+        return Family(self._own_family or self.name, self._prompts, self._about)
 
     @property
     def student_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ from typing import Any
 
 from llm4teach.errors import TaskError
 
-TASKS = "llm4teach.tasks"  # group of entry points
+# Groups of entry points.
+TASKS, TEACHERS = "llm4teach.tasks", "llm4teach.teachers"
+KL_SCHEDULES = "llm4teach.kl_schedules"
 
 
 def load_object(path: str) -> Any:
@@ -72,3 +74,17 @@ def load_entry_point(group: str, name: str) -> Any:
     except TaskError as error:
         package = point.dist.name if point.dist else "an unknown package"
         raise TaskError(f"{name} of the package {package}: {error}") from None
+
+
+def is_from_elsewhere(group: str, name: str) -> bool:
+    """Whether a name is ``module:attribute`` or an entry point of a group."""
+    return ":" in name or name in entry_points(group)
+
+
+def load_from_elsewhere(group: str, name: str) -> Any:
+    """Return what a name means for which `is_from_elsewhere` is true.
+
+    Raises:
+        TaskError: it cannot be imported.
+    """
+    return load_object(name) if ":" in name else load_entry_point(group, name)

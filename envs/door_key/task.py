@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.door_key.rooms import ROOMS, Room, env_id, shifted_rooms
-from llm4teach.envs.door_key.state import Naming, door_key_state
+from llm4teach.envs.door_key.state import Naming, door_key_state, pack
 from llm4teach.envs.grid.fog_of_war import with_fog
 from llm4teach.envs.task import Mixture, Observations, State
 
@@ -76,6 +76,10 @@ class DoorKeyTask(BaseTask):
 
     def state(self, state_id: int) -> State:
         return door_key_state(self.family, self.naming, state_id)
+
+    def example_states(self) -> Sequence[State]:
+        """Return the states of nothing seen, key and door seen, and the door seen with the key."""
+        return [self.state(packed) for packed in (pack(0, 0, 0), pack(1, 1, 0), pack(0, 1, 1))]
 
     def ground(
         self,

@@ -74,6 +74,10 @@ class NavPickTask(BaseTask):
     def state(self, state_id: int) -> State:
         return nav_pick_state(state_id)
 
+    def example_states(self) -> Sequence[State]:
+        """Return the states of nothing seen, the table ahead in 1 to 3 m, and it in reach."""
+        return [nav_pick_state(packed) for packed in (0, 18, 12)]
+
     def ground(
         self,
         observations: Observations,

@@ -28,6 +28,11 @@ from llm4teach.errors import TaskError
 _ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 _SCENES_KEPT = 1024
 _PREFIXES = ("MiniGrid-", "BabyAI-")
+_EXAMPLES = (
+    Facts("go to <goal>", True, (), ""),
+    Facts("pick up <target object>", True, ("locked door", "matching key"), ""),
+    Facts("pick up <target object>", True, ("locked door",), "matching key"),
+)
 
 
 class MiniGridTask(BaseTask):
@@ -81,6 +86,10 @@ class MiniGridTask(BaseTask):
 
     def state(self, state_id: int) -> State:
         return minigrid_state(self._facts[state_id])
+
+    def example_states(self) -> Sequence[State]:
+        """Return three states of the family, from nothing seen to nearly done."""
+        return [minigrid_state(facts) for facts in _EXAMPLES]
 
     def ground(
         self,

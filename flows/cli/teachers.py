@@ -16,6 +16,7 @@ from llm4teach.flows.cli.parser import Argument, Command, QuietCommand
 from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from llm4teach.envs.task import Task
     from llm4teach.teacher_labeling.config import Price
     from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
     from llm4teach.teacher_labeling.teacher import Advice
@@ -120,10 +121,9 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
     from llm4teach.flows.cli.tables import print_table
     from llm4teach.flows.runtime.teacher_access import open_teacher
     from llm4teach.teacher_labeling.labeling.budget import price_of, with_cost
-    from llm4teach.teacher_labeling.probe_states import probe_states
 
-    family = get_task(settings.task).family
-    states = probe_states(family)
+    task = get_task(settings.task)
+    family, states = task.family, task.example_states()
     teacher = open_teacher(settings.teacher, family)
     try:
         print(f"teacher: {teacher.info.teacher_id}")
@@ -194,13 +194,17 @@ class Prompts(Command):
     """List the prompts, or show one as a model receives it."""
 
     command = "prompts"
-    examples = ("llm4teach prompts list", "llm4teach prompts show SimpleDoorKey.logprobs")
+    examples = (
+        "llm4teach prompts list",
+        "llm4teach prompts show SimpleDoorKey.logprobs",
+        "llm4teach prompts show my_package.taxi:task.sampling",
+    )
 
     action: Annotated[Literal["list", "show"], Argument(is_positional=True)] = Field(
         description="what to do"
     )
     prompt: Annotated[str | None, Argument(metavar="NAME", is_positional=True)] = Field(
-        None, description="show: <family>.<prompt>, or a file"
+        None, description="show: <family>.<prompt>, <task>.<prompt>, or a file"
     )
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
@@ -238,34 +242,42 @@ def list_prompts() -> None:
 
 
 def show_prompt(name: str) -> str:
-    """Return a template, filled in with a probe state of its family: version and messages.
+    """Return a template, filled in with an example state: version and messages.
 
     Args:
-        name: of a template, or a file, whose name then begins with the family's.
+        name: ``<family>.<prompt>`` or ``<task>.<prompt>``, or a file, whose name then begins with
+            the family's.
 
     Raises:
         TeacherError: there is no such template and no such file.
     """
-    from llm4teach.teacher_labeling.elicitation.prompts import parse_template, template_files
+    from llm4teach.envs.registry import task_of_family
+    from llm4teach.errors import TaskError
+    from llm4teach.teacher_labeling.elicitation.prompts import (
+        load_template,
+        parse_template,
+        template_files,
+    )
 
-    files = template_files()
-    if name in files:
-        text = files[name].read_text("utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text("utf-8")
-    else:
-        close = difflib.get_close_matches(name, list(files), n=3, cutoff=0.3)
+    if Path(name).is_file() and name not in template_files():
+        task = task_of_family(Path(name).name.partition(".")[0])
+        return render(parse_template(Path(name).read_text("utf-8"), name), task)
+    family, _, use = name.rpartition(".")
+    try:
+        task = task_of_family(family)
+        return render(load_template(task.family, use), task)
+    except (TaskError, TeacherError):
+        close = difflib.get_close_matches(name, list(template_files()), n=3, cutoff=0.3)
         hint = f"did you mean {', '.join(close)}?" if close else "see `llm4teach prompts list`"
-        raise TeacherError(f"there is no prompt and no file {name!r}; {hint}")
-    return render(parse_template(text, name), Path(name).name.partition(".")[0])
+        raise TeacherError(f"there is no prompt and no file {name!r}; {hint}") from None
 
 
-def render(template: PromptTemplate, family: str) -> str:
-    """Return a template's version and its messages for the second probe state of a family."""
+def render(template: PromptTemplate, task: Task) -> str:
+    """Return a template's version and its messages for an example state of a task."""
     from llm4teach.teacher_labeling.elicitation.parsing import list_options
-    from llm4teach.teacher_labeling.probe_states import probe_states
 
-    state = probe_states(family)[1]
+    states = task.example_states()
+    state = states[len(states) // 2]
     messages = template.messages(state.text, options=list_options(state.options))
     body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)
     return f"prompt_version {template.version}\n{body}"

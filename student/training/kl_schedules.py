@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from llm4teach.envs.custom.loading import KL_SCHEDULES, is_from_elsewhere, load_from_elsewhere
 from llm4teach.student.config import FinetuneConfig
 
 STEPS_DOWN = 4  # of the stepwise schedule
@@ -113,7 +114,16 @@ class ReturnRatio:
 
 
 def schedule_of(config: FinetuneConfig) -> KLSchedule:
-    """Return the schedule that the settings describe, for their number of steps."""
+    """Return the schedule that the settings describe, for their number of steps.
+
+    One of another package is what its function returns for these settings.
+
+    Raises:
+        TaskError: it cannot be imported.
+    """
+    if is_from_elsewhere(KL_SCHEDULES, config.kl_schedule):
+        own: KLSchedule = load_from_elsewhere(KL_SCHEDULES, config.kl_schedule)(config)
+        return own
     start, off_step = config.kl_coef, config.kl_off * config.steps
     if config.kl_schedule == "return-ratio":
         return ReturnRatio(start, config.kl_target_return, off_step)

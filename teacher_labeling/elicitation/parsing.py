@@ -101,12 +101,15 @@ def _action(answer: str) -> int | None:
 
 
 @lru_cache(maxsize=4096)  # models say the same few plans again and again
-def parse_steps(text: str) -> Plan:
-    """Read ``go to key, pick up key``.
+def parse_steps(text: str, options: tuple[Plan, ...] = ()) -> Plan:
+    """Read ``go to key, pick up key``, or the words of one of ``options``, whatever they are.
 
     Raises:
         PlanSyntaxError: it is not a plan, or has too many steps.
     """
+    own = _by_words(text.strip(" ,\r\n"), options)
+    if own is not None:
+        return own
     steps = [step.strip(_DECORATION + "\r\n") for step in text.strip(" ,\r\n").split(",")]
     if len(steps) > MAX_PLAN_STEPS:
         raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_STEPS} steps")
@@ -195,8 +198,14 @@ def _split_number(line: str) -> tuple[str, float] | None:
 
 
 def _by_words(label: str, options: Sequence[Plan]) -> Plan | None:
+    """Return the option that a label names: in its own words, or in others of the grammar."""
+    bare = label.strip("{}" + _DECORATION)
+    simple = " ".join(bare.lower().split())
+    for plan in options:
+        if words(plan) == simple:
+            return plan
     try:
-        plan = parse_plan(label.strip("{}" + _DECORATION), separator=",")
+        plan = parse_plan(bare, separator=",")
     except PlanSyntaxError:
         return None
     return plan if plan in options else None

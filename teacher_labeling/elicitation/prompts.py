@@ -1,9 +1,10 @@
 """Prompt templates: plain text files in, chat messages and a content hash out.
 
-A template is ``prompts/<family>.<use>.txt``: lines before the first section are comments, then
-``[system]``, any number of ``[user]``/``[assistant]`` examples, and a last ``[user]``, the
-question, in which ``$state``, ``$sees`` and ``$holds`` stand for the state and ``$options`` for the
-lettered list of what may be done in it.
+A template is ``prompts/<family>.<use>.txt``, or one of the task's own, or else
+``prompts/standard/<use>.txt``, whose ``$about`` is what the task says about its world. Lines
+before the first section are comments, then ``[system]``, any number of ``[user]``/``[assistant]``
+examples, and a last ``[user]``, the question, in which ``$state``, ``$sees`` and ``$holds`` stand
+for the state and ``$options`` for the lettered list of what may be done in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from importlib import resources
 from importlib.abc import Traversable
 from string import Template
 
+from llm4teach.envs.task import Family
 from llm4teach.errors import TeacherError
 
 _SECTION = re.compile(r"^\[(system|user|assistant)\]$", re.MULTILINE)
@@ -78,27 +80,43 @@ class PromptTemplate:
         )
 
 
-@cache
 def load_template(family: str, use: str) -> PromptTemplate:
     """Return the template of a task family for one use: ``sampling``, ``embedded``, …
 
     Raises:
-        TeacherError: there is none for this family, or the file is not a template.
+        TeacherError: there is none for this use, or it is no template.
     """
-    files = template_files()
-    if f"{family}.{use}" not in files:
-        families = sorted({name.partition(".")[0] for name in files if name.endswith(f".{use}")})
+    own, about = (family.prompts, family.about) if isinstance(family, Family) else ({}, "")
+    if use in own:
+        return parse_template(own[use], f"{family}.{use}")
+    return _template_in_package(str(family), use, about)
+
+
+@cache
+def _template_in_package(family: str, use: str, about: str) -> PromptTemplate:
+    files, standard = template_files(), _texts_in("standard")
+    if f"{family}.{use}" in files:
+        return parse_template(files[f"{family}.{use}"].read_text("utf-8"), f"{family}.{use}")
+    families = {name.partition(".")[0] for name in files}
+    if use not in standard or family in families:
+        uses = [name.partition(".")[2] for name in files if name.startswith(f"{family}.")]
         raise TeacherError(
-            f"there is no {use} prompt for the task family {family!r}, only for "
-            f"{', '.join(families) or 'none'}; add teacher_labeling/prompts/{family}.{use}.txt"
+            f"there is no {use} prompt for the task family {family!r}, only "
+            f"{', '.join(uses or standard)}; add teacher_labeling/prompts/{family}.{use}.txt, or "
+            "give the task its own prompts"
         )
-    return parse_template(files[f"{family}.{use}"].read_text("utf-8"), f"{family}.{use}")
+    text = standard[use].read_text("utf-8").replace(" $about", f" {about.strip()}".rstrip())
+    return parse_template(text, f"standard.{use}")
 
 
 def template_files() -> dict[str, Traversable]:
-    """Return the templates of the package, as ``<family>.<use>`` and file."""
-    folder = resources.files("llm4teach.teacher_labeling") / "prompts"
-    files = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    """Return the families' templates in the package, as ``<family>.<use>`` and file."""
+    return _texts_in("")
+
+
+def _texts_in(folder: str) -> dict[str, Traversable]:
+    place = resources.files("llm4teach.teacher_labeling") / "prompts"
+    files = sorted((place / folder if folder else place).iterdir(), key=lambda entry: entry.name)
     return {file.name.removesuffix(".txt"): file for file in files if file.name.endswith(".txt")}
 
 

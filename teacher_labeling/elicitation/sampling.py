@@ -33,7 +33,7 @@ class Sampling(TextElicitation):
         plans: dict[str, Plan] = {}
         for words in {words for words in steps if words is not None}:
             with suppress(PlanSyntaxError):
-                plans[words] = parse_steps(words)
+                plans[words] = parse_steps(words, state.options)
         votes = Counter(plans[words] for words in steps if words in plans)
         invalid = [t for t, words in zip(answer.texts, steps, strict=True) if words not in plans]
         return Verdict(

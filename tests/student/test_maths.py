@@ -1,6 +1,7 @@
 """The maths, worked out by hand: GAE, returns, KL, the schedule, PPO's loss."""
 
 import math
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -221,3 +222,14 @@ def test_sampling_follows_the_probabilities() -> None:
     np.testing.assert_allclose(drawn, probs[0], atol=0.005)
     certain = np.eye(7, dtype=np.float32)
     assert sample(certain, np.random.default_rng(0)).tolist() == list(range(7))
+
+
+def test_a_schedule_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_schedule.py").write_text(
+        "def half(config):\n    return lambda step, recent_return=0.0: config.kl_coef / 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    schedule = schedule_of(FinetuneConfig(kl_coef=3.0, kl_schedule="own_schedule:half"))
+    assert schedule(0) == 1.5
+    with pytest.raises(ValueError, match="there is no schedule 'half'; choose one of plateau"):
+        FinetuneConfig(kl_schedule="half")

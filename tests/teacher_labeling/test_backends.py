@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from probe import probe_states
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
@@ -24,7 +25,6 @@ from llm4teach.teacher_labeling.factory import (
 )
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import AdviceStatus
 
 FAMILY = "SimpleDoorKey"

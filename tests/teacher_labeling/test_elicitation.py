@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe import probe_states
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
@@ -21,7 +22,6 @@ from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
 from llm4teach.teacher_labeling.elicitation.option_logprobs import CONTENT_FREE, orders_of
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.labeling.writer import to_row
-from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import AdviceStatus, TeacherInfo, Usage
 
 FAMILY = "SimpleDoorKey"

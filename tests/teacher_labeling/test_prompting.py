@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe import probe_states
 
 from llm4teach.envs.plan import Plan, parse_plan
-from llm4teach.envs.task import State
+from llm4teach.envs.task import Family, State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
@@ -21,7 +22,6 @@ from llm4teach.teacher_labeling.elicitation.prompts import (
     parse_template,
     template_files,
 )
-from llm4teach.teacher_labeling.probe_states import probe_states
 
 USES = ["sampling", "embedded", "embedded-six"]
 SMALL = "note\n[system]\nrules\n[user]\nu1\n[assistant]\na1\n[user]\nu2\n[assistant]\na2\n[user]\n"
@@ -132,6 +132,25 @@ def test_not_a_template(text: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["NoSuchTask", "../prompts/SimpleDoorKey", ""])
-def test_unknown_family(family: str) -> None:
-    with pytest.raises(TeacherError, match="SimpleDoorKey"):
-        load_template(family, "sampling")
+@pytest.mark.parametrize("use", ["sampling", "verbalized", "logprobs", "embedded"])
+def test_a_family_without_prompts_has_the_standard_ones(family: str, use: str) -> None:
+    state = probe_states("SimpleDoorKey")[1]
+    plain = load_template(family, use)
+    system, question = plain.messages(state.text, options=list_options(state.options))
+    assert state.text in question["content"] and "B) go to" in question["content"]
+    assert "$" not in system["content"] + question["content"]
+    about = load_template(Family(family, about="It costs $5."), use)
+    assert "It costs $5." in about.messages(state.text)[0]["content"]
+    assert about.version != plain.version
+
+
+def test_a_task_has_its_own_prompts() -> None:
+    own = Family("SimpleDoorKey", {"sampling": SMALL + "$state, please"})
+    assert load_template(own, "sampling").messages("A")[-1]["content"] == "A, please"
+    assert load_template(own, "logprobs") == load_template("SimpleDoorKey", "logprobs")
+
+
+@pytest.mark.parametrize("family", ["SimpleDoorKey", "NoSuchTask"])
+def test_unknown_use(family: str) -> None:
+    with pytest.raises(TeacherError, match="no poetry prompt for the task family"):
+        load_template(family, "poetry")

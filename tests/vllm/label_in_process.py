@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.probe_states import probe_states
 
 FAMILY = "SimpleDoorKey"
 TOO_LONG = State(
@@ -30,9 +30,9 @@ def main(settings: dict[str, Any], output: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     for method in ("logprobs", "sampling", "verbalized"):
         teacher = make_teacher(TeacherConfig(method=method, n_samples=3, **settings), FAMILY)
-        counts = tokens_of(teacher, probe_states(FAMILY))
+        counts = tokens_of(teacher, get_task(FAMILY).example_states())
         advice_of, refused = {}, ""
-        first, *others = probe_states(FAMILY)
+        first, *others = get_task(FAMILY).example_states()
         try:
             for advice in teacher.advise([first, TOO_LONG, *others]):
                 advice_of[advice.state.key] = {

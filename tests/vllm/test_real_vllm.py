@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probe import probe_states
 
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State, describe
@@ -25,7 +26,6 @@ from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.token_counts import tokens_of
 from llm4teach.teacher_labeling.factory import make_teacher, resolve_model
-from llm4teach.teacher_labeling.probe_states import probe_states
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,7 @@ from llm4teach.teacher_labeling.config import Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.answer_text import CUT
 from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest, to_advice
 from llm4teach.teacher_labeling.elicitation.factory import PLAN_LOGPROBS, make_elicitation
-from llm4teach.teacher_labeling.elicitation.parsing import render_plan
+from llm4teach.teacher_labeling.elicitation.parsing import list_options, render_plan
 from llm4teach.teacher_labeling.elicitation.prompts import Message, load_template
 from llm4teach.teacher_labeling.elicitation.token_counts import (
     TokenCounts,
@@ -192,11 +192,15 @@ class _PlanScores:
         for order in self._orders:
             prefix = engine.count(chatml(self._template.preamble(order), ""))
             for state in filter(self.asks, states):
-                whole = engine.count(chatml(self._template.messages(state.text, order)))
+                whole = engine.count(chatml(self._messages(state, order)))
                 prompt += prefix + whole + len(state.options) * (whole + _USUAL_REASONING_TOKENS)
                 plans = (engine.tokenize(f" {render_plan(plan)}") for plan in state.options)
                 completion += 1 + MAX_REASONING_TOKENS + sum(map(len, plans))
         return TokenCounts(prompt, completion, is_bound=True)
+
+    def _messages(self, state: State, order: int) -> list[Message]:
+        options = list_options(state.options) if self._template.lists_options else ""
+        return self._template.messages(state.text, order, options)
 
     def _one_order(
         self, cache: _PrefixCache, slot: int, state: State, usage: Usage
@@ -204,7 +208,7 @@ class _PlanScores:
         """Return the model's reasoning and its score of each plan, in nats."""
         engine, order = cache.engine, self._orders[slot]
         cache.reset(chatml(self._template.preamble(order), ""), usage, slot)
-        prompt = chatml(self._template.messages(state.text, order))
+        prompt = chatml(self._messages(state, order))
         reasoning = engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, usage, slot)
         start = f"{prompt}{reasoning}{_ACTION}"
         return reasoning, {
