@@ -77,6 +77,7 @@ class Task(Protocol):
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int  # time limit of an episode, in steps
+    return_scale: float  # about how large an episode's return is, in units of reward
 
     @property
     def student_shape(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Gymnasium's Taxi as a task: the teacher says where to go, the student learns to drive.
 
-llm4teach teach --task taxi:task --teacher none
+llm4teach teach --task taxi:task --teacher rules_teacher:teacher
 """
 
 from functools import cache, partial
@@ -8,16 +8,18 @@ from functools import cache, partial
 import gymnasium as gym
 
 from llm4teach.envs.custom.gym_task import GymTask
+from llm4teach.envs.custom.spaces import student_bytes
 
-PLACES = ("red", "green", "yellow", "blue", "taxi")
+PLACES = ("red", "green", "yellow", "blue")
 TAXI = gym.make("Taxi-v3").unwrapped
 SOUTH, NORTH, EAST, WEST, PICK_UP, DROP = range(6)
+PARTS = gym.spaces.MultiDiscrete([5, 5, 5, 4])  # row, column, passenger, destination
 
 
 def describe(observation: int) -> str:
     """Return what the teacher reads."""
     row, column, passenger, destination = TAXI.decode(observation)
-    here = [PLACES[i] for i, at in enumerate(TAXI.locs) if at == (row, column)]
+    here = [name for name, at in zip(PLACES, TAXI.locs, strict=True) if at == (row, column)]
     where = "in the taxi" if passenger == 4 else f"at the {PLACES[passenger]} place"
     return (
         f"The taxi is {f'at the {here[0]} place' if here else 'on the road'}. "
@@ -27,19 +29,19 @@ def describe(observation: int) -> str:
 
 @cache
 def drive(place: int, observation: int) -> int | None:
-    """The first step of a shortest path, by breadth-first search over the known moves."""
-    paths = [(observation, None)]
-    for state, first in paths:
+    """Return the first step of a shortest path, or None on arrival."""
+    paths, seen = [(observation, None)], {observation}
+    for state, first in paths:  # grows while it is searched, breadth first
         if tuple(TAXI.decode(state))[:2] == TAXI.locs[place]:
             return first
-        for move in (SOUTH, NORTH, EAST, WEST):
-            _, following, _, _ = TAXI.P[state][move][0]
-            if following not in [seen for seen, _ in paths]:
-                paths.append((following, move if first is None else first))
+        nexts = {TAXI.P[state][move][0][1]: move for move in (SOUTH, NORTH, EAST, WEST)}
+        paths += [(s, m if first is None else first) for s, m in nexts.items() if s not in seen]
+        seen |= nexts.keys()
     return None
 
 
-OPTIONS = {f"go to {name}": partial(drive, i) for i, name in enumerate(PLACES[:4])}
+OPTIONS = {f"go to {name}": partial(drive, i) for i, name in enumerate(PLACES)}
 OPTIONS |= {"pick up passenger": lambda _: PICK_UP, "drop passenger": lambda _: DROP}
 ACTIONS = ("south", "north", "east", "west", "pick up", "drop")
-task = GymTask("Taxi-v3", describe, OPTIONS, success="terminated", action_names=ACTIONS)
+SEEN = {"encode": lambda seen: student_bytes(PARTS, [*TAXI.decode(seen)]), "action_names": ACTIONS}
+task = GymTask("Taxi-v3", describe, OPTIONS, success="terminated", **SEEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from threading import Lock
@@ -23,6 +24,7 @@ MakeEnv = Callable[..., gym.Env[Any, Any]]  # takes render_mode
 # From what the teacher sees to an action or all actions' probabilities; None: cannot act, or done.
 OptionPolicy = Callable[[Any], "int | Sequence[float] | NDArray[np.floating[Any]] | None"]
 Success = Callable[[NDArray[np.bool_], NDArray[np.floating[Any]]], NDArray[np.bool_]]
+_SCALE_EPISODES, _SCALE_STEPS = 3, 1_000  # of random actions, to see how large returns are
 _KEPT = 100_000  # observations whose state and actions are remembered
 
 
@@ -48,6 +50,8 @@ class GymTask(BaseTask):
             return, or a function as `Task.is_success`.
         action_names: of the actions; by default their numbers.
         max_steps: time limit of an episode; by default the environment's own.
+        return_scale: about how large an episode's return is, in units of reward; learning divides
+            rewards by it. By default the largest of a few random episodes, at least 1.
         name: of the task; a task that is loaded by name gets that one.
         family: tasks of one family share their advice; by default the name.
         prompts: templates of its own by use (``sampling``, ``logprobs``, …), instead of the
@@ -70,6 +74,7 @@ class GymTask(BaseTask):
         success: Literal["terminated", "positive return"] | Success = "positive return",
         action_names: Sequence[str] = (),
         max_steps: int | None = None,
+        return_scale: float | None = None,
         name: str = "",
         family: str = "",
         prompts: Mapping[str, str] | None = None,
@@ -98,6 +103,7 @@ class GymTask(BaseTask):
         self._recorder = Recorder(example_env.observation_space, encode, view_space, observation)
         self.observation_shape = self._recorder.shape
         self._make = partial(_recorded, env, max_steps, self._recorder, view)
+        self.return_scale = return_scale or _largest_return(self._make(), len(self.action_names))
         self._states: list[State] = []
         self._ids: dict[str, int] = {}  # by text
         self._id_of: dict[bytes, int] = {}  # by record
@@ -248,6 +254,8 @@ def _limited(
     env: str | MakeEnv, max_steps: int | None, render_mode: str | None
 ) -> gym.Env[Any, Any]:
     """Make the environment, with the time limit if one is set."""
+    if render_mode == "rgb_array":  # SDL, which many environments draw with, looks for a screen
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     if isinstance(env, str):
         made = gym.make(env, render_mode=render_mode, disable_env_checker=True)
     else:
@@ -261,6 +269,22 @@ def _time_limit(env: gym.Env[Any, Any]) -> int:
     if not limit:
         raise TaskError("max_steps is missing: env has no time limit of its own")
     return int(limit)
+
+
+def _largest_return(env: gym.Env[Any, int], n_actions: int) -> float:
+    """Return the largest size of a return in a few episodes of random actions, at least 1."""
+    rng, largest = np.random.default_rng(0), 1.0
+    try:
+        for seed in range(_SCALE_EPISODES):
+            env.reset(seed=seed)
+            total, ended, steps = 0.0, False, 0
+            while not ended and steps < _SCALE_STEPS:
+                _, reward, terminated, truncated, _ = env.step(int(rng.integers(n_actions)))
+                total, ended, steps = total + float(reward), terminated or truncated, steps + 1
+            largest = max(largest, abs(total))
+    finally:
+        env.close()  # type: ignore[no-untyped-call]
+    return largest
 
 
 def _recorded(

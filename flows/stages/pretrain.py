@@ -37,14 +37,19 @@ def pretrain(
     if config.reweight_temperature:
         states = states_of(ctx.task, trajectories)
         reweighted = reweight_trajectories(
-            trajectories, episode_ends, states, ctx.live_teacher(ask=False).mixtures, config
+            trajectories,
+            episode_ends,
+            states,
+            ctx.live_teacher(ask=False).mixtures,
+            config,
+            ctx.task.return_scale,
         )
         write_reweighting(ctx.run.folder, ctx.run.run_id, reweighted)
     teacher = ctx.live_teacher(ask=False, reweighted_by=ctx.run.run_id)
     steps = Steps(
         observations=trajectories.observations,
         teacher_probs=teacher.teacher_probs(trajectories.observations),
-        rewards=trajectories.column("reward"),
+        rewards=trajectories.column("reward") / np.float32(ctx.task.return_scale),
         terminated=trajectories.column("terminated"),
         segment_ends=episode_ends,
     )

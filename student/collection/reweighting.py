@@ -160,8 +160,12 @@ def reweight_trajectories(
     states: Sequence[State],
     advice: Callable[[Sequence[State]], Sequence[Mixture]],
     config: PretrainConfig,
+    return_scale: float = 1.0,
 ) -> dict[State, list[ReweightedPlan]]:
-    """Reweight the advice by the returns of collected steps; see `reweight_advice`."""
+    """Reweight the advice by the returns of collected steps; see `reweight_advice`.
+
+    The temperature of the settings is for returns of about 1, and is multiplied by the scale.
+    """
     keys = trajectories.column("state_key").astype(str)
     behaviors = trajectories.column("behavior").astype(str)
     segments = cut_segments(
@@ -176,7 +180,7 @@ def reweight_trajectories(
         segments,
         {s.key: mixture for s, mixture in zip(states, advice(states), strict=True)},
         states,
-        temperature=config.reweight_temperature,
+        temperature=config.reweight_temperature * return_scale,
         error_prior=config.advice_error_prior,
     )
 

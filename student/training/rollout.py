@@ -112,7 +112,7 @@ def collect_rollout(
             chosen = actions.to(device)
             buffer.actions[t] = chosen.squeeze(1)
             buffer.logprobs[t] = log_probs.gather(1, chosen).squeeze(1)
-            buffer.rewards[t] = rewards
+            buffer.rewards[t] = rewards / envs.task.return_scale
             buffer.terminated[t] = torch.from_numpy(step.terminated)
             buffer.truncated[t] = torch.from_numpy(step.truncated)
             running_returns += rewards
