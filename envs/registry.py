@@ -21,11 +21,26 @@ from llm4teach.envs.task import Task
 from llm4teach.errors import TaskError
 
 _ENV_ID = re.compile(r".+-v\d+")  # gymnasium's, with its version
+_registered: dict[str, Task] = {}  # of this process
 _OF_FAMILIES = {"MiniGrid": "MiniGrid-DoorKey-5x5-v0", "NavPick": "HabitatNavPick"}
 _MEMBERS = (
     *("family", "action_names", "observation_shape", "max_steps", "make_env", "make_vector_env"),
     *("identify", "state", "ground", "is_success", "student_observations"),
 )
+
+
+def register_task(task: Task) -> str:
+    """Let this process find a task by its name, which is returned.
+
+    Raises:
+        TaskError: it lacks members of a task, or its name is another task's.
+    """
+    _check_members(task, getattr(task, "name", "") or "the task")
+    if not task.name:
+        raise TaskError("the task has no name; give it one: GymTask(…, name='Taxi')")
+    if _registered.setdefault(task.name, task) is not task:
+        raise TaskError(f"another task is called {task.name} in this process")
+    return task.name
 
 
 def task_names(shifted: bool = False) -> list[str]:
@@ -48,6 +63,8 @@ def get_task(name: str) -> Task:
     Raises:
         TaskError: there is none, it is no task, or its environment cannot be made.
     """
+    if name in _registered:
+        return _registered[name]
     paper_tasks = door_key_task_names()
     if name in paper_tasks:
         return door_key_task(name)
@@ -78,12 +95,7 @@ def _task_from_elsewhere(name: str) -> Task:
     found = load_from_elsewhere(TASKS, name)
     is_factory = isinstance(found, type) or not hasattr(found, "identify")
     task = found() if is_factory and callable(found) else found
-    lacking = [member for member in _MEMBERS if not hasattr(task, member)]
-    if lacking:
-        raise TaskError(
-            f"{name} is no task: {type(task).__name__} has no {', '.join(lacking)}; inherit from "
-            "llm4teach.envs.custom.base.BaseTask or make it with GymTask"
-        )
+    _check_members(task, name)
     if getattr(task, "trained_as", "") in ("", getattr(task, "name", "")):
         task.trained_as = name
     task.name = name
@@ -98,6 +110,15 @@ def task_of_family(family: str) -> Task:
         TaskError: there is neither.
     """
     return get_task(_OF_FAMILIES.get(family, family))
+
+
+def _check_members(task: object, name: str) -> None:
+    lacking = [member for member in _MEMBERS if not hasattr(task, member)]
+    if lacking:
+        raise TaskError(
+            f"{name} is no task: {type(task).__name__} has no {', '.join(lacking)}; inherit from "
+            "BaseTask (llm4teach.envs.custom.base) or make it with GymTask"
+        )
 
 
 def get_training_task(name: str) -> Task:

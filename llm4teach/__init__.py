@@ -1,17 +1,58 @@
 """LLM4Teach: an LLM labels each distinct state once, and a small RL policy learns from its advice.
 
-`python -m llm4teach` runs the command line. Importing this package imports nothing else.
+    import llm4teach as lt
+
+    result = lt.teach("SimpleDoorKey", teacher="none", workspace="ws", finetune={"steps": 8192})
+    student = lt.load_student(result["run_id"], "ws")
+    print(lt.advice("ws"))
+
+`python -m llm4teach` runs the command line. Importing this package imports nothing else; what it
+offers is imported when it is first used.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm4teach.api import StudentPolicy as StudentPolicy
+    from llm4teach.api import TeacherPolicy as TeacherPolicy
+    from llm4teach.api import advice as advice
+    from llm4teach.api import collect as collect
+    from llm4teach.api import label as label
+    from llm4teach.api import load_student as load_student
+    from llm4teach.api import teach as teach
+    from llm4teach.envs.custom.base import BaseTask as BaseTask
+    from llm4teach.envs.custom.check import check_task as check_task
+    from llm4teach.envs.custom.gym_task import GymTask as GymTask
+    from llm4teach.teacher_labeling.backends.function import FunctionTeacher as FunctionTeacher
+    from llm4teach.teacher_labeling.teacher import Advice as Advice
+    from llm4teach.teacher_labeling.teacher import Teacher as Teacher
+    from llm4teach.teacher_labeling.teacher import TeacherInfo as TeacherInfo
 
 # Run from the repository's root, this folder hides an installed package, whose sub-packages are
 # then found through the rest of sys.path.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 
+_API = "llm4teach.api"
+_HOMES = {  # of the names that this package offers
+    **dict.fromkeys(("teach", "collect", "label", "advice", "load_student"), _API),
+    **dict.fromkeys(("TeacherPolicy", "StudentPolicy"), _API),
+    "BaseTask": "llm4teach.envs.custom.base",
+    "GymTask": "llm4teach.envs.custom.gym_task",
+    "check_task": "llm4teach.envs.custom.check",
+    "FunctionTeacher": "llm4teach.teacher_labeling.backends.function",
+    **dict.fromkeys(("Advice", "Teacher", "TeacherInfo"), "llm4teach.teacher_labeling.teacher"),
+}
+__all__ = [*_HOMES]
 
-def __getattr__(name: str) -> str:
-    """Look the version up only when it is asked for: reading the metadata takes a while."""
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for; the version, too: reading the metadata takes a while."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 

@@ -115,6 +115,23 @@ def check_installed(config: TeacherConfig) -> None:
     backend.check(config.teacher.partition("/")[2])
 
 
+_registered: dict[str, Backend] = {}  # of this process
+
+
+def register_teacher(teacher: Teacher) -> str:
+    """Let this process find a teacher by the returned name, its ``teacher_id``.
+
+    Raises:
+        TeacherError: it is no teacher.
+    """
+    info = getattr(teacher, "info", None)
+    if not hasattr(teacher, "advise") or not isinstance(info, TeacherInfo):
+        raise TeacherError(f"{teacher!r} is no teacher: it has no advise(states) or no info")
+    name = info.teacher_id
+    _registered[name] = Backend(lambda config, family, model, api_key: teacher, name)
+    return name
+
+
 def find_backend(spec: str) -> Backend | None:
     """Return the kind of teacher that a name means; None if there is none.
 
@@ -125,6 +142,8 @@ def find_backend(spec: str) -> Backend | None:
     Raises:
         TeacherError: it cannot be imported, or is none of these.
     """
+    if spec in _registered:
+        return _registered[spec]
     name = spec.partition("/")[0]
     if name in BACKENDS or not is_from_elsewhere(TEACHERS, spec):
         return BACKENDS.get(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -23,49 +21,27 @@ class FlowCommand(QuietCommand):
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
         from llm4teach.datasets.workspace import Workspace
-        from llm4teach.envs.registry import get_task, get_training_task
         from llm4teach.flows.cli.tables import print_result
-        from llm4teach.flows.runtime.prefect_env import (
-            explained,
-            has_own_server,
-            prepare_environment,
-        )
-        from llm4teach.flows.runtime.teacher_access import resolve_teacher
-        from llm4teach.flows.runtime.temporary_server import start_server
+        from llm4teach.flows.launch import launch
         from llm4teach.flows.stages.run_settings import check_resumed, resumed_settings
-        from llm4teach.teacher_labeling.factory import teacher_info
 
-        # Report what is wrong with these before Prefect starts, which takes seconds.
-        workspace = Workspace(settings.workspace)
         parameters: dict[str, Any] = {}
         if from_run := getattr(self, "from_run", None):
-            workspace.existing_run(from_run)
+            Workspace(settings.workspace).existing_run(from_run)
             parameters["from_run"] = from_run
         if resume := getattr(self, "resume", None):
             parameters["resume"] = resume
             settings = resumed_settings(settings, self.command, resume)
             check_resumed(flags, settings, resume)
-        task = (get_task if self.command == "evaluate" else get_training_task)(settings.task)
-        settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
-        teacher_info(settings.teacher, task.family)
-        parameters["settings"] = settings
-        own_server = has_own_server()
-        is_sharded = settings.scale.runner != "none" and "scale" in self.uses
-        as_flow = own_server or is_sharded or self.needs_server
-        if as_flow and not own_server and not self.quiet:
-            what = f"{self.command}, {settings.task}"
-            print(f"{what}: starting a temporary Prefect server", file=sys.stderr, flush=True)
-        prepare_environment(workspace.root)
-        # A cluster may be on other machines, which cannot reach this one's temporary server: there
-        # Prefect starts one for each worker.
-        is_shared = not settings.scale.address or not is_sharded
-        is_temporary = as_flow and not own_server and is_shared
-        wait_for_server = start_server() if is_temporary else lambda: None
-        with explained():
-            module = import_module(f"llm4teach.flows.{self.flow}")
-        flow = getattr(module, self.flow)
-        wait_for_server()
-        print_result(flow(**parameters) if as_flow else flow.fn(**parameters))
+        print_result(
+            launch(
+                self.flow,
+                settings,
+                parameters,
+                needs_server=self.needs_server,
+                quiet=self.quiet,
+            )
+        )
 
 
 class Teach(FlowCommand):

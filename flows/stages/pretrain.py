@@ -49,7 +49,7 @@ def pretrain(
     steps = Steps(
         observations=trajectories.observations,
         teacher_probs=teacher.teacher_probs(trajectories.observations),
-        rewards=trajectories.column("reward") / np.float32(ctx.task.return_scale),
+        rewards=(trajectories.column("reward") / ctx.task.return_scale).astype(np.float32),
         terminated=trajectories.column("terminated"),
         segment_ends=episode_ends,
     )

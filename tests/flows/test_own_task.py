@@ -70,14 +70,15 @@ def test_a_task_that_breaks_the_contract_is_described(tmp_path: Path) -> None:
 @pytest.mark.extended
 def test_everything_works_with_taxi(tmp_path: Path) -> None:
     """It is at most 50 lines long, and none of them are in this package."""
-    source = (EXAMPLES / "taxi.py").read_text()
-    assert len(source.splitlines()) <= 50
-    (tmp_path / "taxi.py").write_text(source)
-    here = ("--workspace", "ws", "--task", "taxi:task", "--teacher", "none")
+    for name in ("taxi.py", "rules_teacher.py"):
+        source = (EXAMPLES / name).read_text()
+        assert len(source.splitlines()) <= 50
+        (tmp_path / name).write_text(source)
+    here = ("--workspace", "ws", "--task", "taxi:task", "--teacher", "rules_teacher:teacher")
     assert "keeps the contract" in done(tmp_path, "tasks", "check", "taxi:task")
     taught = done(tmp_path, "teach", *here, *SMALL, "--quiet")
     assert "report: " in taught
-    assert "of 1 solved by teacher" in done(tmp_path, "play", *here, "--agent", "teacher")
+    assert "1 of 1 solved by teacher" in done(tmp_path, "play", *here, "--agent", "teacher")
     assert "episodes" in done(tmp_path, "evaluate", *here, "--evaluate.episodes", "2", "--quiet")
     words = ("export", "--task", "taxi:task", "--workspace", "ws", "--format", "onnx")
     (exported, *_) = done(tmp_path, *words).splitlines()
@@ -89,8 +90,8 @@ def test_everything_works_with_taxi(tmp_path: Path) -> None:
     processes = ("--scale.shards", "2", "--scale.runner", "processes")
     done(tmp_path, "collect", *here, "--collect.steps", "320", *processes, "--quiet")
     workspace = Workspace(tmp_path / "ws")
-    query = "SELECT DISTINCT task, length(observation) AS bytes FROM trajectories"
+    query = "SELECT DISTINCT task, octet_length(observation) AS bytes FROM trajectories"
     (row,) = run_sql(workspace, query).to_pylist()
-    assert row == {"task": "taxi:task", "bytes": 500 + 8}
+    assert row == {"task": "taxi:task", "bytes": 19 + 8}
     result = next((tmp_path / "ws/runs").glob("teach-*/manifest.json"))
     assert json.loads(result.read_text())["config"]["task"] == "taxi:task"
