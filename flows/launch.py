@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -35,6 +36,7 @@ def launch(
         LLM4TeachError: a setting is wrong, or a stage failed for a reason that people can fix.
     """
     from llm4teach.datasets.workspace import Workspace
+    from llm4teach.envs.custom.loading import hand_on_path
     from llm4teach.envs.registry import get_task, get_training_task
     from llm4teach.flows.runtime.prefect_env import explained, has_own_server, prepare_environment
     from llm4teach.flows.runtime.teacher_access import resolve_teacher
@@ -56,6 +58,7 @@ def launch(
         what = f"{flow.partition('_')[0]}, {settings.task}"
         print(f"{what}: starting a temporary Prefect server", file=sys.stderr, flush=True)
     prepare_environment(workspace.root)
+    hand_on_path(os.environ)
     # A cluster may be on other machines, which cannot reach this one's temporary server: there
     # Prefect starts one for each worker.
     is_shared = not settings.scale.address or not is_sharded

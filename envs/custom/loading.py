@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import MutableMapping
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -14,6 +15,7 @@ from llm4teach.errors import TaskError
 # Groups of entry points.
 TASKS, TEACHERS = "llm4teach.tasks", "llm4teach.teachers"
 KL_SCHEDULES = "llm4teach.kl_schedules"
+PATH = "LLM4TEACH_PATH"  # folders of modules, for processes that run in another folder
 
 
 def load_object(path: str) -> Any:
@@ -35,20 +37,21 @@ def load_object(path: str) -> Any:
 
 
 def import_module(name: str) -> Any:
-    """Import a module, from the current folder if it is nowhere else.
+    """Import a module, from the current folder, or those of ``LLM4TEACH_PATH``, if nowhere else.
 
     Raises:
         TaskError: there is none, or its code fails.
     """
     here = os.getcwd()  # noqa: PTH109  entries of sys.path are strings
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
+    for folder in (here, *filter(None, os.environ.get(PATH, "").split(os.pathsep))):
+        if folder not in sys.path and not (folder == here and "" in sys.path):
+            sys.path.append(folder)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name.partition(".")[0] or error.name == name:
             raise TaskError(
-                f"there is no module {name!r}, neither installed nor in {here}; set PYTHONPATH to "
+                f"there is no module {name!r}, neither installed nor in {here}; set {PATH} to "
                 "the folder that has it"
             ) from None
         raise TaskError(f"the module {name!r} needs {error.name!r}, which is missing") from None
@@ -74,6 +77,11 @@ def load_entry_point(group: str, name: str) -> Any:
     except TaskError as error:
         package = point.dist.name if point.dist else "an unknown package"
         raise TaskError(f"{name} of the package {package}: {error}") from None
+
+
+def hand_on_path(environment: MutableMapping[str, str]) -> None:
+    """Let child processes find the modules of the current folder, wherever they run."""
+    environment.setdefault(PATH, os.getcwd())  # noqa: PTH109
 
 
 def is_from_elsewhere(group: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from llm4teach.datasets.storage.parquet import read_json, write_json
 from llm4teach.datasets.storage.paths import private_folder
 from llm4teach.datasets.workspace import Workspace
+from llm4teach.envs.custom.loading import hand_on_path
 from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.prefect_env import (
     ALL_PROXY,
@@ -139,6 +140,7 @@ def environment(folder: Path, address: str) -> dict[str, str]:
         theirs[OTHER_DATABASE[0]] = database_url(folder.resolve() / DATABASE)
     for name in ALL_PROXY:  # nothing but Prefect's client looks at it
         theirs.pop(name, None)
+    hand_on_path(theirs)  # a worker's flows run in folders of their own
     return theirs | {
         "no_proxy": without_proxy(theirs, urlsplit(address).netloc),
         "PREFECT_HOME": str(folder.resolve()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,3 +99,20 @@ def test_what_is_no_task_is_refused_in_one_sentence(here: Path, name: str, probl
     (here / "own_fails.py").write_text("1 / 0")
     with pytest.raises(TaskError, match=problem):
         get_task(name)
+
+
+def test_a_process_elsewhere_finds_the_modules_of_the_folder_it_was_started_from(
+    here: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (here / "own_world.py").write_text("task = 7")
+    environment = dict(os.environ)
+    loading.hand_on_path(environment)
+    code = "from llm4teach.envs.custom.loading import load_object as l; print(l('own_world:task'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
