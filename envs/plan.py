@@ -64,23 +64,26 @@ def parse_plan(text: str, separator: str = " > ") -> Plan:
 
 
 def named_plan(text: str, separator: str = " > ") -> Plan:
-    """Return the plan with this name: one of the grammar, or of options that a task named itself.
+    """Return the plan with this name, whose options are of the grammar or named by a task itself.
 
     Raises:
         PlanSyntaxError: an option's name is empty or too long, or has other characters than lower
             case letters, digits, spaces and ``_.'()-``.
     """
+    return Plan(tuple(_named_option(step) for step in text.split(separator)))
+
+
+def _named_option(text: str) -> Option:
     try:
-        return parse_plan(text, separator)
+        return _parse_option(text)
     except PlanSyntaxError:
-        names = [" ".join(step.split()) for step in text.split(separator)]
-        for name in names:
-            if not _FREE_OPTION.fullmatch(name):
-                raise PlanSyntaxError(
-                    f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, "
-                    "spaces and _.'()-"
-                ) from None
-        return Plan(tuple(Option(name) for name in names))
+        name = " ".join(text.split())
+        if not _FREE_OPTION.fullmatch(name):
+            raise PlanSyntaxError(
+                f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, spaces "
+                "and _.'()-"
+            ) from None
+        return Option(name)
 
 
 def _parse_option(text: str) -> Option:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -142,8 +143,10 @@ class FinetuneConfig(_Settings):
         """Refuse what is neither a schedule of this package nor one from elsewhere."""
         names = get_args(KLScheduleName)
         if name not in names and not is_from_elsewhere(KL_SCHEDULES, name):
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}? The schedules" if close else "the schedules"
             raise ValueError(
-                f"there is no schedule {name!r}; choose one of {', '.join(names)}, or your own as "
+                f"there is no schedule {name!r}; {hint} are {', '.join(names)}, and your own as "
                 "module:function"
             )
         return name

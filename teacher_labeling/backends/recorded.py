@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
+from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import (
@@ -110,7 +110,7 @@ class RecordedTeacher:
         weights: dict[Plan, float] = {}
         for reply in recorded:
             try:
-                plan = named_plan(reply.plan)
+                plan = parse_plan(reply.plan)
             except PlanSyntaxError:
                 continue  # stays in ``replies`` below, and out of the coverage
             weights[plan] = weights.get(plan, 0.0) + reply.probability

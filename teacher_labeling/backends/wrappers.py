@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
+from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
@@ -53,7 +53,7 @@ class FaultyTeacher:
     def __init__(self, teacher: Teacher, fault: Fault) -> None:
         self._teacher, self._fault = teacher, fault
         try:
-            self._constant = named_plan(fault.plan)
+            self._constant = parse_plan(fault.plan)
         except PlanSyntaxError as error:
             raise TeacherError(
                 f"the constant plan of the faulty teacher is {fault.plan!r}: {error}; "

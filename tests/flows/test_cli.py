@@ -15,6 +15,7 @@ import pytest
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError, TeacherError
+from llm4teach.flows import launch
 from llm4teach.flows.cli import pipeline
 from llm4teach.flows.cli.main import COMMANDS, main
 
@@ -40,7 +41,7 @@ def run_with_fake_flow(
         return outcome
 
     module = SimpleNamespace(**{kind.flow: flow for kind in FLOWS.values()})
-    monkeypatch.setattr(pipeline, "import_module", lambda name: module)
+    monkeypatch.setattr(launch, "import_module", lambda name: module)
     return main(argv), received
 
 
@@ -53,7 +54,7 @@ def test_every_command_explains_itself_with_an_example(
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert f"examples:\n  llm4teach {name}" in text
-    assert ("--workspace" in text) == (name not in ("tasks", "teachers", "prompts"))
+    assert ("--workspace" in text) == (name not in ("tasks", "new-task", "teachers", "prompts"))
 
 
 SLOW = {
@@ -111,7 +112,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         (
             ["finetune", "--finetune.kl-schedule", "platau"],
             2,
-            "'return-ratio'; did you mean plateau?",
+            "did you mean plateau? The schedules are",
         ),
         (["models", "destroy"], 2, "argument: action is 'destroy': Input should be"),
         (["compare", "--seeds", "0"], 2, "--seeds is '0': Input should be greater than 0"),
@@ -261,7 +262,7 @@ def test_help_shows_choices_and_defaults(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "--finetune.kl-schedule {plateau,constant,linear,stepwise,cosine,return-ratio}" in text
+    assert "--live.ask {unseen,budgeted,uncertain}" in text
     assert "--teacher.method {sampling,verbalized," in text, "of optional settings, too"
     assert "--seed N random seed (default: 0)" in text
 

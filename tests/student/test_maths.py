@@ -231,5 +231,5 @@ def test_a_schedule_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(tmp_path)
     schedule = schedule_of(FinetuneConfig(kl_coef=3.0, kl_schedule="own_schedule:half"))
     assert schedule(0) == 1.5
-    with pytest.raises(ValueError, match="there is no schedule 'half'; choose one of plateau"):
+    with pytest.raises(ValueError, match="there is no schedule 'half'; the schedules are plateau"):
         FinetuneConfig(kl_schedule="half")
