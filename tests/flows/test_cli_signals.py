@@ -33,7 +33,8 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
     """For real: a flow that runs in Prefect's temporary server, and a terminal's Ctrl-C."""
     (folder / "slow.py").write_text(
         "import sys, time, types\n"
-        "from llm4teach.flows.cli import main as cli, pipeline\n"
+        "from llm4teach.flows import launch\n"
+        "from llm4teach.flows.cli import main as cli\n"
         "def import_module(name):\n"
         "    from prefect import flow\n"
         "    @flow\n"
@@ -41,7 +42,7 @@ def test_ctrl_c_ends_a_run_at_once_and_its_server_too(folder: Path) -> None:
         "        open('began', 'w').close()\n"
         "        time.sleep(3600)\n"
         "    return types.SimpleNamespace(collect_trajectories=collect_trajectories)\n"
-        "pipeline.import_module = import_module\n"
+        "launch.import_module = import_module\n"
         "sys.argv = ['llm4teach', 'collect']\n"
         "sys.exit(cli.main())\n"
     )
