@@ -81,7 +81,10 @@ def load_entry_point(group: str, name: str) -> Any:
 
 def hand_on_path(environment: MutableMapping[str, str]) -> None:
     """Let child processes find the modules of the current folder, wherever they run."""
-    environment.setdefault(PATH, os.getcwd())  # noqa: PTH109
+    here = os.getcwd()  # noqa: PTH109
+    folders = [folder for folder in environment.get(PATH, "").split(os.pathsep) if folder]
+    if here not in folders:
+        environment[PATH] = os.pathsep.join([*folders, here])
 
 
 def is_from_elsewhere(group: str, name: str) -> bool:
