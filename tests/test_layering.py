@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -236,3 +237,10 @@ def test_what_the_core_shares_with_the_habitat_worker_needs_no_habitat() -> None
                 if name.startswith(WORKER):
                     other = needs(name) - sys.stdlib_module_names - {"llm4teach", "numpy"}
                     assert not other, f"{module} imports {name}, which needs {other}"
+
+
+def test_every_package_is_in_the_distribution() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    inits = [path.parent.relative_to(ROOT) for path in PATHS if path.name == "__init__.py"]
+    names = {".".join(folder.parts) for folder in inits if folder.parts != ("llm4teach",)}
+    assert sorted(listed) == sorted(["llm4teach", *(f"llm4teach.{name}" for name in names)])
