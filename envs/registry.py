@@ -7,6 +7,8 @@ from functools import cache
 
 import gymnasium as gym
 
+from llm4teach.envs.crafter.task import NAME as CRAFTER
+from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.custom.loading import (
     TASKS,
     entry_points,
@@ -50,7 +52,7 @@ def task_names(shifted: bool = False) -> list[str]:
 
 def listed_task_names() -> list[str]:
     """Names of the tasks to list: this package's, and those that installed packages offer."""
-    return [*task_names(), *habitat_task_names(), *entry_points(TASKS)]
+    return [*task_names(), *habitat_task_names(), CRAFTER, *entry_points(TASKS)]
 
 
 def get_task(name: str) -> Task:
@@ -70,6 +72,8 @@ def get_task(name: str) -> Task:
         return door_key_task(name)
     if name in habitat_task_names():
         return habitat_task(name)
+    if name == CRAFTER:
+        return crafter_task()
     if name in minigrid_ids():
         return minigrid_task(name)
     if is_from_elsewhere(TASKS, name):

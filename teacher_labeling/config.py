@@ -68,7 +68,7 @@ class TeacherConfig(BaseModel):
     teacher: str = Field(
         "embedded",
         description="backend, and its model after a slash: embedded, embedded/<model>, "
-        "recorded/<name>, openai, vllm, none",
+        "recorded/<name>, openai, vllm, expert, none",
     )
     recording: Path | None = Field(
         None, description="recorded: your own recording, a JSON file; with the teacher 'recorded'"

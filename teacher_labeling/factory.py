@@ -232,6 +232,12 @@ def _check_vllm(model: str) -> None:
     check_vllm()
 
 
+def _expert(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    from llm4teach.teacher_labeling.backends.expert import ExpertTeacher
+
+    return None if model else ExpertTeacher(family)
+
+
 def _none(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
     return None if model else UniformTeacher()
 
@@ -256,5 +262,6 @@ BACKENDS: dict[str, Backend] = {
         "vLLM in this process, for the largest jobs: give model, a name or a folder",
         check=_check_vllm,
     ),
+    "expert": Backend(_expert, "hand-written rules for Crafter, no LLM: the options' upper bound"),
     "none": Backend(_none, "uniform over the admissible plans, no LLM: the control"),
 }

@@ -35,7 +35,7 @@ ORDER = """
     envs.habitat.worker.simulators
     envs.habitat.worker.__main__
     envs.custom
-    envs.door_key  envs.minigrid  envs.habitat
+    envs.door_key  envs.minigrid  envs.habitat  envs.crafter
     envs.registry
 
     datasets.storage

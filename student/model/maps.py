@@ -28,8 +28,8 @@ LARGE = 14  # side in cells from which on a map is large
 
 SUPPORTED = (
     "Supported are uint8 maps of cells (width, height, channels) with MiniGrid's codes of object, "
-    "color, state and heading in the first four channels, depth images (rows, columns) and vectors "
-    "(size,). Pixels of a camera are not: describe the task's observation in one of these forms"
+    "color, state and heading in the first four channels, images in gray or color (rows, columns, "
+    "1 or 3) of at least 8 pixels a side, depth images (rows, columns) and vectors (size,)"
 )
 
 

@@ -21,6 +21,8 @@ def some(shape: tuple[int, ...], n: int) -> np.ndarray:  # type: ignore[type-arg
     """Bytes in which only the fourth of the vector, and the image's first pixel, say much."""
     rng = np.random.default_rng(0)
     observations = rng.integers(110, 146, (n, *shape), np.uint8)
+    if len(shape) == 3:
+        return observations
     last = observations[:, -1] if observations.ndim == 3 else observations
     last[:, 3] = rng.choice([20, 235], n)
     if observations.ndim == 3:
@@ -60,7 +62,28 @@ def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None
     assert before < 0.7 < 0.95 < after
 
 
-@pytest.mark.parametrize("shape", [DEPTH], ids=["vector and depth"])
+@pytest.mark.parametrize("shape", [(63, 63, 3), (20, 9, 1), (8, 8, 3)], ids=str)
+def test_images_of_any_size_are_read(shape: tuple[int, int, int]) -> None:
+    """The action is the half of the image in which a block is lit."""
+    torch.manual_seed(0)
+    rng, n = np.random.default_rng(0), 300
+    actions = rng.integers(2, size=n)
+    observations = rng.integers(0, 60, (n, *shape), np.uint8)
+    for image, action in zip(observations, actions, strict=True):
+        row = rng.integers(shape[0] // 2) + action * (shape[0] // 2)
+        image[row : row + 4, : shape[1] // 2] = 220
+    student = Student(shape, 2)
+    steps = Steps(
+        observations, np.eye(2, dtype=np.float32)[actions], np.zeros(n, np.float32),
+        np.ones(n, bool), np.ones(n, bool),
+    )  # fmt: skip
+    distill(student, steps, PretrainConfig(epochs=12), seed=0)
+    assert (student_policy(student)(observations).argmax(1) == actions).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "shape", [DEPTH, (63, 63, 3), (63, 63, 1)], ids=["vector and depth", "color", "gray"]
+)
 def test_they_are_kept_and_exported_with_the_same_answers(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
@@ -89,9 +112,10 @@ def test_other_shapes_are_refused() -> None:
         Student((2, 3, 4, 5), 3)
 
 
-def test_images_are_refused_with_what_is_supported() -> None:
-    with pytest.raises(TaskError, match=r"shape \(84, 84, 3\)\. Supported are .* maps of cells"):
-        Student((84, 84, 3), 4)
+def test_other_images_are_refused_with_what_is_supported() -> None:
+    for shape in [(84, 84, 2), (4, 84, 3)]:
+        with pytest.raises(TaskError, match=r"shape \(.*\)\. Supported are .* maps of cells"):
+            Student(shape, 4)
     student = Student((8, 8, 4), 4)  # RGBA has as many channels as a map
     pixels = torch.full((1, 8, 8, 4), 255, dtype=torch.uint8)
     with pytest.raises(TaskError, match=r"shape \(8, 8, 4\) with values up to 255"):

@@ -1,0 +1,204 @@
+"""The text of a state: facts in a few lines, and the options that are possible by them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from llm4teach.envs.crafter.symbols import (
+    ACHIEVEMENTS,
+    ITEMS,
+    MATERIALS,
+    MOST,
+    OPTIONS,
+)
+from llm4teach.envs.plan import named_plan
+from llm4teach.envs.task import State, state_key
+
+FAMILY = "Crafter"
+LEVEL_NAMES = ("low", "medium", "high", "full")
+VITAL_SIGNS = ("health", "food", "drink", "energy")
+KIND_NAMES = (
+    *("water", "tree", "grass", "stone", "coal", "iron", "diamond"),
+    *("table", "furnace", "plant", "ripe plant"),
+)
+CREATURE_NAMES = ("cow", "zombie", "skeleton")
+PLACE_NAMES = ("", "beside", "near", "away", "far", "out of reach")
+_ASLEEP, _STUCK = "The player sleeps.", "Nothing new was seen or got for 60 steps."
+_BOTH = "Table and furnace are in reach of one place."
+_OLD = "The player's own plant has stood for over two days."
+_NEEDS = {  # what must be seen, remembered or carried
+    "collect wood": "tree",
+    "collect sapling": "grass",
+    "drink water": "water",
+    "eat cow": "cow",
+    "fight zombie": "zombie",
+    "fight skeleton": "skeleton",
+    "place stone": "stone",
+    "place table": "wood",
+    "place furnace": "stone",
+    "place plant": "sapling",
+    **{f"collect {kind}": kind for kind in ("stone", "coal", "iron", "diamond")},
+}
+PLANS = {name: named_plan(name) for name in OPTIONS}
+
+
+class Facts(NamedTuple):
+    """All that a state's text says; the numbers of `facts_kernel`, in its order."""
+
+    asleep: int
+    dark: int
+    stuck: int
+    vitals: tuple[int, ...]  # a level of `LEVEL_NAMES` each
+    counts: tuple[int, ...]  # of `ITEMS`, at most `MOST`
+    where: tuple[int, ...]  # a place of `PLACE_NAMES` for each of `KIND_NAMES`
+    in_sight: tuple[int, ...]  # likewise for `CREATURE_NAMES`
+    uses_both: int
+    old_plant: int
+    done: tuple[int, ...]  # of `ACHIEVEMENTS`
+    failed: tuple[int, ...]  # of `OPTIONS`
+
+    @classmethod
+    def of(cls, row: bytes) -> Facts:
+        """Read a row of `facts_kernel.facts_all`."""
+        numbers = list(row)
+
+        def take(count: int) -> tuple[int, ...]:
+            taken = tuple(numbers[:count])
+            del numbers[:count]
+            return taken
+
+        return cls(
+            *take(3),
+            take(len(VITAL_SIGNS)),
+            take(len(ITEMS)),
+            take(len(KIND_NAMES)),
+            take(len(CREATURE_NAMES)),
+            *take(2),
+            take(len(ACHIEVEMENTS)),
+            take(len(OPTIONS)),
+        )
+
+
+@lru_cache(maxsize=1 << 16)
+def crafter_state(facts: Facts) -> State:
+    """Return the text of these facts, and the options that are possible by what it says."""
+    text = facts_text(facts)
+    return State(
+        state_key(FAMILY, text), text, tuple(PLANS[name] for name in possible_options(facts))
+    )
+
+
+def possible_options(facts: Facts) -> list[str]:
+    """Names of the options whose object is seen, remembered or carried; recipes do not matter."""
+    if facts.asleep:
+        return ["sleep"]
+    seen = dict(zip(KIND_NAMES + CREATURE_NAMES, facts.where + facts.in_sight, strict=True))
+    carried = dict(zip(ITEMS, facts.counts, strict=True))
+
+    def is_possible(option: str) -> bool:
+        if option == "eat plant":
+            return bool(seen["plant"] or seen["ripe plant"])
+        if option.startswith("make"):
+            return bool(seen["table"])
+        if option.startswith("place"):
+            return bool(carried[_NEEDS[option]])
+        return option not in _NEEDS or bool(seen[_NEEDS[option]])
+
+    return [option for option in OPTIONS if is_possible(option)]
+
+
+def facts_text(facts: Facts) -> str:
+    """Return what the teacher reads."""
+    vitals = (f"{name} {LEVEL_NAMES[v]}" for name, v in zip(VITAL_SIGNS, facts.vitals, strict=True))
+    creatures = _placed(CREATURE_NAMES, facts.in_sight)
+    lines = [
+        f"It is {'dark' if facts.dark else 'day'}. The player's {', '.join(vitals)}.",
+        f"Has: {_listed(_carried(facts.counts))}.",
+        f"Sees or remembers: {_listed(_placed(KIND_NAMES, facts.where))}.",
+        f"Creatures in sight: {_listed(creatures)}.",
+        f"Done before: {_listed(_chosen(ACHIEVEMENTS, facts.done))}.",
+        f"Failed lately: {_listed(_chosen(OPTIONS, facts.failed))}.",
+    ]
+    flags = (facts.asleep, facts.uses_both, facts.old_plant, facts.stuck)
+    lines += [line for line, on in zip((_ASLEEP, _BOTH, _OLD, _STUCK), flags, strict=True) if on]
+    return "\n".join(lines)
+
+
+def parse_text(text: str) -> Facts:
+    """Read a text of `facts_text`; ``parse_text(facts_text(facts)) == facts``.
+
+    Raises:
+        ValueError: it is another text.
+    """
+    try:
+        first, has, seen, creatures, done, failed, *flags = text.split("\n")
+        light, _, vitals = first.removesuffix(".").partition(". The player's ")
+        levels = dict(sign.split(" ") for sign in vitals.split(", "))
+        return Facts(
+            int(_ASLEEP in flags),
+            int(light == "It is dark"),
+            int(_STUCK in flags),
+            tuple(LEVEL_NAMES.index(levels[name]) for name in VITAL_SIGNS),
+            _counts(_items(has, "Has: ")),
+            _places(KIND_NAMES, _items(seen, "Sees or remembers: ")),
+            _places(CREATURE_NAMES, _items(creatures, "Creatures in sight: ")),
+            int(_BOTH in flags),
+            int(_OLD in flags),
+            _flags(ACHIEVEMENTS, _items(done, "Done before: ")),
+            _flags(OPTIONS, _items(failed, "Failed lately: ")),
+        )
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"this is no state of Crafter ({error!r}): {text!r}") from None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _items(line: str, start: str) -> list[str]:
+    if not line.startswith(start):
+        raise ValueError(f"a line does not start with {start!r}")
+    listed = line.removeprefix(start).removesuffix(".")
+    return [] if listed == "nothing" else listed.split(", ")
+
+
+def _carried(counts: tuple[int, ...]) -> list[str]:
+    names = []
+    for k, (name, count) in enumerate(zip(ITEMS, counts, strict=True)):
+        if k >= MATERIALS or MOST[k] == 1:
+            names += [name] * count
+        elif count:
+            names.append(f"{count}{' or more' * (count == MOST[k])} {name}")
+    return names
+
+
+def _counts(names: list[str]) -> tuple[int, ...]:
+    counts = dict.fromkeys(ITEMS, 0)
+    for name in names:
+        number, _, rest = name.replace(" or more", "").partition(" ")
+        counts[rest if number.isdigit() else name] = int(number) if number.isdigit() else 1
+    return tuple(counts[name] for name in ITEMS)
+
+
+def _placed(names: tuple[str, ...], where: tuple[int, ...]) -> list[str]:
+    return [f"{name} {PLACE_NAMES[w]}" for name, w in zip(names, where, strict=True) if w]
+
+
+def _places(names: tuple[str, ...], listed: list[str]) -> tuple[int, ...]:
+    places = dict.fromkeys(names, 0)
+    for item in listed:
+        place = next(p for p in range(1, len(PLACE_NAMES)) if item.endswith(f" {PLACE_NAMES[p]}"))
+        places[item.removesuffix(f" {PLACE_NAMES[place]}")] = place
+    return tuple(places[name] for name in names)
+
+
+def _chosen(names: tuple[str, ...], flags: tuple[int, ...]) -> list[str]:
+    return [name for name, flag in zip(names, flags, strict=True) if flag]
+
+
+def _flags(names: tuple[str, ...], listed: list[str]) -> tuple[int, ...]:
+    unknown = set(listed) - set(names)
+    if unknown:
+        raise ValueError(f"{sorted(unknown)} are none of {names}")
+    return tuple(int(name in listed) for name in names)
