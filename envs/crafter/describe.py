@@ -68,16 +68,11 @@ class Facts(NamedTuple):
             del numbers[:count]
             return taken
 
-        return cls(
-            *take(3),
-            take(len(VITAL_SIGNS)),
-            take(len(ITEMS)),
-            take(len(KIND_NAMES)),
-            take(len(CREATURE_NAMES)),
-            *take(2),
-            take(len(ACHIEVEMENTS)),
-            take(len(OPTIONS)),
-        )
+        (asleep, dark, stuck), vitals, counts = take(3), take(len(VITAL_SIGNS)), take(len(ITEMS))
+        where, in_sight = take(len(KIND_NAMES)), take(len(CREATURE_NAMES))
+        (uses_both, old_plant), done, failed = take(2), take(len(ACHIEVEMENTS)), take(len(OPTIONS))
+        seen = where, in_sight
+        return cls(asleep, dark, stuck, vitals, counts, *seen, uses_both, old_plant, done, failed)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -51,7 +51,7 @@ from llm4teach.envs.kernels.jit import compiled
 
 KINDS = (WATER, TREE, GRASS, STONE, COAL, IRON, DIAMOND, TABLE, FURNACE, PLANT, RIPE_PLANT)
 CREATURES = (COW, ZOMBIE, SKELETON)
-LEVELS = (4, 7, 9)  # vital signs: below, from and from: low, medium, high, full
+LEVELS = (3, 6, 9)  # vital signs: below, from and from: low, medium, high, full
 BESIDE, NEAR, AWAY, DISTANT, OUT_OF_REACH = 1, 2, 3, 4, 5  # where something is; 0: nowhere
 NEAR_STEPS, AWAY_STEPS = 6, 24  # steps up to which something is near, and away
 CREATURE_STEPS = 3  # rows and columns together up to which a creature is near

@@ -132,7 +132,7 @@ def _wander(view: Any, paths: Any, share: float, row: Any) -> None:
 @compiled
 def has_given_up(view: Any, option: int) -> bool:
     """Whether an option has been tried in vain for long enough."""
-    return view[VAIN + option] >= TRIES[option] or view[IDLE] >= PATIENCE[option]
+    return bool(view[VAIN + option] >= TRIES[option] or view[IDLE] >= PATIENCE[option])
 
 
 @compiled
@@ -230,7 +230,7 @@ def _fits(view: Any, paths: Any, cell: int, option: int) -> bool:
         return False
     kind = view[MAP + cell]
     if option == COLLECT_SAPLING or option == OPTION_PLACE + PLACE_PLANT - PLACE_STONE:
-        return kind == GRASS
+        return bool(kind == GRASS)
     if option == OPTION_PLACE and kind in (WATER, LAVA):
         return True
     return is_floor(kind)
@@ -257,7 +257,7 @@ def _face(view: Any, paths: Any, option: int, table: int) -> int:
         stays = table < 0 or in_reach(cell, table)
         if stays and _fits(view, paths, neighbor(cell, facing), option):
             if head:
-                return first[head]
+                return int(first[head])
             return DO if option == COLLECT_SAPLING else PLACE_STONE + option - OPTION_PLACE
         for d in range(1, 5):
             ahead = neighbor(cell, d)

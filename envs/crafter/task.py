@@ -30,11 +30,12 @@ class CrafterTask(BaseTask):
     measures (the success rate of each achievement, their score) are in the episodes' measures.
     """
 
-    name = trained_as = NAME
-    family = FAMILY
-    action_names = ACTIONS
-    observation_shape = (RECORD,)
-    max_steps = MAX_STEPS
+    name: str = NAME
+    trained_as: str = NAME
+    family: str = FAMILY
+    action_names: tuple[str, ...] = ACTIONS
+    observation_shape: tuple[int, ...] = (RECORD,)
+    max_steps: int = MAX_STEPS
 
     def __init__(self) -> None:
         self._facts: list[Facts] = []

@@ -16,7 +16,7 @@ from llm4teach.envs.crafter.describe import (
     parse_text,
     possible_options,
 )
-from llm4teach.envs.crafter.symbols import ACHIEVEMENTS, ITEMS, OPTIONS
+from llm4teach.envs.crafter.symbols import ACHIEVEMENTS, ITEMS, MATERIALS, OPTIONS
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo
 
@@ -113,11 +113,10 @@ def _satisfy_needs(scene: _Scene) -> str | None:
         return "eat cow"
     if scene.is_within("water", _BESIDE) and scene.drink < _FULL:
         return "drink water"
-    if scene.is_safe and scene.energy == _LOW:
-        return "sleep"
-    is_fit = scene.health >= _HIGH and scene.energy < _FULL
-    if "wake up" not in scene.done and scene.is_safe and is_fit:
-        return "sleep"
+    if scene.is_safe and not scene.facts.dark:  # by night zombies come in numbers
+        is_nap = "wake up" not in scene.done and scene.energy < _FULL
+        if scene.energy == _LOW or (is_nap and scene.health >= _HIGH):
+            return "sleep"
     drinks = scene.drink <= _MEDIUM or "collect drink" not in scene.done
     if drinks and scene.is_within("water", _NEAR):
         return "drink water"
@@ -172,7 +171,10 @@ def _sees_trees(scene: _Scene) -> bool:
 
 def _gather(scene: _Scene) -> str | None:
     has = scene.has
-    if has["wood"] < 5 and scene.is_within("tree", _AWAY) and not _has_all_tools(has):
+    lacking = sum(not has[name] for name in ITEMS[MATERIALS:])
+    only_iron = bool(lacking) and bool(has["stone pickaxe"] and has["stone sword"])
+    wanted = min(5, lacking + 2 * only_iron)  # each tool takes 1, another table 2
+    if has["wood"] < wanted and scene.is_within("tree", _AWAY):
         return "collect wood"
     if has["wood pickaxe"]:
         if has["stone"] < 3 and scene.is_within("stone", _FAR):
@@ -187,7 +189,3 @@ def _gather(scene: _Scene) -> str | None:
     if scene.drink <= _MEDIUM and scene.is_within("water", _AWAY):
         return "drink water"
     return None
-
-
-def _has_all_tools(has: dict[str, int]) -> bool:
-    return all(has[name] for name in ITEMS[6:])
