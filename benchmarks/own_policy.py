@@ -6,32 +6,46 @@
 Held-out episodes, actions sampled from the grounded advice. "States" are those told apart in these
 episodes, each of which is asked about once; "silent" is the share of steps where no advice could
 act, and a random action was taken. Advice is kept in the workspace: a second run asks nothing.
+
+Of Crafter also the published measures: achievements of 22, score (the geometric mean of the success
+rates), reward as a share of 22, and each achievement's rate. `--follow` draws a plan when the state
+changes and follows it, as collection does, instead of mixing all plans in every step.
+
+    python benchmarks/own_policy.py --task Crafter --teacher none expert \\
+                                    --follow --csv docs/results/crafter/achievements.csv
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.analysis.statistics import wilson_interval
+from llm4teach.analysis.statistics import bootstrap_mean_interval, wilson_interval
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import Observations, Task, describe
+from llm4teach.envs.seeds import held_out_seeds
+from llm4teach.envs.task import Mixture, Observations, State, Task, describe, episode_success
+from llm4teach.envs.vector.episodes import EpisodeVector
+from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
-from llm4teach.student.policies import Policy, teacher_policy
+from llm4teach.student.policies import Policy, sample, teacher_policy
 from llm4teach.teacher_labeling.backends.recorded import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
+ACHIEVEMENTS, SCORE_OF = "achievements", 22  # the measure with their number, and all there are
 HEADER = "| task | success [95%] | mean steps | states | silent | questions | env steps/s |"
 
 
@@ -57,8 +71,61 @@ class Watched:
         return self._policy(observations)
 
 
-def play(task: Task, teacher: Teacher, store: AdviceStore, episodes: int) -> tuple[str, Watched]:
-    """One line of the table, and the policy with what it met."""
+def follow(task: Task, teacher: Teacher, episodes: int) -> list[dict[str, Any]]:
+    """Play held-out episodes, each plan followed until the state changes."""
+    rng, asked = np.random.default_rng(0), dict[str, Mixture]()
+
+    def advice(states: Sequence[State]) -> list[Mixture]:
+        for one in teacher.advise([state for state in states if state.key not in asked]):
+            asked[one.state.key] = one.plans
+        return [asked[state.key] for state in states]
+
+    behavior = OptionBehavior(task, advice, 0.0, rng)
+    envs = EpisodeVector(
+        task, min(EvaluateConfig().n_envs, episodes), iter(held_out_seeds(episodes))
+    )
+    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
+    played: list[dict[str, Any]] = []
+    while envs.active.any():
+        running = np.flatnonzero(envs.active)
+        started = envs.steps_in_episode[running] == 0
+        probs, _ = behavior.act(envs.observations[running], running, started)
+        actions = np.zeros(len(envs), np.int64)
+        actions[running] = sample(probs, rng)
+        seeds = envs.seeds.copy()
+        step = envs.step(actions)
+        returns[running] += step.rewards[running]
+        lengths[running] += 1
+        success = episode_success(task, step.terminated, returns)
+        for i in np.flatnonzero(step.terminated | step.truncated):
+            measures = {name: float(all_[i]) for name, all_ in envs.measures.items()}
+            outcome = {"return": returns[i], "length": lengths[i], "success": bool(success[i])}
+            played.append({"seed": int(seeds[i]), "measures": measures, **outcome})
+            returns[i], lengths[i] = 0, 0
+    return played
+
+
+def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
+    """Crafter's measures in a sentence, and each achievement's success rate."""
+    n = len(played)
+    names = [name for name in played[0]["measures"] if name != ACHIEVEMENTS]
+    rates = {name: sum(e["measures"][name] for e in played) / n for name in names}
+    score = np.exp(np.mean(np.log1p([100 * rate for rate in rates.values()]))) - 1
+    unlocked = [episode["measures"][ACHIEVEMENTS] for episode in played]
+    lengths = [episode["length"] for episode in played]
+    shares = [100 * episode["return"] / SCORE_OF for episode in played]
+    measured = {"achievements": unlocked, "reward in % of 22": shares, "length": lengths}
+    parts = []
+    for name, values in measured.items():
+        low, high = bootstrap_mean_interval(values)
+        parts.append(f"{name} {np.mean(values):.1f} [{low:.1f}, {high:.1f}]")
+    return f"{n} episodes: {', '.join(parts)}; score {score:.1f}%", rates
+
+
+def play(
+    task: Task, teacher: Teacher, store: AdviceStore, episodes: int
+) -> tuple[str, Watched, list[dict[str, Any]]]:
+    """One line of the table, the policy with what it met, and the episodes."""
     live = LiveTeacher(task, store, teacher)
     watched = Watched(task, live)
     began = time.perf_counter()
@@ -67,11 +134,12 @@ def play(task: Task, teacher: Teacher, store: AdviceStore, episodes: int) -> tup
     won = sum(episode["success"] for episode in played)
     low, high = wilson_interval(won, episodes)
     steps = sum(episode["length"] for episode in played)
-    return (
+    line = (
         f"| {task.name} | {won / episodes:.1%} [{low:.1%}, {high:.1%}] | {steps / episodes:.1f} "
         f"| {len(watched.states)} | {watched.silent / watched.steps:.1%} | {live.questions.asked} "
         f"| {steps / seconds:,.0f} |"
-    ), watched
+    )
+    return line, watched, played
 
 
 def main() -> None:
@@ -82,8 +150,11 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
+    parser.add_argument("--follow", action="store_true", help="Crafter: also follow plans")
+    parser.add_argument("--csv", type=Path, help="write the rates of achievements to this file")
     parser.add_argument("--record", type=Path, help="also write the advice as a recording (JSON)")
     arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []  # of the CSV
     for name in arguments.teacher:
         print(f"\n{name}, {arguments.episodes} held-out episodes, sampled\n\n{HEADER}")
         print("|" + " --- |" * (HEADER.count("|") - 1), flush=True)
@@ -99,8 +170,18 @@ def main() -> None:
             info = teacher.info
             store = AdviceStore(folder, info.teacher_id, info.prompt_version)
             stores[task.family] = store
-            line, watched = play(task, teacher, store, arguments.episodes)
+            line, watched, played = play(task, teacher, store, arguments.episodes)
             print(line, flush=True)
+            ways = {"mixed": played} if ACHIEVEMENTS in played[0]["measures"] else {}
+            if ways and arguments.follow:
+                ways["followed"] = follow(task, teacher, arguments.episodes)
+            for way, episodes in ways.items():
+                sentence, rates = published(episodes)
+                print(f"\nplans {way}, {sentence}", flush=True)
+                rows += [
+                    {"task": task_name, "teacher": name, "plans": way, "achievement": a, "rate": r}
+                    for a, r in rates.items()
+                ]
             if arguments.show_states:
                 print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
         for teacher in teachers.values():
@@ -109,6 +190,11 @@ def main() -> None:
             command = f"benchmarks/own_policy.py --teacher {name} --task {' '.join(arguments.task)}"
             states = write_recording(arguments.record, info, stores, command)
             print(f"{states} states in {arguments.record}", file=sys.stderr)
+    if arguments.csv and rows:
+        with arguments.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "rate": f"{row['rate']:.3f}"} for row in rows)
 
 
 if __name__ == "__main__":

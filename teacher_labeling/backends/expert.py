@@ -117,8 +117,9 @@ def _satisfy_needs(scene: _Scene) -> str | None:
         is_nap = "wake up" not in scene.done and scene.energy < _FULL
         if scene.energy == _LOW or (is_nap and scene.health >= _HIGH):
             return "sleep"
-    drinks = scene.drink <= _MEDIUM or "collect drink" not in scene.done
-    if drinks and scene.is_within("water", _NEAR):
+    if scene.drink <= _MEDIUM and scene.is_within("water", _NEAR):
+        return "drink water"
+    if "collect drink" not in scene.done and scene.is_within("water", _AWAY):
         return "drink water"
     eats = "eat cow" not in scene.done or scene.food <= _MEDIUM
     if eats and scene.is_within("cow", _AWAY):
@@ -139,6 +140,8 @@ def _grow_food(scene: _Scene) -> str | None:
 
 def _make_tools(scene: _Scene) -> str | None:
     has, done = scene.has, scene.done
+    if has["stone"] and "place stone" not in done:
+        return "place stone"  # and digs it out again
     at_table = scene.is_within("table", _AWAY)
     simple = [
         name
@@ -151,9 +154,7 @@ def _make_tools(scene: _Scene) -> str | None:
     can_make_iron = bool(iron) and all(has[m] for m in ("wood", "stone", "coal", "iron"))
     if can_make_iron and scene.facts.uses_both:
         return f"make {iron[0]}"
-    if has["stone"] and "place stone" not in done:
-        return "place stone"
-    if at_table and has["stone"] >= 2 and "place furnace" not in done:
+    if at_table and has["stone"] and "place furnace" not in done:
         return "place furnace"
     wants_table = "place table" not in done or (not at_table and bool(simple or can_make_iron))
     if wants_table and (has["wood"] >= 4 or (has["wood"] >= 2 and not _sees_trees(scene))):
