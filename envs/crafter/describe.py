@@ -13,9 +13,20 @@ from llm4teach.envs.crafter.symbols import (
     OPTIONS,
 )
 from llm4teach.envs.plan import named_plan
-from llm4teach.envs.task import State, state_key
+from llm4teach.envs.task import Family, State, state_key
 
-FAMILY = "Crafter"
+FAMILY = Family(
+    "Crafter",
+    about="Crafter is an open world of grassland, lakes and caves, seen from above. The player "
+    "collects materials, makes tools, eats, drinks, sleeps and defends itself; the aim is to do "
+    "each of 22 things at least once, and to stay alive for it. A table takes 2 wood, a furnace 1 "
+    "stone. Tools are made beside a table: of wood from 1 wood, of stone from 1 wood and 1 stone, "
+    "of iron from 1 wood, 1 stone, 1 coal and 1 iron, beside a furnace, too. Stone and coal need a "
+    "wood pickaxe, iron a stone pickaxe, diamonds an iron pickaxe. Grass yields a sapling now and "
+    "then; a planted one can be eaten when it is ripe, after two days. Zombies attack on grass, in "
+    "numbers by night, and hurt a sleeper most; skeletons shoot in caves. Food, drink and energy "
+    "sink; if one is used up, health does, too.",
+)
 LEVEL_NAMES = ("low", "medium", "high", "full")
 VITAL_SIGNS = ("health", "food", "drink", "energy")
 KIND_NAMES = (

@@ -36,6 +36,7 @@ class CrafterTask(BaseTask):
     action_names: tuple[str, ...] = ACTIONS
     observation_shape: tuple[int, ...] = (RECORD,)
     max_steps: int = MAX_STEPS
+    return_scale = 10.0
 
     def __init__(self) -> None:
         self._facts: list[Facts] = []
@@ -91,12 +92,13 @@ class CrafterTask(BaseTask):
         from llm4teach.envs.crafter.option_kernel import ground_all  # imports numba
         from llm4teach.envs.crafter.paths_kernel import new_paths
 
-        longest = max((len(mixture) for mixture in mixtures), default=0)
-        options = np.full((len(mixtures), max(longest, 1)), -1, np.int64)
+        used, which = np.unique(which, return_inverse=True)  # of all advice only a little
+        longest = max((len(mixtures[i]) for i in used), default=0)
+        options = np.full((len(used), max(longest, 1)), -1, np.int64)
         shares = np.zeros(options.shape)
-        for i, mixture in enumerate(mixtures):
-            for k, (plan, share) in enumerate(mixture):
-                options[i, k], shares[i, k] = self._option_numbers.get(plan, -1), share
+        for row, i in enumerate(used):
+            for k, (plan, share) in enumerate(mixtures[i]):
+                options[row, k], shares[row, k] = self._option_numbers.get(plan, -1), share
         probs = np.zeros((len(observations), len(ACTIONS)), np.float32)
         records = _as_compiled_for(observations)
         ground_all(records, options[which], shares[which], new_paths(), probs)

@@ -115,14 +115,15 @@ def _satisfy_needs(scene: _Scene) -> str | None:
         return "drink water"
     if scene.is_safe and not scene.facts.dark:  # by night zombies come in numbers
         is_nap = "wake up" not in scene.done and scene.energy < _FULL
-        if scene.energy == _LOW or (is_nap and scene.health >= _HIGH):
+        is_fit = scene.health == _FULL if is_nap else scene.health >= _MEDIUM
+        if is_fit and (is_nap or scene.energy == _LOW):  # a sleeper that is hit loses 7 of 9
             return "sleep"
     if scene.drink <= _MEDIUM and scene.is_within("water", _NEAR):
         return "drink water"
     if "collect drink" not in scene.done and scene.is_within("water", _AWAY):
         return "drink water"
     eats = "eat cow" not in scene.done or scene.food <= _MEDIUM
-    if eats and scene.is_within("cow", _AWAY):
+    if eats and scene.is_within("cow", _NEAR):
         return "eat cow"
     return None
 

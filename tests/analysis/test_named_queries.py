@@ -225,6 +225,24 @@ def test_student_against_teacher(workspace: Workspace) -> None:
     )
 
 
+def test_achievements(workspace: Workspace) -> None:
+    def episode(seed: int, wood: float, table: float, task: str = "Crafter") -> dict[str, Any]:
+        measures = {"collect wood": wood, "place table": table, "achievements": wood + table}
+        row = {"run_id": RUN, "task": task, "policy": "student", "mode": "sampled", "seed": seed}
+        more = {"success": False, "return": wood + table - 0.9, "length": 10 * seed}
+        return {**row, **more, "measures": list(measures.items())}
+
+    run = Run(workspace, RUN, "teach")
+    run.write_evaluation([episode(1, 1.0, 0.0), episode(2, 1.0, 1.0)])
+    wood, table = ask(workspace, "achievements")
+    assert (wood["achievement"], wood["rate"], wood["episodes"]) == ("collect wood", 1.0, 2)
+    assert (table["achievement"], table["rate"]) == ("place table", 0.5)
+    score = math.exp((math.log(101) + math.log(51)) / 2) - 1
+    assert wood["score"] == table["score"] == pytest.approx(score)
+    assert wood["mean_length"] == 15 and wood["reward_share"] == pytest.approx((0.1 + 1.1) / 2 / 22)
+    assert ask(workspace, "achievements", task="Habitat") == []
+
+
 @pytest.mark.parametrize("name", named_queries())
 def test_every_query_says_what_it_answers_and_works_on_nothing(
     name: str, workspace: Workspace, taught: Workspace
