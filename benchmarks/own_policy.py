@@ -190,11 +190,11 @@ def main() -> None:
             command = f"benchmarks/own_policy.py --teacher {name} --task {' '.join(arguments.task)}"
             states = write_recording(arguments.record, info, stores, command)
             print(f"{states} states in {arguments.record}", file=sys.stderr)
-    if arguments.csv and rows:
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows({**row, "rate": f"{row['rate']:.3f}"} for row in rows)
+        if arguments.csv and rows:
+            with arguments.csv.open("w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows({**row, "rate": f"{row['rate']:.3f}"} for row in rows)
 
 
 if __name__ == "__main__":
