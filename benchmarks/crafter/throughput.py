@@ -1,6 +1,6 @@
 """Collected steps of Crafter per CPU-second: played, described, grounded and written.
 
-    python benchmarks/crafter_throughput.py
+    python benchmarks/crafter/throughput.py
 
 Episodes of 64 environments under the teacher's plans, each followed until the state changes, as
 `llm4teach collect` plays them: both teachers without an LLM. The first repetition, which compiles,
