@@ -33,7 +33,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import held_out_seeds
-from llm4teach.envs.task import Mixture, Observations, State, Task, describe, episode_success
+from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.config import EvaluateConfig
@@ -96,7 +96,7 @@ def follow(task: Task, teacher: Teacher, episodes: int) -> list[dict[str, Any]]:
         step = envs.step(actions)
         returns[running] += step.rewards[running]
         lengths[running] += 1
-        success = episode_success(task, step.terminated, returns)
+        success = task.is_success(step.terminated, returns)
         for i in np.flatnonzero(step.terminated | step.truncated):
             measures = {name: float(all_[i]) for name, all_ in envs.measures.items()}
             outcome = {"return": returns[i], "length": lengths[i], "success": bool(success[i])}

@@ -77,7 +77,11 @@ class Task(Protocol):
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int  # time limit of an episode, in steps
-    return_scale: float  # about how large an episode's return is, in units of reward
+
+    @property
+    def return_scale(self) -> float:
+        """About how large an episode's return is, in units of reward."""
+        ...
 
     @property
     def student_shape(self) -> tuple[int, ...]:
@@ -171,11 +175,11 @@ def describe(task: Task, observations: Observations) -> list[State]:
     return [states[i] for i in inverse]
 
 
-def episode_success(
-    task: Task, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]
-) -> NDArray[np.bool_]:
-    """Return which ended episodes succeeded, bool (N,); see `Task.is_success`."""
-    return task.is_success(terminated, returns)
+def normalize_rows(probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each row to the sum 1 in place, (N, n_actions), and return them; zeros stay zeros."""
+    total = probs.sum(axis=1, keepdims=True)  # (N, 1)
+    np.divide(probs, total, out=probs, where=total > 0)
+    return probs
 
 
 def ground_plan(task: Task, observations: Observations, plan: Plan) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from prefect.futures import as_completed
 from llm4teach.datasets.storage.parquet import remove_folder
 from llm4teach.datasets.trajectories import Trajectories
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.task import Task, episode_success
+from llm4teach.envs.task import Task
 from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import silenced, stage
 from llm4teach.flows.runtime.retries import is_worth_a_retry
@@ -112,7 +112,7 @@ def _report(task: Task, stored: Trajectories) -> CollectReport:
     ended = terminated | stored.column("truncated")
     _, episode = np.unique(stored.column("episode_id"), return_inverse=True)  # (N,)
     returns = np.bincount(episode, stored.column("reward"))[episode].astype(float)  # (N,)
-    successes = int((episode_success(task, terminated, returns) & ended).sum())
+    successes = int((task.is_success(terminated, returns) & ended).sum())
     return CollectReport(len(stored), int(ended.sum()), successes)
 
 

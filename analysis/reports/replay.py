@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import episode_success
 
 Frames = NDArray[np.uint8]  # (n_steps + 1, height, width, 3), RGB
 
@@ -90,7 +89,7 @@ def replay(task: str, seed: int, actions: Sequence[int], captions: Sequence[str]
         env.close()
     outcome = "time limit" if truncated else "unfinished"
     if terminated:
-        succeeded = episode_success(the_task, np.array([True]), np.array([total_return]))[0]
+        succeeded = the_task.is_success(np.array([True]), np.array([total_return]))[0]
         outcome = "success" if succeeded else "failure"
     labels = list(captions[: len(frames)]) or [names[action] for action in actions]
     labels += [""] * (len(frames) - len(labels))

@@ -15,7 +15,7 @@ from llm4teach.envs.crafter.describe import FAMILY, PLANS, Facts, crafter_state
 from llm4teach.envs.crafter.symbols import ACTIONS, PIXEL_SHAPE, PIXELS, RECORD
 from llm4teach.envs.crafter.vector import MAX_STEPS, CrafterEnv, CrafterVectorEnv
 from llm4teach.envs.custom.base import BaseTask
-from llm4teach.envs.task import Mixture, Observations, State
+from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 
 NAME = "Crafter"
 # An episode's return is its achievements (of 22) less at most 0.9 for health lost, so it takes 11
@@ -102,9 +102,7 @@ class CrafterTask(BaseTask):
         probs = np.zeros((len(observations), len(ACTIONS)), np.float32)
         records = _as_compiled_for(observations)
         ground_all(records, options[which], shares[which], new_paths(), probs)
-        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-        np.divide(probs, total, out=probs, where=total > 0)
-        return probs
+        return normalize_rows(probs)
 
     def is_success(
         self, terminated: NDArray[np.bool_], returns: NDArray[np.floating[Any]]

@@ -27,7 +27,6 @@ class BaseTask(ABC):
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int
-    return_scale = 1.0  # learning divides rewards by it
 
     @abstractmethod
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
@@ -49,6 +48,11 @@ class BaseTask(ABC):
         which: NDArray[np.integer[Any]],
     ) -> NDArray[np.float32]:
         """Mix the plans' policies, float32 (N, n_actions); see `Task.ground`."""
+
+    @property
+    def return_scale(self) -> float:
+        """What learning divides rewards by; its settings are for returns of about 1."""
+        return 1.0
 
     @property
     def student_shape(self) -> tuple[int, ...]:

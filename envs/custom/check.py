@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
-from llm4teach.envs.task import Observations, Task, describe, ground_plan
+from llm4teach.envs.task import Observations, Task, describe, ground_plan, normalize_rows
 from llm4teach.errors import TaskError
 
 SEED, EPISODES, STEPS = 0, 4, 60  # of the episodes that are played by random actions
@@ -248,9 +248,7 @@ def _grounding(task: Task, played: Played) -> Iterator[Problem]:
     expected = np.zeros((len(ids), n), np.float32)
     for plan in plans:
         expected += ground_plan(task, played.observations, plan) / len(plans)
-    total = expected.sum(1, keepdims=True)
-    np.divide(expected, total, out=expected, where=total > 0)
-    if not np.allclose(mixed, expected, atol=1e-4):
+    if not np.allclose(mixed, normalize_rows(expected), atol=1e-4):
         yield Problem("ground", "mixed advice is not the mixture of its plans' policies")
 
 

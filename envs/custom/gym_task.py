@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.custom.recording import Encode, RecordedEnv, Recorder, TeacherView
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
-from llm4teach.envs.task import Family, Mixture, Observations, State, state_key
+from llm4teach.envs.task import Family, Mixture, Observations, State, normalize_rows, state_key
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
 
@@ -103,7 +103,7 @@ class GymTask(BaseTask):
         self._recorder = Recorder(example_env.observation_space, encode, view_space, observation)
         self.observation_shape = self._recorder.shape
         self._make = partial(_recorded, env, max_steps, self._recorder, view)
-        self.return_scale = return_scale or _largest_return(self._make(), len(self.action_names))
+        self._return_scale = return_scale
         self._states: list[State] = []
         self._ids: dict[str, int] = {}  # by text
         self._id_of: dict[bytes, int] = {}  # by record
@@ -114,6 +114,11 @@ class GymTask(BaseTask):
     def family(self) -> Family:  # type: ignore[override]
         """Tasks of one family share their state texts, and so their advice."""
         return Family(self._own_family or self.name, self._prompts, self._about)
+
+    @cached_property
+    def return_scale(self) -> float:
+        """What learning divides rewards by."""
+        return self._return_scale or _largest_return(self._make(), len(self.action_names))
 
     @property
     def student_shape(self) -> tuple[int, ...]:
@@ -205,9 +210,7 @@ class GymTask(BaseTask):
                 policy = self._policy_of(plan, key, record)
                 if policy is not None:
                     row += share * policy
-        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-        np.divide(probs, total, out=probs, where=total > 0)
-        return probs
+        return normalize_rows(probs)
 
     def _policy_of(
         self, plan: Plan, key: bytes, record: NDArray[np.uint8]

@@ -22,7 +22,7 @@ from llm4teach.envs.habitat.worker.layout import (
     MAX_STEPS,
     STATE_BYTES,
 )
-from llm4teach.envs.task import Mixture, Observations, State
+from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.errors import TaskError
 
 WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes for a vector environment, 1 by default
@@ -92,9 +92,7 @@ class NavPickTask(BaseTask):
                 actions = plan_actions(observations[rows], plan)
                 acting = actions >= 0
                 probs[rows[acting], actions[acting]] += share
-        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-        np.divide(probs, total, out=probs, where=total > 0)
-        return probs
+        return normalize_rows(probs)
 
 
 def _workers() -> int:

@@ -21,7 +21,7 @@ from llm4teach.envs.minigrid.env import MissionMapEnv
 from llm4teach.envs.minigrid.missions import parse_mission
 from llm4teach.envs.minigrid.scene import Scene
 from llm4teach.envs.minigrid.state import FAMILY, Facts, facts_of, minigrid_state
-from llm4teach.envs.task import Mixture, Observations, State
+from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
 
@@ -106,9 +106,7 @@ class MiniGridTask(BaseTask):
                 if not isinstance(decision, OptionStatus):
                     actions = [a for a in decision if a < len(row)]
                     row[actions] += share / len(decision)
-        total = probs.sum(axis=1, keepdims=True)  # (N, 1)
-        np.divide(probs, total, out=probs, where=total > 0)
-        return probs
+        return normalize_rows(probs)
 
 
 def make_minigrid_env(env_id: str, render_mode: str | None = None) -> MissionMapEnv:

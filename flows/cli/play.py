@@ -242,8 +242,6 @@ def play_episode(
     import numpy as np
     from rich.live import Live
 
-    from llm4teach.envs.task import episode_success
-
     env: Any = task.make_env()
     observation, _ = env.reset(seed=seed)
     total, steps, terminated, truncated = 0.0, 0, False, False
@@ -265,7 +263,7 @@ def play_episode(
             if not is_animated:
                 console.print(f"→ {task.action_names[action]}")
             time.sleep(delay)
-        success = bool(episode_success(task, np.array([terminated]), np.array([total]))[0])
+        success = bool(task.is_success(np.array([terminated]), np.array([total]))[0])
         how = "solved" if success else "failed" if terminated else "out of time"
         last = _moment(task, np.asarray(observation), None, None)
         show(frame(task, last, f"seed {seed}, {how} after {steps} steps, return {total:.2f}"))

@@ -12,7 +12,7 @@ from llm4teach.analysis.statistics import compare_episodes, declined
 from llm4teach.datasets.champions import Action, ChampionRegistry, champion_of
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.storage.paths import folder_names
-from llm4teach.envs.task import Task, episode_success
+from llm4teach.envs.task import Task
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages import pretrain as pretraining
 from llm4teach.flows.stages.checkpoints import stored_student
@@ -140,7 +140,7 @@ def logged_success(task: Task, logged: Logged) -> tuple[int, int]:
     """Return the successes among logged episodes, and their number."""
     ends = logged.starts + logged.lengths - 1  # (E,)
     returns = np.add.reduceat(logged.rewards, logged.starts)  # (E,)
-    solved = episode_success(task, logged.terminated[ends], returns) & logged.whole
+    solved = task.is_success(logged.terminated[ends], returns) & logged.whole
     return int(solved.sum()), len(solved)
 
 

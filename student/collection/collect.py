@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories, write_steps
-from llm4teach.envs.task import Observations, State, Task, describe, episode_success
+from llm4teach.envs.task import Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
 from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
 from llm4teach.student.collection.states import StateTable
@@ -109,7 +109,7 @@ class Collector:
             report.steps += n
             report.episodes_ended += int(ended.sum())
             self._returns += step.rewards
-            succeeded = episode_success(self._task, step.terminated, self._returns)
+            succeeded = self._task.is_success(step.terminated, self._returns)
             report.successes += int((succeeded & ended).sum())
             self._returns[ended] = 0
             on_steps(n)

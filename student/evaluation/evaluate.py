@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llm4teach.envs.seeds import held_out_seeds, validation_seeds
-from llm4teach.envs.task import Task, episode_success
+from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
 from llm4teach.student.policies import GreedyPlay, Policy, sample
@@ -65,7 +65,7 @@ def evaluate_policy(
         for i in running:
             played[i].append(int(actions[i]))
         ended = np.flatnonzero(step.terminated | step.truncated)
-        succeeded = episode_success(task, step.terminated, returns)  # (n_envs,)
+        succeeded = task.is_success(step.terminated, returns)  # (n_envs,)
         for i in ended:
             episodes.append(
                 {

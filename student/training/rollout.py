@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from llm4teach.envs.task import episode_success
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
@@ -121,7 +120,7 @@ def collect_rollout(
                 if step.truncated.any():
                     cut = torch.from_numpy(step.final_observations[step.truncated])
                     buffer.cut_values[t, buffer.truncated[t]] = student(cut).values
-                succeeded = episode_success(envs.task, step.terminated, running_returns.numpy())
+                succeeded = envs.task.is_success(step.terminated, running_returns.numpy())
                 stats.returns += running_returns[ended].tolist()
                 stats.lengths += lengths[ended].tolist()
                 stats.successes += int(succeeded[ended].sum())
