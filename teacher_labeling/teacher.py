@@ -20,7 +20,7 @@ class AdviceStatus(StrEnum):
     OK = "ok"
     NO_ADVICE = "no_advice"  # the teacher has no answer for this state
     INVALID = "invalid"  # too little of its answer was a plan; it can be asked again
-    REFUSED = "refused"  # a content filter or the model refused it for good
+    REFUSED = "refused"  # a permanent refusal, by a content filter or the model
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Shortest paths over the remembered map, from the player to everywhere.
 
-A step costs 1, one into stone, which is dug first, 3, and next to lava 2 more. What was never seen,
-creatures, and everything solid are no way.
+A step costs 1. A step into stone, which has to be dug first, costs 3. A step next to lava costs 2
+more. Unseen cells, creatures and solid cells block the way.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Played(NamedTuple):
 
     observations: Observations  # (N, *observation_shape), before each action and at each end
     actions: list[list[int]]  # of each episode
-    terminated: list[bool]  # whether each episode ended by itself
+    terminated: list[bool]  # whether each episode terminated, rather than being cut off
     returns: list[float]
 
 

@@ -182,7 +182,7 @@ def is_truncated(finish_reason: object) -> bool:
 
 
 def is_refused(finish_reason: object) -> bool:
-    """Whether a reply ended because a filter, or the model, refused it: for good."""
+    """Whether a content filter or the model refused the reply; the refusal is permanent."""
     return isinstance(finish_reason, str) and finish_reason.lower() in REFUSED
 
 

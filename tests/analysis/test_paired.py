@@ -93,15 +93,20 @@ def test_a_loss_of_the_margin_passes_in_five_percent() -> None:
         assert 0.02 < np.mean(passed) < 0.07
 
 
+def promotions(seed: int, draws: int, success: float) -> list[str]:
+    """Verdicts on faster students of some success rate, against champions that have 99%."""
+    rng, n, verdicts = np.random.default_rng(seed), 500, list[str]()
+    for _ in range(draws):
+        champion = np.where(rng.random(n) < 0.99, rng.normal(0.70, 0.1, n), 0)
+        faster = np.where(rng.random(n) < success, rng.normal(0.74, 0.1, n), 0)
+        verdicts.append(verdict(faster.tolist(), champion.tolist()))
+    return verdicts
+
+
 @pytest.mark.extended
 def test_a_faster_student_that_fails_more_often_rarely_takes_the_place() -> None:
     """95% against 99% success, with returns that are higher by as much as the failures cost."""
-    rng, n = np.random.default_rng(2), 500
-    verdicts = []
-    for _ in range(150):
-        champion = np.where(rng.random(n) < 0.99, rng.normal(0.70, 0.1, n), 0)
-        faster = np.where(rng.random(n) < 0.95, rng.normal(0.74, 0.1, n), 0)
-        verdicts.append(verdict(faster.tolist(), champion.tolist()))
+    verdicts = promotions(seed=2, draws=150, success=0.95)
     better_return = np.mean([v != "not better" for v in verdicts])
     assert better_return > 0.25, "by the returns alone it often would"
     assert np.mean([v == "better" for v in verdicts]) < 0.02
@@ -109,12 +114,7 @@ def test_a_faster_student_that_fails_more_often_rarely_takes_the_place() -> None
 
 @pytest.mark.extended
 def test_a_faster_student_that_fails_no_more_often_takes_the_place() -> None:
-    rng, n = np.random.default_rng(3), 500
-    verdicts = []
-    for _ in range(60):
-        champion = np.where(rng.random(n) < 0.99, rng.normal(0.70, 0.1, n), 0)
-        faster = np.where(rng.random(n) < 0.99, rng.normal(0.74, 0.1, n), 0)
-        verdicts.append(verdict(faster.tolist(), champion.tolist()))
+    verdicts = promotions(seed=3, draws=60, success=0.99)
     assert np.mean([v == "better" for v in verdicts]) > 0.75
 
 

@@ -1,4 +1,4 @@
-"""A teacher whose replies are invalid: the run stops before it trains, and can be put right."""
+"""A teacher whose replies are invalid: the run stops before it trains, and can be repaired."""
 
 from __future__ import annotations
 

@@ -5,17 +5,20 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from asking import Make
 from bad_server import BadServer
+from scripted_server import ScriptedServer
 
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
 from llm4teach.teacher_labeling.backends.openai import client as openai_client
+
+_Server = TypeVar("_Server", BadServer, ScriptedServer)
 
 SCENES = [  # sees, holds
     ("nothing", "nothing"),
@@ -156,25 +159,37 @@ class ChatServer:
 
 
 @pytest.fixture
-def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key and no proxy of the machine's, and short waits before a question is sent again."""
     for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("llm4teach.teacher_labeling.backends.openai.client.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def chat_server(direct: None) -> Iterator[ChatServer]:
     server = ChatServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
+def serve(direct: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(openai_client, "RESTS_S", (0.05, 0.1, 0.2, 0.4))
-    made: list[BadServer] = []
+    yield from _serving(BadServer)
 
-    def serve(*arguments: Any, **settings: Any) -> BadServer:
-        made.append(BadServer(*arguments, **settings))
+
+@pytest.fixture
+def serve_scripted(direct: None) -> Iterator[Callable[..., ScriptedServer]]:
+    yield from _serving(ScriptedServer)
+
+
+def _serving(kind: Callable[..., _Server]) -> Iterator[Callable[..., _Server]]:
+    """Yield what starts servers, and end those that it has started."""
+    made: list[_Server] = []
+
+    def serve(*arguments: Any, **settings: Any) -> _Server:
+        made.append(kind(*arguments, **settings))
         return made[-1]
 
     yield serve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,8 @@ Reply = Callable[[Body], Scripted]
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ScriptedServer]]:
-    for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    made: list[ScriptedServer] = []
-
-    def serve(*arguments: Any) -> ScriptedServer:
-        made.append(ScriptedServer(*arguments))
-        return made[-1]
-
-    yield serve
-    for server in made:
-        server.close()
+def serve(serve_scripted: Callable[..., ScriptedServer]) -> Callable[..., ScriptedServer]:
+    return serve_scripted
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from scripted_server import Body, Scripted, ScriptedServer, chat, good
 
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.errors import TeacherError
-from llm4teach.teacher_labeling.backends.openai import client as openai_client
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import resolve_model
@@ -25,19 +24,8 @@ Serve = Callable[..., ScriptedServer]
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    for variable in ("LLM4TEACH_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(openai_client, "FIRST_WAIT_S", 0.01)
-    made: list[ScriptedServer] = []
-
-    def serve(*arguments: Any) -> ScriptedServer:
-        made.append(ScriptedServer(*arguments))
-        return made[-1]
-
-    yield serve
-    for server in made:
-        server.close()
+def serve(serve_scripted: Callable[..., ScriptedServer]) -> Callable[..., ScriptedServer]:
+    return serve_scripted
 
 
 def teacher_at(server: ScriptedServer, **settings: Any) -> OpenAITeacher:

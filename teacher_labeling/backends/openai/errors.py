@@ -66,7 +66,7 @@ class RefusedError(ReplyError):
         message: for people.
         words: the server's own.
         content: its JSON, if it sent any.
-        is_filtered: a content filter refused this question, for good.
+        is_filtered: a content filter refused this question; asking again will not help.
     """
 
     permanent = True
