@@ -28,7 +28,9 @@ from llm4teach.errors import TaskError
 # A token is a word's position, from 1. Stored observations hold tokens: only ever append.
 _WORDS = (
     ", a the and then to go pick up open put next on in from your you left right front of behind "
-    "room object key ball box door goal lava red green blue purple yellow grey"
+    "room object key ball box door goal lava red green blue purple yellow grey "
+    "; after get square use must fetch reach avoid unlock matching at end hallway traverse rooms "
+    "near find opening"
 )
 VOCABULARY = tuple(_WORDS.split())
 _TOKEN = {word: token for token, word in enumerate(VOCABULARY, start=1)}
