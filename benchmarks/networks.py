@@ -39,7 +39,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {  # teacher, and settings as in 
             },
         },
     ),
-    "MiniGrid-MultiRoom-N4-S5-v0": (
+    "MiniGrid-MultiRoom-N4-S5-v0-parsed": (
         QWEN,
         {
             "collect": {"steps": 12_000, "rounds": 2},
@@ -47,7 +47,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {  # teacher, and settings as in 
             "finetune": OFFLINE,
         },
     ),
-    "MiniGrid-LockedRoom-v0": (
+    "MiniGrid-LockedRoom-v0-parsed": (
         QWEN,
         {
             "collect": {"steps": 24_000, "rounds": 2},

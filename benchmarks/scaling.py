@@ -37,7 +37,7 @@ def stage_s(task: str, teacher: str, steps: int, shards: int, runner: str, worke
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--task", default="MiniGrid-MultiRoom-N4-S5-v0")
+    parser.add_argument("--task", default="MiniGrid-MultiRoom-N4-S5-v0-parsed")
     parser.add_argument("--teacher", default="recorded/qwen2.5-coder-1.5b")
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--shards", type=int, default=8)

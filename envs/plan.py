@@ -3,7 +3,7 @@
 plan   := option (" > " option)*
 option := "explore" | "go to" object | "go through" object | "pick up" object | "drop" object
         | "open" object ["with" object] | "put" object "next to" object
-object := one to three words, optionally in angle brackets
+object := one to four words, optionally in angle brackets
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 VERBS = ("explore", "go to", "go through", "pick up", "drop", "open", "put")
 _WORD = r"(?!(?:with|to|through|up|next|the|a|and|then)\b)[a-z0-9]+"
-_OBJECT = rf"(?:the\s+)?<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,2}})\s*>?"
+_OBJECT = rf"(?:the\s+)?<?\s*(?:the\s+)?({_WORD}(?:[ _]{_WORD}){{0,3}})\s*>?"
 _OPTION = re.compile(
     rf"(?:(explore)|(go to|go through|pick up|drop)\s+{_OBJECT}"
     rf"|(open)\s+{_OBJECT}(?:\s+with\s+{_OBJECT})?|(put)\s+{_OBJECT}\s+next to\s+{_OBJECT})\s*"

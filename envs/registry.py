@@ -18,13 +18,17 @@ from llm4teach.envs.custom.loading import (
 )
 from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
 from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
-from llm4teach.envs.minigrid.task import close_matches, minigrid_ids, minigrid_task
+from llm4teach.envs.minigrid.task import close_matches, env_id_of, minigrid_ids, minigrid_task
 from llm4teach.envs.task import Task
 from llm4teach.errors import TaskError
 
-_ENV_ID = re.compile(r".+-v\d+")  # gymnasium's, with its version
+_ENV_ID = re.compile(r".+-v\d+(-parsed|-swapped)?")  # gymnasium's, with its version
 _registered: dict[str, Task] = {}  # of this process
-_OF_FAMILIES = {"MiniGrid": "MiniGrid-DoorKey-5x5-v0", "NavPick": "HabitatNavPick"}
+_OF_FAMILIES = {
+    "MiniGrid": "MiniGrid-DoorKey-5x5-v0-parsed",
+    "MiniGridRaw": "MiniGrid-Fetch-8x8-N3-v0",
+    "NavPick": "HabitatNavPick",
+}
 _MEMBERS = (
     *("family", "action_names", "observation_shape", "max_steps", "make_env", "make_vector_env"),
     *("identify", "state", "ground", "is_success", "student_observations"),
@@ -74,7 +78,7 @@ def get_task(name: str) -> Task:
         return habitat_task(name)
     if name == CRAFTER:
         return crafter_task()
-    if name in minigrid_ids():
+    if env_id_of(name) in minigrid_ids():
         return minigrid_task(name)
     if is_from_elsewhere(TASKS, name):
         return _task_from_elsewhere(name)
@@ -93,7 +97,7 @@ def _task_from_elsewhere(name: str) -> Task:
     if ":" in name and _ENV_ID.fullmatch(name.partition(":")[2]):
         module, _, env_id = name.partition(":")
         import_module(module)
-        if env_id not in gym.registry:
+        if env_id_of(env_id) not in gym.registry:
             raise TaskError(f"{name}: importing {module} registers no environment {env_id!r}")
         return minigrid_task(name)
     found = load_from_elsewhere(TASKS, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,30 @@ from llm4teach.envs.task import Observations
 from llm4teach.student.model.network import Student
 
 Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
+
+
+class BehaviorPolicy(Protocol):
+    """Chooses actions in some of the environments that are stepped together, with a memory."""
+
+    def act(
+        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], list[str]]:
+        """Return action probabilities (n, n_actions) and the behavior label of each step.
+
+        Args:
+            observations: uint8 (n, *observation_shape).
+            envs: index of the environment of each row, (n,).
+            started: whether the row is the first step of an episode, (n,).
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, as plain JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue as the policy whose `state` this is."""
+        ...
 
 
 class AdviceSource(Protocol):

@@ -233,9 +233,13 @@ def _check_vllm(model: str) -> None:
 
 
 def _expert(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    from llm4teach.envs.minigrid.raw.state import FAMILY as RAW_MINIGRID
     from llm4teach.teacher_labeling.backends.expert import ExpertTeacher
+    from llm4teach.teacher_labeling.backends.mission_reader import MissionReader
 
-    return None if model else ExpertTeacher(family)
+    if model:
+        return None
+    return MissionReader() if family == RAW_MINIGRID else ExpertTeacher(family)
 
 
 def _none(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
@@ -262,6 +266,8 @@ BACKENDS: dict[str, Backend] = {
         "vLLM in this process, for the largest jobs: give model, a name or a folder",
         check=_check_vllm,
     ),
-    "expert": Backend(_expert, "hand-written rules for Crafter, no LLM: the options' upper bound"),
+    "expert": Backend(
+        _expert, "hand-written rules for Crafter and raw MiniGrid tasks, no LLM: an upper bound"
+    ),
     "none": Backend(_none, "uniform over the admissible plans, no LLM: the control"),
 }

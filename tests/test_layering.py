@@ -36,6 +36,8 @@ ORDER = """
     envs.habitat.worker.__main__
     envs.custom
     envs.door_key  envs.minigrid  envs.habitat  envs.crafter
+    envs.minigrid.parsed  envs.minigrid.raw
+    envs.minigrid.task
     envs.registry
 
     datasets.storage

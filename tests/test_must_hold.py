@@ -63,7 +63,12 @@ def test_the_environment_overrules_the_papers_teacher(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_task_in_which_published_ppo_scores_nothing(tmp_path: Path) -> None:
-    flags = ("--task", "MiniGrid-MultiRoom-N4-S5-v0", "--teacher", "recorded/qwen2.5-coder-1.5b")
+    flags = (
+        "--task",
+        "MiniGrid-MultiRoom-N4-S5-v0-parsed",
+        "--teacher",
+        "recorded/qwen2.5-coder-1.5b",
+    )
     offline = ("--collect.steps", "16000", "--pretrain.epochs", "8", "--finetune.steps", "0")
     result = teach(tmp_path, *flags, *offline, "--seed", "7")
     assert result["steps"] <= 1_000_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from threading import Lock
 from typing import Any
@@ -13,14 +15,22 @@ import gymnasium as gym
 import minigrid  # noqa: F401  registers its environments
 import numpy as np
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
+from minigrid.envs.babyai.core.verifier import PutNextInstr
+from minigrid.envs.gotodoor import GoToDoorEnv
+from minigrid.envs.gotoobject import GoToObjectEnv
 from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
-from llm4teach.envs.grid.options import OptionStatus, decide_plan
-from llm4teach.envs.minigrid.env import MissionMapEnv
-from llm4teach.envs.minigrid.missions import parse_mission
-from llm4teach.envs.minigrid.scene import Scene
-from llm4teach.envs.minigrid.state import FAMILY, Facts, facts_of, minigrid_state
+from llm4teach.envs.grid.options import Decision, OptionStatus, decide_plan
+from llm4teach.envs.minigrid.instructions import clauses_of
+from llm4teach.envs.minigrid.map_env import MapEnv
+from llm4teach.envs.minigrid.parsed import state as parsed_state
+from llm4teach.envs.minigrid.parsed.env import MarkedMapEnv
+from llm4teach.envs.minigrid.parsed.scene import Scene
+from llm4teach.envs.minigrid.raw import state as raw_states
+from llm4teach.envs.minigrid.raw.env import SwappedMissionEnv, WordedMapEnv
+from llm4teach.envs.minigrid.raw.scene import RawScene
+from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
@@ -28,56 +38,104 @@ from llm4teach.errors import TaskError
 _ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 _SCENES_KEPT = 1024
 _PREFIXES = ("MiniGrid-", "BabyAI-")
-_EXAMPLES = (
-    Facts("go to <goal>", True, (), ""),
-    Facts("pick up <target object>", True, ("locked door", "matching key"), ""),
-    Facts("pick up <target object>", True, ("locked door",), "matching key"),
+SAY_DONE = (GoToDoorEnv, GoToObjectEnv)  # to arrive is not enough there: the agent has to say so
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What the teacher of a task reads, and how its plans act."""
+
+    family: str
+    map_env: Callable[[gym.Env[Any, int]], MapEnv]
+    scene: Callable[[NDArray[np.uint8]], Any]  # an observation, parsed
+    facts: Callable[[Any], Any]  # of a scene, hashable: what its text holds
+    state: Callable[[Any], State]  # of facts
+    decide: Callable[[Any, Plan], Decision]  # what a plan does in a scene
+    encoder: str  # the student's
+    replaces_plans: bool  # one that led back to the same state gives way to another
+
+
+_PARSED = Mode(
+    parsed_state.FAMILY,
+    MarkedMapEnv,
+    Scene,
+    parsed_state.facts_of,
+    parsed_state.minigrid_state,
+    decide_plan,
+    encoder="cells",
+    replaces_plans=False,
 )
+_RAW = Mode(
+    raw_states.FAMILY,
+    WordedMapEnv,
+    RawScene,
+    raw_states.facts_of,
+    raw_states.raw_state,
+    RawScene.decide,
+    encoder="mission",
+    replaces_plans=True,
+)
+_MODES = {
+    "": _RAW,
+    "-parsed": _PARSED,
+    "-swapped": replace(_RAW, map_env=SwappedMissionEnv),
+}
+_ENDING = re.compile(r"(?P<env_id>.*?)(?P<ending>-parsed|-swapped)?")
 
 
 class MiniGridTask(BaseTask):
     """A Task on an environment that was not made for this project.
 
     A state's id is the position of its facts in a table that this object keeps.
+
+    Args:
+        name: the environment's gymnasium id: the text lists what is seen, and the teacher reads the
+            mission (`raw`). With the ending ``-parsed`` a parser has read it (`parsed`). With the
+            ending ``-swapped`` everyone reads another episode's mission: a control.
     """
 
-    family = FAMILY
-
-    def __init__(self, env_id: str) -> None:
-        self.name = self.trained_as = env_id
+    def __init__(self, name: str) -> None:
+        self.name = self.trained_as = name
+        self._mode = _MODES[_parts(name)[1]]
+        self._make = partial(make_minigrid_env, name)
+        self.family, self.encoder = self._mode.family, self._mode.encoder
+        self.replaces_plans = self._mode.replaces_plans
         env = self.make_env()
         assert env.observation_space.shape is not None
         self.observation_shape: tuple[int, ...] = env.observation_space.shape
         self.action_names: tuple[str, ...] = _ACTIONS[: env.action_space.n]  # type: ignore[attr-defined]
         self.max_steps = _longest_episode(env)
-        self._facts: list[Facts] = []
-        self._ids: dict[Facts, int] = {}
-        self._scenes: dict[bytes, Scene] = {}
+        self._read = self._mode.scene
+        if self._mode is not _PARSED:
+            self._read = partial(RawScene, says_done=isinstance(env.unwrapped, SAY_DONE))
+        self._facts: list[Any] = []
+        self._ids: dict[Any, int] = {}
+        self._scenes: dict[bytes, Any] = {}
         self._lock = Lock()
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
-        return make_minigrid_env(self.name, render_mode)
+        return self._make(render_mode)
 
     def make_worker_env(self, n_envs: int, workers: int) -> WorkerVectorEnv:
         """Return many environments, stepped by worker processes; see `WorkerVectorEnv`."""
-        return WorkerVectorEnv(partial(make_minigrid_env, self.name), n_envs, workers)
+        return WorkerVectorEnv(self._make, n_envs, workers)
 
     def identify(self, observations: Observations) -> NDArray[np.int64]:
         """Return each observation's state, int64 (N,), as its position in this task's table."""
         return np.array([self._identify(self._scene(o)) for o in observations], np.int64)
 
-    def _scene(self, observation: NDArray[np.uint8]) -> Scene:
+    def _scene(self, observation: NDArray[np.uint8]) -> Any:
         """Return the parsed observation; `identify` and `ground` share it."""
         key = observation.tobytes()
         scene = self._scenes.get(key)
         if scene is None:
             if len(self._scenes) >= _SCENES_KEPT:
                 self._scenes.clear()
-            scene = self._scenes[key] = Scene(observation.copy())
+            scene = self._scenes[key] = self._read(observation.copy())
         return scene
 
-    def _identify(self, scene: Scene) -> int:
-        facts = facts_of(scene)
+    def _identify(self, scene: Any) -> int:
+        facts = self._mode.facts(scene)
         with self._lock:  # shards may run in threads
             if facts not in self._ids:
                 self._ids[facts] = len(self._facts)
@@ -85,11 +143,13 @@ class MiniGridTask(BaseTask):
             return self._ids[facts]
 
     def state(self, state_id: int) -> State:
-        return minigrid_state(self._facts[state_id])
+        return self._mode.state(self._facts[state_id])
 
     def example_states(self) -> Sequence[State]:
         """Return three states of the family, from nothing seen to nearly done."""
-        return [minigrid_state(facts) for facts in _EXAMPLES]
+        if self._mode is _PARSED:
+            return [parsed_state.minigrid_state(facts) for facts in parsed_state.EXAMPLES]
+        return super().example_states()
 
     def ground(
         self,
@@ -102,19 +162,20 @@ class MiniGridTask(BaseTask):
         for row, observation, i in zip(probs, observations, which, strict=True):
             scene = self._scene(observation)
             for plan, share in mixtures[i]:
-                decision = decide_plan(scene, plan)
+                decision = self._mode.decide(scene, plan)
                 if not isinstance(decision, OptionStatus):
                     actions = [a for a in decision if a < len(row)]
                     row[actions] += share / len(decision)
         return normalize_rows(probs)
 
 
-def make_minigrid_env(env_id: str, render_mode: str | None = None) -> MissionMapEnv:
-    """Return a new environment with this gymnasium id, observed as a map."""
+def make_minigrid_env(name: str, render_mode: str | None = None) -> MapEnv:
+    """Return a new environment of the task with this name, observed as a map."""
+    env_id, ending = _parts(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is a newer version; papers use the older
         env = gym.make(env_id, render_mode=render_mode, disable_env_checker=True)
-    return MissionMapEnv(env)
+    return _MODES[ending].map_env(env)
 
 
 def _longest_episode(env: gym.Env[Any, int]) -> int:
@@ -131,11 +192,10 @@ def _longest_episode(env: gym.Env[Any, int]) -> int:
     navs = 1
     for seed in range(12):
         env.reset(seed=seed)
-        mission = parse_mission(level.mission)
-        clauses = [clause for step in mission.steps for clause in step]
+        clauses = [clause for clause, _ in clauses_of(level)]
         several = 4 if len(clauses) > 1 else 1
         navs = max(navs, level.max_steps // nav, several)
-        if several > 1 and any(clause.verb == "put" for clause in clauses):
+        if several > 1 and any(isinstance(clause, PutNextInstr) for clause in clauses):
             return int(2 * several * nav)
     return int(navs * nav)
 
@@ -145,17 +205,28 @@ def minigrid_ids() -> list[str]:
     return sorted(name for name in gym.registry if name.startswith(_PREFIXES))
 
 
+def env_id_of(name: str) -> str:
+    """Return the gymnasium id of the environment of a task."""
+    return _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[str, str]:
+    match = _ENDING.fullmatch(name)
+    assert match is not None
+    return match["env_id"], match["ending"] or ""
+
+
 @cache
-def minigrid_task(env_id: str) -> MiniGridTask:
+def minigrid_task(name: str) -> MiniGridTask:
     """Return the task on this environment.
 
     Raises:
         TaskError: it cannot be made, or its mission is not understood.
     """
     try:
-        return MiniGridTask(env_id)
+        return MiniGridTask(name)
     except gym.error.DependencyNotInstalled as error:
-        raise TaskError(f"the environment {env_id} cannot be made: {error}") from error
+        raise TaskError(f"the environment {env_id_of(name)} cannot be made: {error}") from error
 
 
 def close_matches(name: str, names: Sequence[str]) -> list[str]:

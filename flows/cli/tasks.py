@@ -87,7 +87,8 @@ def _list_tasks() -> None:
     print("Habitat's tasks need an interpreter of their own: make habitat-env (docs/HABITAT.md).")
     print(
         "Also any MiniGrid or BabyAI environment by its gymnasium id (MiniGrid-FourRooms-v0, …; "
-        "of another package: module:EnvId-v0), and your own tasks: module:attribute "
+        "with the ending -parsed a parser reads the mission, and not the teacher; of another "
+        "package: module:EnvId-v0), and your own tasks: module:attribute "
         "(llm4teach new-task NAME starts one)."
     )
 

@@ -16,11 +16,11 @@ from llm4teach.envs.seeds import training_seeds
 from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.context import Context
-from llm4teach.student.collection.behavior import BehaviorPolicy, OptionBehavior, PolicyBehavior
+from llm4teach.student.collection.behavior import OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector, CollectReport
 from llm4teach.student.config import CollectConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import BehaviorPolicy, student_policy
 
 
 def collect(

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.plan import Plan, parse_plan
+from llm4teach.envs.plan import Plan, named_plan
 from llm4teach.envs.task import Mixture, Observations, State, Task
 from llm4teach.student.policies import Policy
 
 OPTION = "option: "  # prefix of the behavior label of steps that follow a plan
 NOISE = "noise"  # behavior label of uniformly random actions
-
-
-class BehaviorPolicy(Protocol):
-    """Chooses actions in some of the environments that are stepped together."""
-
-    def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], list[str]]:
-        """Return action probabilities (n, n_actions) and the behavior label of each step.
-
-        Args:
-            observations: uint8 (n, *observation_shape).
-            envs: index of the environment of each row, (n,).
-            started: whether the row is the first step of an episode, (n,).
-        """
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs, as plain JSON."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue as the policy whose `state` this is."""
-        ...
+_IDLE = 2  # steps that change nothing, after which a plan gives way
 
 
 class PolicyBehavior:
@@ -64,6 +42,9 @@ class OptionBehavior:
     So the return of following a plan can be estimated, which a mixture of plans in every step
     would not allow.
 
+    Where the task says so (`Task.replaces_plans`), a plan gives way to another one if it has led
+    back to the same state in this episode, or its last actions have changed nothing.
+
     Args:
         task: grounds the plans.
         advice: returns the distributions to draw from, one for each state.
@@ -80,6 +61,7 @@ class OptionBehavior:
     ) -> None:
         self._task, self._advice, self._plan_epsilon, self._rng = task, advice, plan_epsilon, rng
         self._current: dict[int, tuple[str, Plan]] = {}  # state key and plan, by environment
+        self._replaced: dict[int, _Replaced] = {}  # by environment, of tasks that replace plans
 
     def act(
         self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
@@ -91,11 +73,20 @@ class OptionBehavior:
         states = {int(i): self._task.state(int(i)) for i in np.unique(state_ids)}
         advice = dict(zip(states, self._advice(list(states.values())), strict=True))
         candidates: list[list[Plan]] = []
-        for i, env in enumerate(envs):
-            key, plan = self._current.get(int(env), ("", None))
+        for i, env in enumerate(map(int, envs)):
+            if started[i]:
+                for memory in (self._current, self._replaced):
+                    memory.pop(env, None)
             state = states[int(state_ids[i])]
-            continues = plan is not None and key == state.key and not started[i]
             drawn = self._draw(state, advice[int(state_ids[i])])
+            key, plan = self._current.get(env, ("", None))
+            continues = plan is not None and key == state.key
+            if self._task.replaces_plans:
+                replaced = self._replaced.setdefault(env, _Replaced())
+                if replaced.is_stuck(observations[i]) and plan is not None:
+                    replaced.follow(state.key, plan, acts=False)
+                    continues = False
+                drawn = replaced.sort(state.key, drawn, plan if key != state.key else None)
             candidates.append([plan, *drawn] if continues and plan else drawn)
         labels = [""] * n
         pending = [i for i in range(n) if candidates[i]]  # a state may have no plan at all
@@ -104,20 +95,25 @@ class OptionBehavior:
             mixtures = [((plan, 1.0),) for plan in plans]
             rows = self._task.ground(observations[pending], mixtures, np.arange(len(pending)))
             for i, plan, row in zip(pending, plans, rows, strict=True):
+                env, key = int(envs[i]), states[int(state_ids[i])].key
+                if env in self._replaced:
+                    self._replaced[env].follow(key, plan, acts=bool(row.any()))
                 if row.any():
                     probs[i], labels[i] = row, f"{OPTION}{plan}"
-                    self._current[int(envs[i])] = (states[int(state_ids[i])].key, plan)
+                    self._current[env] = (key, plan)
             pending = [i for i in pending if not labels[i] and candidates[i]]
         probs[[i for i in range(n) if not labels[i]]] = 1 / n_actions
         return probs, [label or NOISE for label in labels]
 
     def state(self) -> dict[str, Any]:
         plans = [[env, key, str(plan)] for env, (key, plan) in self._current.items()]
-        return {"rng": self._rng.bit_generator.state, "plans": plans}
+        replaced = [[env, memory.state()] for env, memory in self._replaced.items()]
+        return {"rng": self._rng.bit_generator.state, "plans": plans, "replaced": replaced}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
-        self._current = {env: (key, parse_plan(plan)) for env, key, plan in state["plans"]}
+        self._current = {env: (key, named_plan(plan)) for env, key, plan in state["plans"]}
+        self._replaced = {env: _Replaced(memory) for env, memory in state.get("replaced", ())}
 
     def _draw(self, state: State, advice: Mixture) -> list[Plan]:
         """All plans of a state in random order, drawn without replacement (Gumbel top-k)."""
@@ -127,6 +123,52 @@ class OptionBehavior:
         plans, shares = list(weights), np.array(list(weights.values()), np.float64)
         keys = np.log(np.maximum(shares, 1e-9)) + self._rng.gumbel(size=len(plans))
         return [plans[i] for i in np.argsort(-keys)]
+
+
+class _Replaced:
+    """Which plans have been followed in an episode, and from which states on.
+
+    Args:
+        state: of another object.
+    """
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        state = state or {"tried": {}, "from": "", "plan": "", "digest": "", "idle": 0}
+        self._tried = {key: set(plans) for key, plans in state["tried"].items()}  # by state key
+        self._from: str = state["from"]  # the state in which the present plan was drawn
+        self._plan: str = state["plan"]
+        self._digest: str = state["digest"]  # of the last observation
+        self._idle: int = state["idle"]  # steps since it changed
+
+    def state(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        tried = {key: sorted(plans) for key, plans in self._tried.items()}
+        last = {"digest": self._digest, "idle": self._idle}
+        return {"tried": tried, "from": self._from, "plan": self._plan, **last}
+
+    def is_stuck(self, observation: NDArray[np.uint8]) -> bool:
+        """Whether the last actions have changed nothing.
+
+        Two of them: one alone may have been a random action, which collection mixes in.
+        """
+        digest = hashlib.blake2b(observation.tobytes(), digest_size=8).hexdigest()
+        self._idle = self._idle + 1 if digest == self._digest else 0
+        self._digest = digest
+        return self._idle >= _IDLE
+
+    def sort(self, key: str, plans: list[Plan], present: Plan | None) -> list[Plan]:
+        """Put plans that were followed from this state on last, but for the present one."""
+        tried = self._tried.get(key, set())
+        return sorted(plans, key=lambda plan: str(plan) in tried and plan != present)
+
+    def follow(self, key: str, plan: Plan, *, acts: bool) -> None:
+        """Take note of the plan that is followed in a state, or cannot act there."""
+        if not acts:
+            self._tried.setdefault(key, set()).add(str(plan))
+        elif str(plan) != self._plan:
+            if self._plan:
+                self._tried.setdefault(self._from, set()).add(self._plan)
+            self._from, self._plan = key, str(plan)
 
 
 def plans_followed(

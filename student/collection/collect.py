@@ -13,9 +13,9 @@ from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories, write_steps
 from llm4teach.envs.task import Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
-from llm4teach.student.collection.behavior import NOISE, BehaviorPolicy
+from llm4teach.student.collection.behavior import NOISE
 from llm4teach.student.collection.states import StateTable
-from llm4teach.student.policies import sample
+from llm4teach.student.policies import BehaviorPolicy, sample
 
 WRITE_EVERY = 4_096  # steps a part
 

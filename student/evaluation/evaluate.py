@@ -11,12 +11,12 @@ from llm4teach.envs.seeds import held_out_seeds, validation_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
-from llm4teach.student.policies import GreedyPlay, Policy, sample
+from llm4teach.student.policies import BehaviorPolicy, GreedyPlay, Policy, sample
 
 
 def evaluate_policy(
     task: Task,
-    policy: Policy,
+    policy: Policy | BehaviorPolicy,
     mode: Mode,
     config: EvaluateConfig,
     seed: int,
@@ -27,7 +27,7 @@ def evaluate_policy(
 
     Args:
         task: to play.
-        policy: gives action probabilities.
+        policy: gives action probabilities; one with a memory learns which episodes start.
         mode: draw from them (sampled), take the likeliest action always (argmax), or unless it has
             led back to the same observation (greedy; see `GreedyPlay`).
         config: which episodes and how many, and how many run side by side.
@@ -50,12 +50,17 @@ def evaluate_policy(
     episodes = []
     while envs.active.any():
         running = np.flatnonzero(envs.active)
-        probs = policy(envs.observations[running])  # (n_running, n_actions)
+        seen = envs.observations[running]
+        if callable(policy):
+            probs = policy(seen)  # (n_running, n_actions)
+        else:
+            started = envs.steps_in_episode[running] == 0
+            probs, _ = policy.act(seen, running, started)
         actions = np.zeros(n_envs, np.int64)
         if mode == "sampled":
             actions[running] = sample(probs, rng)
         elif mode == "greedy":
-            seen = task.student_observations(envs.observations[running])
+            seen = task.student_observations(seen)
             actions[running] = greedy.choose(probs, seen, running)
         else:
             actions[running] = probs.argmax(1)

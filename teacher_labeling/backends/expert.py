@@ -41,8 +41,8 @@ class ExpertTeacher:
     def __init__(self, family: str) -> None:
         if family != FAMILY:
             raise TeacherError(
-                f"the teacher 'expert' has rules for {FAMILY} only, not for {family}; choose "
-                "another with --teacher"
+                f"the teacher 'expert' has rules for {FAMILY} and raw MiniGrid tasks only, not "
+                f"for {family}; choose another with --teacher"
             )
 
     def advise(self, states: States) -> Iterator[Advice]:

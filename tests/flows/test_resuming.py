@@ -191,8 +191,8 @@ WHOLE = {"collect": CollectConfig(steps=1_400, rounds=2, n_envs=8), **PIPELINE}
         ("SimpleDoorKey", "recorded/vicuna-33b", 4, 0),
         ("SimpleDoorKey", "recorded/vicuna-33b", 16, 0),
         ("LavaDoorKey", "recorded/vicuna-33b", 7, 0),
-        ("MiniGrid-DoorKey-5x5-v0", "none", 5, 0),
-        ("MiniGrid-DoorKey-5x5-v0", "none", 5, 2),
+        ("MiniGrid-DoorKey-5x5-v0-parsed", "none", 5, 0),
+        ("MiniGrid-DoorKey-5x5-v0-parsed", "none", 5, 2),
     ],
 )
 def test_kills_in_collection_rounds_change_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,9 @@ def engines_of(folder: Path) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes by /proc")
 def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
     stages = ["collect", "label", "pretrain", "finetune", "evaluate"]
+    shutil.copy(REPOSITORY / "tests" / "support" / "held_task.py", tmp_path)
+    for stage in stages:  # labeling waits for nothing: loading the model takes seconds
+        (tmp_path / f"hold-{stage}").touch()
     service = Service(tmp_path, "--service.revive-after-s", "90")
     try:
         assert f"UI: http://127.0.0.1:{service.port}" in service.told
@@ -231,6 +235,7 @@ def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
             "teach",
             {
                 "overrides": {
+                    "task": "held_task:task",
                     "teacher": {"teacher": "embedded"},
                     "collect": {"steps": 1280, "rounds": 2},
                     "pretrain": {"epochs": 10},
@@ -253,7 +258,7 @@ def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
                 print(f"{time.monotonic() - began:.0f} s: killed in {now[0]}", flush=True)
                 for pid in found:
                     os.kill(pid, signal.SIGKILL)
-                time.sleep(8)
+                (tmp_path / f"hold-{now[0]}").unlink()
             time.sleep(0.3)
         assert state == "COMPLETED", f"{state}, killed in {killed}"
         assert killed == stages
@@ -263,6 +268,6 @@ def test_killed_in_every_stage_a_flow_run_goes_on(tmp_path: Path) -> None:
     [run_id] = [r for r in workspace.run_ids() if r.startswith("teach")]
     results = read_json(workspace.run(run_id) / "manifest.json")["results"]
     assert results["collect_steps"] == 1280 and results["finetune_steps"] == 4096
-    steps = read_steps(workspace.trajectories(TASK.name), TASK.observation_shape)
+    steps = read_steps(workspace.trajectories("held_task:task"), TASK.observation_shape)
     assert len(steps) == 1280, "no step twice"
     assert not engines_of(tmp_path), "down left something behind"

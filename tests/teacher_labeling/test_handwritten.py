@@ -15,19 +15,19 @@ from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.live import LiveTeacher
 
 TASKS = (
-    "MiniGrid-DoorKey-8x8-v0",
-    "MiniGrid-Unlock-v0",
-    "MiniGrid-UnlockPickup-v0",
-    "MiniGrid-BlockedUnlockPickup-v0",
-    "MiniGrid-KeyCorridorS3R3-v0",
-    "MiniGrid-MultiRoom-N4-S5-v0",
-    "MiniGrid-LockedRoom-v0",
-    "MiniGrid-ObstructedMaze-2Dlh-v0",
-    "MiniGrid-FourRooms-v0",
-    "MiniGrid-LavaCrossingS9N2-v0",
-    "BabyAI-GoToObj-v0",
-    "BabyAI-PickupLoc-v0",
-    "BabyAI-GoToSeq-v0",
+    "MiniGrid-DoorKey-8x8-v0-parsed",
+    "MiniGrid-Unlock-v0-parsed",
+    "MiniGrid-UnlockPickup-v0-parsed",
+    "MiniGrid-BlockedUnlockPickup-v0-parsed",
+    "MiniGrid-KeyCorridorS3R3-v0-parsed",
+    "MiniGrid-MultiRoom-N4-S5-v0-parsed",
+    "MiniGrid-LockedRoom-v0-parsed",
+    "MiniGrid-ObstructedMaze-2Dlh-v0-parsed",
+    "MiniGrid-FourRooms-v0-parsed",
+    "MiniGrid-LavaCrossingS9N2-v0-parsed",
+    "BabyAI-GoToObj-v0-parsed",
+    "BabyAI-PickupLoc-v0-parsed",
+    "BabyAI-GoToSeq-v0-parsed",
 )
 
 
@@ -57,7 +57,7 @@ def test_its_plans_are_among_those_offered() -> None:
     import json
     import re
 
-    from llm4teach.envs.minigrid.state import Facts, minigrid_state
+    from llm4teach.envs.minigrid.parsed.state import Facts, minigrid_state
 
     rows = json.loads(recordings()["handwritten"].read_bytes())["families"]["MiniGrid"]
     form = re.compile(r"Mission: (.*)\. Unexplored: (yes|no)\. Agent sees (.*), holds <(.*)>\.")

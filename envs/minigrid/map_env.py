@@ -1,4 +1,4 @@
-"""Any MiniGrid environment, observed as the map of all seen so far and its mission's words."""
+"""Any MiniGrid environment, observed as the map of all seen so far, with room for its mission."""
 
 from __future__ import annotations
 
@@ -17,29 +17,27 @@ from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
 
 from llm4teach.envs.grid.fog_of_war import EMPTY, NO_HEADING
-from llm4teach.envs.minigrid.missions import Mission, MissionProgress, encode_mission
 from llm4teach.errors import TaskError
 
 CHANNELS = 6
-MARK, WORDS = 4, 5  # channels beside object, color, state and heading
-NOW, LATER = 1, 2  # marks
+NOTES, WORDS = 4, 5  # channels beside object, color, state and heading
 _EMPTY = bytes(EMPTY)
 _walls = {name: bytes((OBJECT_TO_IDX["wall"], code, 0)) for name, code in COLOR_TO_IDX.items()}
 _AHEAD = ((1, 0), (0, 1), (-1, 0), (0, -1))  # by heading: east, south, west, north
 
 
-class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
+class MapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
     """Wraps an environment of `gym.make`; the observation is uint8 (width, height, 6), [x, y].
 
     Channels 0 to 2: object, color and state codes as last seen, 0 where never seen. 3: the
-    heading, 4 elsewhere; what is carried stands at the agent's own cell. 4: 1 in seen cells that
-    the mission's next step may be about, 2 for later steps. 5: what is left of the mission, one
-    token a cell (`missions.encode_mission`), so that the array alone tells all that is known.
+    heading, 4 elsewhere; what is carried is at the agent's own cell. 4 and 5 are for sub-classes:
+    notes on cells, and the mission's tokens (`words.encode_words`), so that the array alone holds
+    all that is known.
 
     Nothing in it depends on what the agent has not seen.
 
     Raises:
-        TaskError: this is no MiniGrid environment, or its mission is not understood.
+        TaskError: this is no MiniGrid environment.
     """
 
     def __init__(self, env: gym.Env[Any, int]) -> None:
@@ -56,19 +54,34 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         self._offsets = [_view_offsets(heading, grid_env.agent_view_size) for heading in range(4)]
         self._forget()
 
+    def _begin(self) -> None:
+        """Take note of an episode's start; the environment has been reset."""
+        raise NotImplementedError
+
+    def _annotate(self, changed: bool) -> None:
+        """Bring the channels `NOTES` and `WORDS` of the map up to date.
+
+        Args:
+            changed: an object that is seen came, went or was replaced.
+        """
+        raise NotImplementedError
+
+    def _note_on_agent(self, note: int) -> int:
+        """Return the note on the agent's cell; ``note`` is that cell's own."""
+        raise NotImplementedError
+
     def _forget(self) -> None:
-        """Nothing seen, no agent, no marks, no words."""
+        """Nothing seen, no agent, no notes, no words."""
         unseen = bytes((0, 0, 0, NO_HEADING, 0, 0))
         self._map = bytearray(unseen * (self._width * self._height))
         self._things: dict[int, WorldObj] = {}  # what was seen, walls aside, by place in the map
-        self._progress: MissionProgress | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode that the seed determines; forget the map."""
         with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints what it throws away
             _, info = self.env.reset(seed=seed, options=options)
         self._forget()
-        self._progress = MissionProgress(self._env)
+        self._begin()
         return self._observe(), info
 
     def step(self, action: int) -> Any:
@@ -84,34 +97,27 @@ class MissionMapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
 
     def _observe(self) -> NDArray[np.uint8]:
         """Add what is visible now to the map and return it, uint8 (width, height, 6)."""
-        assert self._progress is not None
         env = self._env
         x, y = map(int, env.agent_pos)
-        at, carried = (x * self._height + y) * CHANNELS, env.carrying
-        changed = self._look(x, y)
-        advanced = self._progress.update(self._things.values(), carried)
-        if advanced:
-            self._map[WORDS::CHANNELS] = self._words(self._progress.left)
-        if changed or advanced:
-            self._map[MARK::CHANNELS] = bytes(self._width * self._height)
-            for place, thing in self._things.items():
-                self._map[place + MARK] = self._progress.mark(thing)
-
+        at, carried = self._place(x, y), env.carrying
+        self._annotate(self._look(x, y))
         cells = bytearray(self._map)
         cells[at : at + 4] = (*_code(carried), env.agent_dir)
-        if carried is not None:
-            cells[at + MARK] = self._progress.mark(carried)
+        cells[at + NOTES] = self._note_on_agent(cells[at + NOTES])
         flat: NDArray[np.uint8] = np.frombuffer(cells, np.uint8)  # (width * height * 6,)
         return flat.reshape(self._width, self._height, CHANNELS)
 
-    def _words(self, mission: Mission) -> bytes:
-        words, cells = encode_mission(mission), self._width * self._height
-        if len(words) > cells:
+    def _place(self, x: int, y: int) -> int:
+        return (x * self._height + y) * CHANNELS
+
+    def _write_words(self, tokens: bytes) -> None:
+        cells = self._width * self._height
+        if len(tokens) > cells:
             raise TaskError(
-                f"the mission {str(mission)!r} has {len(words)} words, more than the {cells} cells "
-                "of the grid that holds its tokens"
+                f"the mission {self._env.mission!r} takes {len(tokens)} tokens, more than the "
+                f"{cells} cells of the grid that holds them"
             )
-        return words.ljust(cells, b"\0")
+        self._map[WORDS::CHANNELS] = tokens.ljust(cells, b"\0")
 
     def _look(self, x: int, y: int) -> bool:
         """Write the visible cells into the map; whether an object came, went or was replaced."""

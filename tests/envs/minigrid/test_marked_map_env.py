@@ -8,8 +8,9 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Door, Key, Wall
 from numpy.typing import NDArray
 
-from llm4teach.envs.minigrid.env import LATER, MARK, NOW, WORDS, visible
-from llm4teach.envs.minigrid.missions import decode_mission
+from llm4teach.envs.minigrid.map_env import NOTES, WORDS, visible
+from llm4teach.envs.minigrid.parsed.missions import decode_mission
+from llm4teach.envs.minigrid.parsed.progress import LATER, NOW
 from llm4teach.envs.registry import get_task
 
 LEVELS = (
@@ -24,7 +25,7 @@ LEVELS = (
 
 
 def made(env_id: str, seed: int) -> tuple[Any, NDArray[np.uint8]]:
-    env = get_task(env_id).make_env()
+    env = get_task(f"{env_id}-parsed").make_env()
     return env, env.reset(seed=seed)[0]
 
 
@@ -90,7 +91,7 @@ def test_nothing_unseen_is_told(env_id: str) -> None:
             thing = rng.choice([None, Wall(), Key("red"), Ball("blue"), Door("red"), Ball("red")])
             raw.grid.set(int(x), int(y), thing)
         np.testing.assert_array_equal(env._observe(), observation)
-        assert not observation[unseen[:, 0], unseen[:, 1], MARK].any()
+        assert not observation[unseen[:, 0], unseen[:, 1], NOTES].any()
 
 
 def play(env_id: str, seeds: int, check: Any) -> int:
@@ -99,7 +100,7 @@ def play(env_id: str, seeds: int, check: Any) -> int:
     from llm4teach.teacher_labeling.config import TeacherConfig
     from llm4teach.teacher_labeling.factory import make_teacher
 
-    task = get_task(env_id)
+    task = get_task(f"{env_id}-parsed")
     teacher = make_teacher(TeacherConfig(teacher="recorded/handwritten"), task.family)
     rng, won = np.random.default_rng(3), 0
     for seed in range(seeds):
@@ -137,7 +138,7 @@ def test_marks_are_babyais_own_objects() -> None:
                 if clause.thing.kind in ("object", cell.type)
                 and clause.thing.color in ("", cell.color)
             ]
-            mark = observation[x, y, MARK]
+            mark = observation[x, y, NOTES]
             assert (mark == NOW) == any(str(clause) in now for clause in fitting)
             assert (mark != 0) == bool(fitting)
             checked.append(mark)
@@ -171,7 +172,7 @@ def test_places_are_those_of_the_start() -> None:
                 fits = thing.kind in ("object", cell.type) and thing.color in ("", cell.color)
                 if fits and thing.place:
                     fits = np.dot(np.array([x, y]) - start, side[thing.place]) > 0
-                assert observation[x, y, MARK] == (NOW if fits else 0)
+                assert observation[x, y, NOTES] == (NOW if fits else 0)
                 marked += bool(fits)
     assert marked > 40
 

@@ -7,8 +7,7 @@ import warnings
 import gymnasium as gym
 import pytest
 
-from llm4teach.envs.minigrid.missions import (
-    VOCABULARY,
+from llm4teach.envs.minigrid.parsed.missions import (
     Clause,
     Thing,
     decode_mission,
@@ -17,6 +16,7 @@ from llm4teach.envs.minigrid.missions import (
     without,
 )
 from llm4teach.envs.minigrid.task import minigrid_ids
+from llm4teach.envs.minigrid.words import VOCABULARY
 from llm4teach.errors import TaskError
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from llm4teach.envs.grid.options import BOX, DOOR, EMPTY, GOAL, KEY, OPEN
-from llm4teach.envs.minigrid.scene import Scene
+from llm4teach.envs.minigrid.parsed.scene import Scene
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import State, state_key
 
@@ -29,6 +29,13 @@ class Facts(NamedTuple):
     unexplored: bool
     sees: tuple[str, ...]
     holds: str  # "" for nothing
+
+
+EXAMPLES = (
+    Facts("go to <goal>", True, (), ""),
+    Facts("pick up <target object>", True, ("locked door", "matching key"), ""),
+    Facts("pick up <target object>", True, ("locked door",), "matching key"),
+)
 
 
 def facts_of(scene: Scene) -> Facts:

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from llm4teach.envs.grid.options import Decision, OptionStatus, decide_plan
-from llm4teach.envs.minigrid.env import MARK, WORDS
-from llm4teach.envs.minigrid.missions import encode_mission, parse_mission
-from llm4teach.envs.minigrid.scene import Scene
-from llm4teach.envs.minigrid.state import facts_of, minigrid_state
+from llm4teach.envs.minigrid.map_env import NOTES, WORDS
+from llm4teach.envs.minigrid.parsed.missions import encode_mission, parse_mission
+from llm4teach.envs.minigrid.parsed.scene import Scene
+from llm4teach.envs.minigrid.parsed.state import facts_of, minigrid_state
 from llm4teach.envs.plan import parse_plan
 
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)
@@ -41,7 +41,7 @@ def scene(mission: str, *rows: str, holds: str = ".", now: str = "", later: str 
                 letter = holds
             else:
                 obs[x, y, :3] = CELLS[letter]
-            obs[x, y, MARK] = 1 if letter in now else 2 if letter in later else 0
+            obs[x, y, NOTES] = 1 if letter in now else 2 if letter in later else 0
     words = encode_mission(parse_mission(mission))
     flat = np.zeros(obs[..., 0].size, np.uint8)
     flat[: len(words)] = list(words)
@@ -170,7 +170,7 @@ def test_colors_do_not_change_what_is_told() -> None:
         color = names[permutation[2]]
         tokens = encode_mission(parse_mission(str(words).replace("blue", color)))
         full = np.zeros((*obs.shape[:2], 6), np.uint8)
-        full[..., :3], full[..., 3], full[..., MARK] = obs, 4, first.marks
+        full[..., :3], full[..., 3], full[..., NOTES] = obs, 4, first.marks
         full[(*first.agent, 3)] = first.heading
         full[..., WORDS].flat[: len(tokens)] = 0
         flat = np.zeros(obs[..., 0].size, np.uint8)

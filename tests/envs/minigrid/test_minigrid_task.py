@@ -39,7 +39,10 @@ def observed(task: Task, steps: int) -> Observations:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("name", SOME)
+BOTH = (*SOME, *(f"{name}-parsed" for name in SOME))
+
+
+@pytest.mark.parametrize("name", BOTH)
 def test_the_contract_of_a_task(name: str) -> None:
     task = get_task(name)
     observations = observed(task, 150)
@@ -57,7 +60,7 @@ def test_the_contract_of_a_task(name: str) -> None:
         assert np.all(np.isclose(total, 1) | (total == 0))
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", BOTH)
 def test_a_stored_observation_tells_its_state_to_another_task_object(name: str) -> None:
     """Nothing is remembered beside the array: written, read back, and described elsewhere."""
     task, other = get_task(name), MiniGridTask(name)
@@ -70,7 +73,7 @@ def test_a_stored_observation_tells_its_state_to_another_task_object(name: str) 
 
 def test_some_advice_acts_wherever_the_robot_can_do_anything() -> None:
     """All admissible plans alike: they leave few steps without an action."""
-    for name in SOME[:2]:
+    for name in (*SOME[:2], *(f"{name}-parsed" for name in SOME[:2])):
         task = get_task(name)
         observations = observed(task, 200)
         states = describe(task, observations)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.grid.options import BOX, DOOR, EMPTY, KEY, LOCKED, OPEN, UNSEEN, WALL, GridView
 from llm4teach.envs.grid.paths import beside, pack, reach, unpack
-from llm4teach.envs.minigrid.env import LATER, MARK, NOW, WORDS
-from llm4teach.envs.minigrid.missions import Clause, Mission, Thing, decode_mission
+from llm4teach.envs.minigrid.map_env import NOTES, WORDS
+from llm4teach.envs.minigrid.parsed.missions import Clause, Mission, Thing, decode_mission
+from llm4teach.envs.minigrid.parsed.progress import LATER, NOW
 
 Mask = NDArray[np.bool_]  # (width, height)
 BALL, LAVA = OBJECT_TO_IDX["ball"], OBJECT_TO_IDX["lava"]
@@ -30,7 +31,7 @@ class Scene(GridView):
 
     def __init__(self, observation: NDArray[np.uint8]) -> None:
         super().__init__(observation)
-        self.marks = observation[..., MARK]
+        self.marks = observation[..., NOTES]
         self.mission: Mission = decode_mission(observation[..., WORDS].tobytes())
 
     # What the mission is about

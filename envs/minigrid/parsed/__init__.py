@@ -1,0 +1,1 @@
+"""Tasks whose mission a parser has read: the teacher chooses between purposes."""

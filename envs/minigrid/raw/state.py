@@ -1,0 +1,75 @@
+"""The describer of raw tasks: what is seen and carried, and the mission's own words.
+
+The text decides nothing: which thing the mission means, which key fits and what is in the way is
+for the teacher to find out. The plans are every verb that is physically possible with every object
+seen, and to explore. Places are told only for missions that speak of places, since every distinct
+text costs a question.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from llm4teach.envs.minigrid.raw.scene import RawScene, Thing
+from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.task import State, state_key
+
+FAMILY = "MiniGridRaw"
+_MOVABLE = ("key", "ball", "box")
+_NO_WAY = " (no way to it)"
+
+
+class Facts(NamedTuple):
+    """All that a state's text holds."""
+
+    things: tuple[Thing, ...]
+    is_unexplored: bool
+    held: str  # "" for nothing
+    mission: str
+    fulfilled: tuple[str, ...]  # clauses of a mission of several
+
+
+def facts_of(scene: RawScene) -> Facts:
+    """Return the facts that describe an observation."""
+    return Facts(
+        tuple(scene.things()), scene.is_unexplored, scene.held, scene.mission, scene.fulfilled
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def raw_state(facts: Facts) -> State:
+    """Return the text of these facts, and the plans that are physically possible."""
+    seen = list(dict.fromkeys(map(_shown, facts.things)))
+    seen += ["unexplored space"] * facts.is_unexplored
+    held = f"a {facts.held}" if facts.held else "nothing"
+    text = (
+        f"You see: {', '.join(seen) or 'nothing'}. You hold: {held}. "
+        f"Mission: {facts.mission or 'none'}."
+    )
+    if facts.fulfilled:
+        text += f" Fulfilled: {'; '.join(facts.fulfilled)}."
+    plans = tuple(map(parse_plan, dict.fromkeys(_plans(facts))))
+    return State(state_key(FAMILY, text), text, plans)
+
+
+def _shown(thing: Thing) -> str:
+    words = " ".join(filter(None, (thing.state, thing.name, thing.place)))
+    return words + ("" if thing.within_reach else _NO_WAY)
+
+
+def _plans(facts: Facts) -> list[str]:
+    plans = ["explore"] * facts.is_unexplored
+    for thing in facts.things:
+        if not thing.within_reach or thing.kind == "lava":
+            continue
+        name = f"{thing.name} {thing.place}".rstrip()
+        plans.append(f"go to {name}")
+        if thing.kind in _MOVABLE and not facts.held:
+            plans.append(f"pick up {name}")
+        if thing.kind == "box" or thing.state in ("closed", "locked"):
+            plans.append(f"open {name}")
+        if facts.held and thing.kind != "goal":
+            plans.append(f"put {facts.held} next to {name}")
+    plans += [f"drop {facts.held}"] * bool(facts.held)
+    return plans or ["explore"]
