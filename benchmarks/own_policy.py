@@ -1,6 +1,6 @@
 """What teachers' own policies (options and advice, no student) reach on tasks, as a table.
 
-    python benchmarks/own_policy.py --task MiniGrid-DoorKey-8x8-v0-parsed MiniGrid-Unlock-v0-parsed \\
+    python benchmarks/own_policy.py --task MiniGrid-DoorKey-8x8-v0-parsed BabyAI-GoToObj-v0 \\
                                     --teacher recorded/handwritten --episodes 200
 
 Held-out episodes, actions sampled from the grounded advice. "States" are those told apart in these
