@@ -3,7 +3,8 @@
     python benchmarks/own_policy.py --task MiniGrid-DoorKey-8x8-v0-parsed BabyAI-GoToObj-v0 \\
                                     --teacher recorded/handwritten --episodes 200
 
-Held-out episodes, actions sampled from the grounded advice. "States" are those told apart in these
+Held-out episodes (`--seeds development`: those for tuning), actions sampled from grounded advice;
+of raw MiniGrid tasks, plans are followed as in collection. "States" are those told apart in these
 episodes, each of which is asked about once; "silent" is the share of steps where no advice could
 act, and a random action was taken. Advice is kept in the workspace: a second run asks nothing.
 
@@ -35,7 +36,7 @@ from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import held_out_seeds
 from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
-from llm4teach.student.collection.behavior import OptionBehavior
+from llm4teach.student.collection.behavior import NOISE, OptionBehavior
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import Policy, sample, teacher_policy
@@ -50,25 +51,53 @@ HEADER = "| task | success [95%] | mean steps | states | silent | questions | en
 
 
 class Watched:
-    """A policy that counts the states it meets and the steps at which its teacher is silent."""
+    """Counts the states that a policy meets, and the steps at which its teacher is silent."""
 
-    def __init__(self, task: Task, live: LiveTeacher) -> None:
-        self._task, self._live = task, live
-        self._policy: Policy = teacher_policy(self)
+    def __init__(self, task: Task) -> None:
+        self._task = task
         self.states: dict[str, str] = {}  # texts by key
         self.steps = self.silent = 0
+
+    def count(self, observations: Observations, silent: int) -> None:
+        """Count one step of some episodes."""
+        self.states |= {s.key: s.text for s in describe(self._task, observations)}
+        self.steps += len(observations)
+        self.silent += silent
+
+
+class WatchedAdvice(Watched):
+    """The policy that mixes a teacher's plans in every step."""
+
+    def __init__(self, task: Task, live: LiveTeacher) -> None:
+        super().__init__(task)
+        self._live = live
+        self._policy: Policy = teacher_policy(self)
 
     def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
         """Grounded advice, as `LiveTeacher.teacher_probs` gives it."""
         probs = self._live.teacher_probs(observations)
-        self.states |= {s.key: s.text for s in describe(self._task, observations)}
-        self.steps += len(observations)
-        self.silent += int((probs.sum(1) == 0).sum())
+        self.count(observations, int((probs.sum(1) == 0).sum()))
         return probs
 
     def __call__(self, observations: Observations) -> NDArray[np.float32]:
         """Action probabilities, float32 (N, n_actions)."""
         return self._policy(observations)
+
+
+class WatchedOptions(Watched, OptionBehavior):
+    """The policy that follows a teacher's plans."""
+
+    def __init__(self, task: Task, live: LiveTeacher) -> None:
+        Watched.__init__(self, task)
+        OptionBehavior.__init__(self, task, live.mixtures, 0.0, np.random.default_rng(0))
+
+    def act(
+        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], list[str]]:
+        """Follow plans; see `OptionBehavior.act`."""
+        probs, labels = super().act(observations, envs, started)
+        self.count(observations, labels.count(NOISE))
+        return probs, labels
 
 
 def follow(task: Task, teacher: Teacher, episodes: int) -> list[dict[str, Any]]:
@@ -123,13 +152,13 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
 
 
 def play(
-    task: Task, teacher: Teacher, store: AdviceStore, episodes: int
+    task: Task, teacher: Teacher, store: AdviceStore, config: EvaluateConfig
 ) -> tuple[str, Watched, list[dict[str, Any]]]:
     """One line of the table, the policy with what it met, and the episodes."""
     live = LiveTeacher(task, store, teacher)
-    watched = Watched(task, live)
-    began = time.perf_counter()
-    played = evaluate_policy(task, watched, "sampled", EvaluateConfig(episodes=episodes), seed=0)
+    watched = (WatchedOptions if task.replaces_plans else WatchedAdvice)(task, live)
+    began, episodes = time.perf_counter(), config.episodes
+    played = evaluate_policy(task, watched, "sampled", config, seed=0)
     seconds = time.perf_counter() - began - live.questions.seconds
     won = sum(episode["success"] for episode in played)
     low, high = wilson_interval(won, episodes)
@@ -148,6 +177,7 @@ def main() -> None:
     parser.add_argument("--teacher", nargs="+", default=["recorded/handwritten"])
     parser.add_argument("--prompt", help="name of the teacher's prompt")
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--seeds", choices=("test", "development"), default="test")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
     parser.add_argument("--follow", action="store_true", help="Crafter: also follow plans")
@@ -170,7 +200,8 @@ def main() -> None:
             info = teacher.info
             store = AdviceStore(folder, info.teacher_id, info.prompt_version)
             stores[task.family] = store
-            line, watched, played = play(task, teacher, store, arguments.episodes)
+            episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
+            line, watched, played = play(task, teacher, store, episodes)
             print(line, flush=True)
             ways = {"mixed": played} if ACHIEVEMENTS in played[0]["measures"] else {}
             if ways and arguments.follow:

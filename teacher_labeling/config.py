@@ -121,6 +121,13 @@ class TeacherConfig(BaseModel):
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
     )
+    prune: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="embedded: probability below which plans are not told apart, which saves time "
+        "(default: 0.01, and 0, every plan exactly, in the tasks with few plans per state)",
+    )
     threads: int | None = Field(
         None, ge=1, description="embedded: CPU threads (default: one fewer than the cores)"
     )

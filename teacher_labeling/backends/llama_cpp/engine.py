@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from llm4teach.teacher_labeling.elicitation.base import reply_text
 from llm4teach.teacher_labeling.teacher import Usage
 
 CONTEXT_TOKENS = 2048  # of one slot
+_ALTERNATIVES = 100  # tokens that are listed in the place of one
+_NOT_FOLLOWED = (
+    "the embedded engine did not follow the text that it was to score; install the xllamacpp "
+    "release that pyproject.toml names"
+)
 
 
 class LlamaEngine:
@@ -98,11 +104,45 @@ class LlamaEngine:
         reply = self._complete(prompt, slot, len(ids), usage, grammar=grammar, n_probs=1)
         tokens = reply["choices"][0]["logprobs"]["content"]
         if [token["id"] for token in tokens] != ids:
-            raise TeacherError(
-                f"the embedded engine did not follow the text {text!r} that it was to score; "
-                "install the xllamacpp release that pyproject.toml names"
-            )
+            raise TeacherError(_NOT_FOLLOWED)
         return math.fsum(token["logprob"] for token in tokens)
+
+    def likeliest_path(
+        self,
+        prompt: str,
+        start: Sequence[int],
+        paths: Sequence[Sequence[int]],
+        usage: Usage,
+        slot: int = 0,
+    ) -> list[tuple[int, dict[int, float]]]:
+        """Return the likeliest tokens of one of the paths, and what could be in their place.
+
+        Args:
+            prompt: what comes before.
+            start: tokens to follow the prompt with, which are not returned.
+            paths: the ways on from there, as tokens; greedy, one token after the other.
+            usage: counts the tokens.
+            slot: whose cache holds the prompt's start.
+
+        Returns:
+            Each token, and log p in nats of the `_ALTERNATIVES` likeliest tokens in its place.
+        """
+        begin = " ".join(f"<[{i}]>" for i in start)
+        ways = " | ".join(" ".join(f"<[{i}]>" for i in path) for path in paths)
+        longest = len(start) + max(map(len, paths))
+        fields = {"grammar": f"root ::= {begin} ({ways})", "n_probs": _ALTERNATIVES}
+        reply = self._complete(prompt, slot, longest, usage, **fields)
+        tokens = reply["choices"][0]["logprobs"]["content"]
+        if [token["id"] for token in tokens[: len(start)]] != list(start):
+            raise TeacherError(_NOT_FOLLOWED)
+        return [
+            (
+                token["id"],
+                {other["id"]: other["logprob"] for other in token["top_logprobs"]}
+                | {token["id"]: token["logprob"]},
+            )
+            for token in tokens[len(start) :]
+        ]
 
     def tokenize(self, text: str) -> list[int]:
         """Split text into the model's own token ids (asked over the socket: not in the binding)."""

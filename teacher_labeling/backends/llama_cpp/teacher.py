@@ -6,7 +6,9 @@ model's own score of its words, closing brace included, and
 
     P(k | c(s)) = mean over orders of softmax_k log p(k | prompt, s)
 
-One order alone can be confidently wrong. With any other method it is asked as a server would be.
+One order alone can be confidently wrong. Where states have many plans, those that share less than
+``prune`` of the probability are not told apart (`plan_tree`). With any other method it is asked as
+a server would be.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Protocol
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine
+from llm4teach.teacher_labeling.backends.llama_cpp.plan_tree import plan_scores
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import embedded_model, find_weights
 from llm4teach.teacher_labeling.config import Price, TeacherConfig
 from llm4teach.teacher_labeling.elicitation.answer_text import CUT
@@ -44,6 +47,9 @@ from llm4teach.teacher_labeling.teacher import (
 MAX_REASONING_TOKENS = 80
 _USUAL_REASONING_TOKENS = 45  # of the worked examples
 _ACTION = "Action:"
+_PRUNE = 0.01  # plans that share less of the probability are not told apart
+# Their states have few plans, and advice was stored that was scored exactly.
+_FEW_PLANS = {"SimpleDoorKey", "ColoredDoorKey", "DivergedDoorKey", "MiniGrid", "NavPick"}
 
 
 class EmbeddedTeacher:
@@ -64,7 +70,7 @@ class EmbeddedTeacher:
         self._spec, self._threads = embedded_model(model), config.threads
         self._method: _Method
         if config.method in (None, PLAN_LOGPROBS):
-            self._method = _PlanScores(family, config.prompt or "embedded", config.orders)
+            self._method = _PlanScores(family, config)
         else:
             self._method = _Elicited(config, family)
         self.info = TeacherInfo(
@@ -150,13 +156,18 @@ class _PlanScores:
 
     method = "logprobs"
 
-    def __init__(self, family: str, prompt: str, orders: int) -> None:
-        self._template = load_template(family, prompt)
+    def __init__(self, family: str, config: TeacherConfig) -> None:
+        self._template = load_template(family, config.prompt or "embedded")
+        self._prune = config.prune
+        if config.prune is None:
+            self._prune = 0.0 if family in _FEW_PLANS else _PRUNE
         examples = len(self._template.examples)
-        self.slots = orders = max(1, min(orders, examples))
+        self.slots = orders = max(1, min(config.orders, examples))
         # Evenly spaced rotations: each has another example last, which weighs the most.
         self._orders = [round(i * examples / orders) for i in range(orders)]
         self.settings, self.prompt_version = f"orders={orders}", self._template.version
+        if self._prune:
+            self.settings += f",prune={self._prune:g}"
 
     def asks(self, state: State) -> bool:
         return bool(state.options)
@@ -211,10 +222,16 @@ class _PlanScores:
         prompt = chatml(self._messages(state, order))
         reasoning = engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, usage, slot)
         start = f"{prompt}{reasoning}{_ACTION}"
-        return reasoning, {
-            plan: engine.score(start, f" {render_plan(plan)}", usage, slot)
-            for plan in state.options
-        }
+        texts = {plan: f" {render_plan(plan)}" for plan in state.options}
+        if not self._prune:
+            return reasoning, {
+                k: engine.score(start, text, usage, slot) for k, text in texts.items()
+            }
+        return reasoning, plan_scores(
+            {plan: tuple(engine.tokenize(text)) for plan, text in texts.items()},
+            lambda prefix, paths: engine.likeliest_path(start, prefix, paths, usage, slot),
+            self._prune,
+        )
 
 
 class _Elicited:
