@@ -156,7 +156,7 @@ def play(
 ) -> tuple[str, Watched, list[dict[str, Any]]]:
     """One line of the table, the policy with what it met, and the episodes."""
     live = LiveTeacher(task, store, teacher)
-    watched = (WatchedOptions if task.replaces_plans else WatchedAdvice)(task, live)
+    watched = (WatchedOptions if task.many_plans else WatchedAdvice)(task, live)
     began, episodes = time.perf_counter(), config.episodes
     played = evaluate_policy(task, watched, "sampled", config, seed=0)
     seconds = time.perf_counter() - began - live.questions.seconds
@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
     parser.add_argument("--teacher", nargs="+", default=["recorded/handwritten"])
     parser.add_argument("--prompt", help="name of the teacher's prompt")
+    parser.add_argument("--orders", type=int, default=3, help="embedded: orders of the examples")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--seeds", choices=("test", "development"), default="test")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
@@ -193,7 +194,9 @@ def main() -> None:
         for task_name in arguments.task:
             task = get_task(task_name)
             if task.family not in teachers:
-                config = TeacherConfig(teacher=name, prompt=arguments.prompt)
+                config = TeacherConfig(
+                    teacher=name, prompt=arguments.prompt, orders=arguments.orders
+                )
                 teachers[task.family] = make_teacher(config, task.family)
             teacher = teachers[task.family]
             folder = Workspace(arguments.workspace).advice(task.family, teacher.info.slug)

@@ -77,7 +77,7 @@ class Task(Protocol):
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int  # time limit of an episode, in steps
-    replaces_plans: bool  # while plans are followed, one that led back to a state gives way
+    many_plans: bool  # most plans lead nowhere: one that led back to a state gives way to others
 
     @property
     def return_scale(self) -> float:

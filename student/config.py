@@ -54,6 +54,12 @@ class CollectConfig(_Settings):
         validation_alias=_renamed("action_epsilon", "noise"),
     )
 
+    ask: bool | None = Field(
+        None,
+        description="ask the teacher about new states while collecting, and follow its plans from "
+        "the first step (default: in raw MiniGrid tasks, where most plans lead nowhere)",
+    )
+
     @model_validator(mode="after")
     def _some_step(self) -> CollectConfig:
         """Refuse a number of steps of which nothing would be stored."""

@@ -40,6 +40,18 @@ class BehaviorPolicy(Protocol):
         ...
 
 
+def in_one_environment(behavior: BehaviorPolicy) -> Policy:
+    """Return a policy with a memory as one for the observations, (1, *shape), of one episode."""
+    env, started = np.zeros(1, np.intp), np.ones(1, np.bool_)
+
+    def act(observations: Observations) -> NDArray[np.float32]:
+        probs, _ = behavior.act(observations, env, started.copy())
+        started[:] = False
+        return probs
+
+    return act
+
+
 class AdviceSource(Protocol):
     """Whoever can give grounded advice; the student never learns which backend is behind it."""
 

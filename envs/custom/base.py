@@ -27,7 +27,7 @@ class BaseTask(ABC):
     action_names: tuple[str, ...]
     observation_shape: tuple[int, ...]
     max_steps: int
-    replaces_plans: bool = False
+    many_plans: bool = False
 
     @abstractmethod
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:

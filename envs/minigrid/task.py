@@ -52,7 +52,7 @@ class Mode:
     state: Callable[[Any], State]  # of facts
     decide: Callable[[Any, Plan], Decision]  # what a plan does in a scene
     encoder: str  # the student's
-    replaces_plans: bool  # one that led back to the same state gives way to another
+    many_plans: bool  # one that led back to the same state gives way to another
 
 
 _PARSED = Mode(
@@ -63,7 +63,7 @@ _PARSED = Mode(
     parsed_state.minigrid_state,
     decide_plan,
     encoder="cells",
-    replaces_plans=False,
+    many_plans=False,
 )
 _RAW = Mode(
     raw_states.FAMILY,
@@ -73,7 +73,7 @@ _RAW = Mode(
     raw_states.raw_state,
     RawScene.decide,
     encoder="mission",
-    replaces_plans=True,
+    many_plans=True,
 )
 _MODES = {
     "": _RAW,
@@ -99,7 +99,7 @@ class MiniGridTask(BaseTask):
         self._mode = _MODES[_parts(name)[1]]
         self._make = partial(make_minigrid_env, name)
         self.family, self.encoder = self._mode.family, self._mode.encoder
-        self.replaces_plans = self._mode.replaces_plans
+        self.many_plans = self._mode.many_plans
         env = self.make_env()
         assert env.observation_space.shape is not None
         self.observation_shape: tuple[int, ...] = env.observation_space.shape

@@ -112,13 +112,14 @@ class Play(SettingsCommand):
         if delay is None:
             delay = 0.3 if console.is_terminal and not is_human else 0.0
         with self._teacher(settings, workspace, task) as teacher:
-            policy = self._policy(workspace, task, teacher)
+            start_policy = self._policy(workspace, task, teacher)
             start = _choose_by_keys(task) if is_human else self._choose_by_policy(settings.seed)
             if is_human:
                 console.print(keys_help(task))
             keyboard = single_keys() if is_human else nullcontext()
             with suppress(QuitError), keyboard:
                 for seed in range(settings.seed, settings.seed + self.episodes):
+                    policy = start_policy()
                     ending = play_episode(task, seed, start(), policy, teacher, console, delay)
                     endings.append(ending)
         if endings:
@@ -148,22 +149,24 @@ class Play(SettingsCommand):
 
     def _policy(
         self, workspace: Workspace, task: Task, teacher: LiveTeacher | None
-    ) -> Policy | None:
+    ) -> Callable[[], Policy | None]:
+        """Return what gives the player's policy for an episode."""
         if self.agent == "human":
-            return None
+            return lambda: None
 
-        from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
+        from llm4teach.student.policies import student_policy, uniform_policy
 
         if self.agent == "random":
-            return uniform_policy(len(task.action_names))
+            return lambda: uniform_policy(len(task.action_names))
         if self.agent == "teacher":
             assert teacher is not None
-            return teacher_policy(teacher)
+            return _teacher_policy(task, teacher)
 
         from llm4teach.flows.stages.checkpoints import newest_student, stored_student
 
         run_id = self.run_id or newest_student(workspace, task)
-        return student_policy(stored_student(workspace, task, run_id))
+        policy = student_policy(stored_student(workspace, task, run_id))
+        return lambda: policy
 
     def _choose_by_policy(self, seed: int) -> Callable[[], Choose]:
         import numpy as np
@@ -185,6 +188,18 @@ class Play(SettingsCommand):
             return choose
 
         return start_episode
+
+
+def _teacher_policy(task: Task, teacher: LiveTeacher) -> Callable[[], Policy]:
+    import numpy as np
+
+    from llm4teach.student.collection.behavior import OptionBehavior
+    from llm4teach.student.policies import in_one_environment, teacher_policy
+
+    if not task.many_plans:
+        return lambda: teacher_policy(teacher)
+    rng = np.random.default_rng(0)
+    return lambda: in_one_environment(OptionBehavior(task, teacher.mixtures, 0.0, rng))
 
 
 def keys_help(task: Task) -> str:

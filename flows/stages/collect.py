@@ -16,6 +16,7 @@ from llm4teach.envs.seeds import training_seeds
 from llm4teach.errors import ConfigError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.context import Context
+from llm4teach.flows.stages.label import spent
 from llm4teach.student.collection.behavior import OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector, CollectReport
 from llm4teach.student.config import CollectConfig
@@ -32,8 +33,9 @@ def collect(
 ) -> None:
     """Bring the run's trajectories up to ``steps`` env steps.
 
-    The first steps follow admissible plans; once there is a student, it and the advice, reweighted
-    by the returns of the run ``reweighted_by``, take turns. What the run has already stored counts:
+    The first steps follow admissible plans, or advised ones where the teacher is asked meanwhile;
+    once there is a student, it and the advice, reweighted by the returns of the run
+    ``reweighted_by``, take turns. What the run has already stored counts:
     a collection that was killed continues its episodes, and stores what it would have stored.
     """
     folder = ctx.workspace.trajectories(ctx.task.name, ctx.run.run_id)
@@ -57,6 +59,7 @@ def collect(
                 entropy=(ctx.seed, have),
                 after=progress,
                 on_steps=shown.advance,
+                ask=ctx.task.many_plans if config.ask is None else config.ask,
             )
         shown.summary = collected(report, student)
     continued = progress and (progress.is_unfinished or left < config.n_envs)
@@ -125,6 +128,7 @@ def collect_into(
     on_steps: Callable[[int], None],
     after: Progress | None = None,
     first_episode: int = 0,
+    ask: bool = False,
 ) -> CollectReport:
     """Collect so many more steps into a folder.
 
@@ -140,6 +144,10 @@ def collect_into(
         on_steps: called with the number of env steps after each batch of them.
         after: what the folder holds already.
         first_episode: id of the first episode in an empty folder.
+        ask: ask the teacher about states without advice, and follow its plans from the first step.
+
+    Raises:
+        TeacherError: a state had to be asked about and the teacher cannot answer.
     """
     first = int(after.steps.column("episode_id").max()) + 1 if after else first_episode
     collector = Collector(
@@ -154,9 +162,10 @@ def collect_into(
         stored=len(after.steps) if after else 0,
         workers=config.workers,
     )
-    advice = ctx.live_teacher(False, reweighted_by or ctx.run.run_id).mixtures
-    plan_epsilon = 1.0 if student is None else config.plan_epsilon
-    options = OptionBehavior(ctx.task, advice, plan_epsilon, np.random.default_rng((*entropy, 1)))
+    teacher = ctx.live_teacher(ask, reweighted_by or ctx.run.run_id)
+    plan_epsilon = 1.0 if student is None and not ask else config.plan_epsilon
+    plan_rng = np.random.default_rng((*entropy, 1))
+    options = OptionBehavior(ctx.task, teacher.mixtures, plan_epsilon, plan_rng)
     behaviors: list[tuple[BehaviorPolicy, float]] = [(options, 1.0)]
     if student is not None:
         pupil = PolicyBehavior("student", student_policy(student))
@@ -166,7 +175,11 @@ def collect_into(
             policies = [policy for policy, _ in behaviors]
             next_seeds = seeds(after.state["next_episode"])
             collector.restore(after.state, after.steps, next_seeds, policies)
-        return collector.collect(steps, behaviors, on_steps)
+        try:
+            return collector.collect(steps, behaviors, on_steps)
+        finally:
+            if ask:
+                ctx.run.count(**spent(teacher.questions))
 
 
 def collected(report: CollectReport, student: Student | None) -> str:

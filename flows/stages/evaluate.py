@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from llm4teach.datasets.runs import CHECKPOINT, reweighting_path
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
 from llm4teach.flows.stages.context import Context
+from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.config import EvaluateConfig, Mode
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.evaluation.replay import agreement_rows, filmed
 from llm4teach.student.model.network import Student, n_bytes
 from llm4teach.student.policies import (
     AdviceSource,
+    BehaviorPolicy,
     Policy,
     student_policy,
     teacher_policy,
     uniform_policy,
 )
+from llm4teach.teacher_labeling.live import LiveTeacher
 
 FILMS = 3  # episodes whose actions the report shows
 COMPARED = 100  # episodes in which student and teacher are compared state by state
-Contestant = tuple[str, Policy, Mode]
+Contestant = tuple[str, Policy | BehaviorPolicy, Mode]
 
 
 def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
@@ -33,14 +38,14 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     labelers = [teacher]
     random = uniform_policy(len(ctx.task.action_names))
     others: list[Contestant] = [
-        ("teacher", teacher_policy(teacher), "sampled"),
-        ("teacher", teacher_policy(teacher), "greedy"),
+        ("teacher", _teacher(ctx, teacher), "sampled"),
+        ("teacher", _teacher(ctx, teacher), "greedy"),
         ("random", random, "sampled"),
     ]
     if reweighting_path(ctx.workspace.run(from_run)):
         reweighted = ctx.live_teacher(ask=True, reweighted_by=from_run)
         labelers.append(reweighted)
-        others.insert(0, ("reweighted", teacher_policy(reweighted), "sampled"))
+        others.insert(0, ("reweighted", _teacher(ctx, reweighted), "sampled"))
     episodes = play(ctx, config, _contestants(students) + others)
     policy = student_policy(students["student"])
     _compare_choices(ctx, policy, teacher, episodes)
@@ -80,8 +85,16 @@ def evaluate_students(
 
 def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
     """Play the held-out episodes with the teacher alone; store every episode."""
-    policy = teacher_policy(ctx.live_teacher(ask=True))
-    play(ctx, config, [("teacher", policy, "sampled"), ("teacher", policy, "greedy")])
+    teacher = ctx.live_teacher(ask=True)
+    modes: tuple[Mode, ...] = ("sampled", "greedy")
+    play(ctx, config, [("teacher", _teacher(ctx, teacher), mode) for mode in modes])
+
+
+def _teacher(ctx: Context, teacher: LiveTeacher) -> Policy | BehaviorPolicy:
+    """The teacher's own policy: its plans mixed in every step, or followed where they are many."""
+    if not ctx.task.many_plans:
+        return teacher_policy(teacher)
+    return OptionBehavior(ctx.task, teacher.mixtures, 0.0, np.random.default_rng(ctx.seed))
 
 
 def _students(ctx: Context, from_run: str) -> dict[str, Student]:

@@ -42,7 +42,7 @@ class OptionBehavior:
     So the return of following a plan can be estimated, which a mixture of plans in every step
     would not allow.
 
-    Where the task says so (`Task.replaces_plans`), a plan gives way to another one if it has led
+    Where the task says so (`Task.many_plans`), a plan gives way to another one if it has led
     back to the same state in this episode, or its last actions have changed nothing.
 
     Args:
@@ -81,7 +81,7 @@ class OptionBehavior:
             drawn = self._draw(state, advice[int(state_ids[i])])
             key, plan = self._current.get(env, ("", None))
             continues = plan is not None and key == state.key
-            if self._task.replaces_plans:
+            if self._task.many_plans:
                 replaced = self._replaced.setdefault(env, _Replaced())
                 if replaced.is_stuck(observations[i]) and plan is not None:
                     replaced.follow(state.key, plan, acts=False)
