@@ -185,8 +185,8 @@ def test_a_text_says_all_that_the_options_and_the_expert_need(known: Facts) -> N
     assert PLANS[choose(parse_text(state.text))] in state.options or known.asleep
 
 
-def test_the_expert_knows_crafter_only() -> None:
-    with pytest.raises(TeacherError, match="rules for Crafter only, not for SimpleDoorKey"):
+def test_the_expert_refuses_other_families() -> None:
+    with pytest.raises(TeacherError, match="rules for Crafter and raw MiniGrid tasks only, not for SimpleDoorKey"):
         ExpertTeacher("SimpleDoorKey")
     (state,) = describe(TASK, record(["@T"])[None])
     (advice,) = ExpertTeacher("Crafter").advise([state])
