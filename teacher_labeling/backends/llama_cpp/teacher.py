@@ -1,8 +1,8 @@
 """The ``embedded`` teacher: a small real LLM in this process, on the CPU.
 
 By default (``plan-logprobs``) it scores the admissible plans. For each of a few orders of the
-worked examples the model reasons greedily up to ``Action:``; then every admissible plan k gets the
-model's own score of its words, closing brace included, and
+worked examples the model reasons greedily up to ``Action:``, unless the examples do not reason; then
+every admissible plan k gets the model's own score of its words, closing brace included, and
 
     P(k | c(s)) = mean over orders of softmax_k log p(k | prompt, s)
 
@@ -162,6 +162,8 @@ class _PlanScores:
         if config.prune is None:
             self._prune = 0.0 if family in _FEW_PLANS else _PRUNE
         examples = len(self._template.examples)
+        answers = [answer for _, answer in self._template.examples]
+        self._reasons = not all(answer.startswith(_ACTION) for answer in answers) or not answers
         self.slots = orders = max(1, min(config.orders, examples))
         # Evenly spaced rotations: each has another example last, which weighs the most.
         self._orders = [round(i * examples / orders) for i in range(orders)]
@@ -220,7 +222,9 @@ class _PlanScores:
         engine, order = cache.engine, self._orders[slot]
         cache.reset(chatml(self._template.preamble(order), ""), usage, slot)
         prompt = chatml(self._messages(state, order))
-        reasoning = engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, usage, slot)
+        reasoning = ""
+        if self._reasons:
+            reasoning = engine.generate(prompt, _ACTION, MAX_REASONING_TOKENS, usage, slot)
         start = f"{prompt}{reasoning}{_ACTION}"
         texts = {plan: f" {render_plan(plan)}" for plan in state.options}
         if not self._prune:
