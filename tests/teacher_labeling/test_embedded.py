@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.engine import LlamaEngine, Usage
@@ -89,3 +90,23 @@ def test_a_broken_model_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         LlamaEngine(broken)
     with pytest.raises(TeacherError, match=r"none\.gguf cannot be loaded"):
         LlamaEngine(tmp_path / "none.gguf")
+
+
+@pytest.mark.extended
+def test_a_tree_of_plans_has_the_scores_of_each_plan_by_itself() -> None:
+    """Against the slow way, with the real model; pruned, only what is unlikely differs."""
+    (state, *_) = get_task("BabyAI-PutNextLocal-v0").example_states()
+
+    def advice(prune: float) -> Advice:
+        config = TeacherConfig(orders=1, prune=prune)
+        teacher = make_teacher(config, "MiniGridRaw")
+        (advice,) = teacher.advise([state])
+        teacher.close()
+        return advice
+
+    exact, tree, pruned = advice(0), advice(1e-12), advice(0.05)
+    assert len(state.options) > 15 and len(exact.plans) == len(state.options)
+    expected = dict(exact.plans)
+    assert dict(tree.plans) == {plan: pytest.approx(p, abs=0.02) for plan, p in expected.items()}
+    assert pruned.completion_tokens < exact.completion_tokens / 2
+    assert all(abs(dict(pruned.plans)[plan] - p) < 0.1 for plan, p in expected.items())

@@ -1,8 +1,8 @@
 """The ``embedded`` teacher: a small real LLM in this process, on the CPU.
 
 By default (``plan-logprobs``) it scores the admissible plans. For each of a few orders of the
-worked examples the model reasons greedily up to ``Action:``, unless the examples do not reason; then
-every admissible plan k gets the model's own score of its words, closing brace included, and
+worked examples the model reasons greedily up to ``Action:``, unless the examples do not reason.
+Then every admissible plan k gets the model's own score of its words, closing brace included, and
 
     P(k | c(s)) = mean over orders of softmax_k log p(k | prompt, s)
 
