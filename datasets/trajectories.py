@@ -117,7 +117,9 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
         raise DatasetError(f"no trajectories in {folder}; collect some first (llm4teach collect)")
     order = [("run_id", "ascending"), ("episode_id", "ascending"), ("t", "ascending")]
     table = pa.concat_tables(tables).sort_by(order).combine_chunks()
-    return Trajectories(table, _as_array(table.column("observation"), observation_shape), states)
+    return Trajectories(
+        table, as_observations(table.column("observation"), observation_shape), states
+    )
 
 
 def write_states(folder: StoragePath, states: Mapping[str, StoredState]) -> None:
@@ -154,7 +156,8 @@ def distinct_states(trajectories: Trajectories) -> tuple[list[str], NDArray[np.u
     return distinct.to_pylist(), trajectories.observations[first]
 
 
-def _as_array(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8]:
+def as_observations(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the column ``observation`` as an array, uint8 (N, *shape), without a copy."""
     chunk = column.combine_chunks()
     if isinstance(chunk, pa.ChunkedArray):  # pyarrow returns this where there are no rows
         chunk = chunk.chunk(0)

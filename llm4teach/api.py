@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,6 +104,34 @@ def advice(workspace: str = "workspace") -> DuckDBPyRelation:
     from llm4teach.analysis.sql.query import connect
 
     return connect(Workspace(workspace)).sql("SELECT * FROM advice")
+
+
+def export_trajectories(
+    target: str,
+    task: TaskLike = "SimpleDoorKey",
+    teacher: TeacherLike | None = "embedded",
+    workspace: str = "workspace",
+    **options: Any,
+) -> Path:
+    """Write a task's stored trajectories with advice as a new dataset; return its folder.
+
+    Args:
+        target: the folder to make, or with ``format="minari"`` the dataset's id.
+        task: its name, or a task.
+        teacher: whose stored advice; None for none.
+        workspace: of the trajectories.
+        options: of `llm4teach.flows.export_trajectories.Export`: ``format``, ``runs``,
+            ``behaviors``, ``replay``, ``author``, ``author_email``, ``code_permalink`` and
+            ``license``.
+
+    Raises:
+        LLM4TeachError: there are no such trajectories or advice, or the target exists already.
+    """
+    from llm4teach.flows.export_trajectories import Export
+    from llm4teach.flows.export_trajectories import export_trajectories as export
+
+    settings = settings_of(task, "none" if teacher is None else teacher, workspace, {})
+    return export(target, settings, Export(advice=teacher is not None, **options))
 
 
 class TeacherPolicy:

@@ -41,6 +41,7 @@ ORDER = """
     envs.registry
 
     datasets.storage
+    datasets.exporters
     datasets.importers
     datasets
 
@@ -58,7 +59,7 @@ ORDER = """
 
     analysis.sql  analysis
     analysis.offline_rl  analysis.reports
-    analysis.teachers  analysis.comparisons
+    analysis.teachers  analysis.comparisons  analysis.exports
 
     flows.runtime
     flows.stages  flows.service

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.datasets.exporters.minari_dataset import MARK, RECORD
 from llm4teach.datasets.importers.episode import Episode
 from llm4teach.errors import DatasetError
 
@@ -23,6 +25,7 @@ def minari_episodes(source: str) -> Iterator[Episode]:
     """
     dataset, data = _open(source)
     start = int(getattr(dataset.action_space, "start", 0))
+    is_own = isinstance(dataset.storage.metadata.get(MARK), dict)
     is_lossy = _is_lossy(dataset)
     episodes = dataset.iterate_episodes()
     while True:
@@ -33,7 +36,33 @@ def minari_episodes(source: str) -> Iterator[Episode]:
             seed = _seed(dataset, data, episode.id)
         except Exception as error:  # h5py's and Arrow's, assertions, missing keys
             raise _damaged(source, data, error) from None
-        yield _episode(episode, seed, start, is_lossy)
+        found = _episode(episode, seed, start, is_lossy)
+        yield _with_infos(found, episode.infos) if is_own else found
+
+
+def _with_infos(episode: Episode, infos: dict[str, Any]) -> Episode:
+    """Add what `exporters.minari_dataset` put into the infos, T + 1 rows each."""
+    if episode.problems:
+        return episode
+    n = len(episode.rewards)
+    held = {
+        name: infos[name][:-1] for name in (RECORD, "behavior", "action_logprob") if name in infos
+    }
+    wrong = [name for name, rows in held.items() if len(rows) != n]
+    if wrong:
+        problem = f"its info {wrong[0]} has {len(held[wrong[0]]) + 1} rows for {n} steps"
+        return replace(episode, problems=(problem,))
+    behaviors = held.get("behavior")
+    return replace(
+        episode,
+        observations=held.get(RECORD, episode.observations),
+        behaviors=None if behaviors is None else [_text(name) for name in behaviors],
+        logprobs=held.get("action_logprob"),
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _seed(dataset: Any, data: Path, episode_id: int) -> Any:

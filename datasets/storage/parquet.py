@@ -64,6 +64,37 @@ def replacing(path: StoragePath) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder; on leaving, make it ``folder``, or remove it on an error.
+
+    Its name starts with a dot, and it is in the nearest folder above that exists: the others are
+    made at the end.
+
+    Raises:
+        DatasetError: there is something already, or it cannot be written.
+    """
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DatasetError(f"{folder} exists already; move it away, or give another name")
+    above = next(place for place in folder.parents if place.exists())
+    temporary = above / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.mkdir()
+        yield temporary
+        for path in sorted(temporary.rglob("*"), reverse=True):
+            fsync(path)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary.rename(folder)
+        fsync(folder.parent)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise DatasetError(
+            f"{folder} cannot be written: {reason}; nothing was left there"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def local_folder(folder: StoragePath) -> Iterator[Path]:
     """Yield a folder to write files into that need a disk; an object store gets them at the end."""
     if isinstance(folder, Path):
@@ -170,20 +201,31 @@ def read_parquet(
     Raises:
         DatasetError: the file is missing, damaged, or of a newer version.
     """
-    try:
+    with _readable(path):
         source = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
         file = pq.ParquetFile(source, read_dictionary=list(dictionaries))
-        stored = file.schema_arrow.names
-        earlier = {new: old for new, old in earlier_names(schema).items() if new not in stored}
-        defaults = default_columns(schema)
-        needed = list(columns or ())
-        needed += [other for name, other in defaults.items() if name in needed]
-        wanted = [earlier.get(name, name) for name in dict.fromkeys(needed)]
-        table = file.read(columns=[n for n in wanted if n in stored] if columns else None)
-        for new, old in earlier.items():
-            if old in table.column_names:
-                i = table.column_names.index(old)
-                table = table.set_column(i, schema.field(new), table.column(i))
+        table = file.read(columns=_stored_columns(file.schema_arrow, schema, columns))
+    return _converted(table, path, file.schema_arrow, schema, columns)
+
+
+def read_batches(path: StoragePath, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """Read a file as `read_parquet` does, at most so many rows at a time.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or of a newer version.
+    """
+    with local_copy(path) as local, _readable(path):
+        file = pq.ParquetFile(local)
+        for batch in file.iter_batches(rows):
+            table = pa.Table.from_batches([batch])
+            yield _converted(table, path, file.schema_arrow, schema, None)
+
+
+@contextmanager
+def _readable(path: StoragePath) -> Iterator[None]:
+    """Raise a DatasetError where the file cannot be read."""
+    try:
+        yield
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -192,13 +234,39 @@ def read_parquet(
             f"{path} is not a readable Parquet file ({detail}); it may have been cut short: "
             "restore it from a copy, or move it away to go on without it"
         ) from None
-    stored_version = int((file.schema_arrow.metadata or {}).get(b"schema_version", b"0"))
+
+
+def _stored_columns(
+    stored: pa.Schema, schema: pa.Schema, columns: Sequence[str] | None
+) -> list[str] | None:
+    """Names, in the file, of the columns to read; None for all."""
+    if not columns:
+        return None
+    earlier = earlier_names(schema)
+    needed = [*columns, *(o for n, o in default_columns(schema).items() if n in columns)]
+    wanted = [n if n in stored.names else earlier.get(n, n) for n in dict.fromkeys(needed)]
+    return [name for name in wanted if name in stored.names]
+
+
+def _converted(
+    table: pa.Table,
+    path: StoragePath,
+    stored: pa.Schema,
+    schema: pa.Schema,
+    columns: Sequence[str] | None,
+) -> pa.Table:
+    """Return what was read of a file under present names, with defaults in place."""
+    stored_version = int((stored.metadata or {}).get(b"schema_version", b"0"))
     own_version = int((schema.metadata or {})[b"schema_version"])
     if stored_version > own_version:
         raise DatasetError(
             f"{path} has schema version {stored_version}; this release reads up to {own_version}"
         )
-    for name, other in defaults.items():
+    for new, old in earlier_names(schema).items():
+        if new not in stored.names and old in table.column_names:
+            i = table.column_names.index(old)
+            table = table.set_column(i, schema.field(new), table.column(i))
+    for name, other in default_columns(schema).items():
         if name in (columns or schema.names) and other in table.column_names:
             values = table.column(other)
             if name in table.column_names:

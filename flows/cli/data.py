@@ -1,4 +1,4 @@
-"""The commands about stored data: sql, compact, import."""
+"""The commands about stored data: sql, compact, import, export-data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt
 
 from llm4teach.errors import ConfigError
-from llm4teach.flows.cli.parser import Argument, SettingsCommand
+from llm4teach.flows.cli.parser import Argument, QuietCommand, SettingsCommand
 from llm4teach.flows.runtime.settings import Settings
 
 _FOR_FILES = {"parquet": "Parquet", "arrow": "Arrow"}
@@ -184,6 +184,59 @@ class Import(SettingsCommand):
         columns = _column_map(self.columns)
         workspace = Workspace(settings.workspace)
         print_result(import_episodes(workspace, settings.task, self.source, columns, self.skip))
+
+
+class ExportData(QuietCommand):
+    """Export trajectories with the teacher's advice: plain Parquet, or a Minari dataset."""
+
+    command = "export-data"
+    examples = (
+        "llm4teach export-data doorkey-advice --task SimpleDoorKey",
+        "llm4teach export-data doorkey/advice-v0 --format minari --author 'A. Person'",
+        "llm4teach export-data students --run teach-20261120-101500-a1b2 --behavior student",
+    )
+    uses = ("task", "workspace", "teacher")
+
+    target: Annotated[str, Argument(metavar="TARGET", is_positional=True)] = Field(
+        description="folder to make; for minari, the id of a dataset below "
+        "$MINARI_DATASETS_PATH or ~/.minari/datasets"
+    )
+    format: Literal["parquet", "minari"] = Field(
+        "parquet", description="Parquet with a data card, or a Minari dataset"
+    )
+    runs: Annotated[list[str], Argument(flags=("--run",), metavar="RUN", is_repeatable=True)] = (
+        Field([], description="export this run's trajectories (default: all); may be repeated")
+    )
+    behavior: Annotated[list[str], Argument(metavar="NAME", is_repeatable=True)] = Field(
+        [],
+        description="keep episodes of this behavior policy, apart from noise: student, option, "
+        "imported, …; may be repeated",
+    )
+    without_advice: bool = Field(False, description="leave out the teacher's advice")
+    no_replay: bool = Field(
+        False,
+        description="leave out final observations, for which episodes are played again",
+    )
+    author: str = Field("", description="for Minari's metadata")
+    author_email: str = Field("", description="for Minari's metadata")
+    code_permalink: str = Field("", description="for Minari's metadata")
+    license: str = Field("", description="for the data card, such as cc-by-4.0")
+
+    def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
+        from llm4teach.flows.export_trajectories import Export, export_trajectories
+
+        export = Export(
+            self.format,
+            self.runs,
+            self.behavior,
+            advice=not self.without_advice,
+            replay=not self.no_replay,
+            author=self.author,
+            author_email=self.author_email,
+            code_permalink=self.code_permalink,
+            license=self.license,
+        )
+        print(export_trajectories(self.target, settings, export))
 
 
 def _column_map(pairs: Sequence[str]) -> dict[str, str]:

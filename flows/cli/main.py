@@ -34,7 +34,7 @@ _ALL: tuple[type[Command], ...] = (
     *(pipeline.Teach, pipeline.Collect, pipeline.Label, pipeline.Pretrain, pipeline.Finetune),
     *(pipeline.Evaluate, pipeline.Retrain, models.Models, models.Export),
     *(experiments.Compare, experiments.Experiment, experiments.Report, play.Play),
-    *(data.Sql, data.Compact, data.Import, tasks.Tasks, tasks.NewTask),
+    *(data.Sql, data.Compact, data.Import, data.ExportData, tasks.Tasks, tasks.NewTask),
     *(teachers.Teachers, teachers.TeacherCommand, teachers.Prompts),
     *(service.Up, service.Down, service.Serve, service.ServeStudent),
 )

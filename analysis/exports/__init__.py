@@ -1,0 +1,1 @@
+"""Trajectories with the teacher's advice for other programs."""

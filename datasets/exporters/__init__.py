@@ -1,0 +1,1 @@
+"""Episodes with advice for other programs: Minari datasets, and Parquet with a data card."""
