@@ -117,9 +117,8 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
         raise DatasetError(f"no trajectories in {folder}; collect some first (llm4teach collect)")
     order = [("run_id", "ascending"), ("episode_id", "ascending"), ("t", "ascending")]
     table = pa.concat_tables(tables).sort_by(order).combine_chunks()
-    return Trajectories(
-        table, as_observations(table.column("observation"), observation_shape), states
-    )
+    observations = as_observations(table.column("observation"), observation_shape)
+    return Trajectories(table, observations, states)
 
 
 def write_states(folder: StoragePath, states: Mapping[str, StoredState]) -> None:

@@ -34,10 +34,11 @@ def minari_episodes(source: str) -> Iterator[Episode]:
             if episode is None:
                 return
             seed = _seed(dataset, data, episode.id)
+            found = _episode(episode, seed, start, is_lossy)
+            found = _with_infos(found, episode.infos) if is_own else found
         except Exception as error:  # h5py's and Arrow's, assertions, missing keys
             raise _damaged(source, data, error) from None
-        found = _episode(episode, seed, start, is_lossy)
-        yield _with_infos(found, episode.infos) if is_own else found
+        yield found
 
 
 def _with_infos(episode: Episode, infos: dict[str, Any]) -> Episode:
@@ -52,12 +53,12 @@ def _with_infos(episode: Episode, infos: dict[str, Any]) -> Episode:
     if wrong:
         problem = f"its info {wrong[0]} has {len(held[wrong[0]]) + 1} rows for {n} steps"
         return replace(episode, problems=(problem,))
-    behaviors = held.get("behavior")
+    behaviors, logprobs = held.get("behavior"), held.get("action_logprob")
     return replace(
         episode,
         observations=held.get(RECORD, episode.observations),
         behaviors=None if behaviors is None else [_text(name) for name in behaviors],
-        logprobs=held.get("action_logprob"),
+        logprobs=None if logprobs is None else logprobs.astype(np.float32),
     )
 
 
