@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ INFOS = {  # L = T + 1 rows each, aligned with the observations
     "behavior": "bytes, behavior policy of the action that follows; the last one is empty",
     "action_logprob": "float32, nats, of that action under it; nan: unknown",
 }
+_SPARE_BYTES, _EPISODE_BYTES, _STEP_BYTES, _TEXT_BYTES = 1 << 20, 1 << 16, 64, 32  # of HDF5's own
 RECORD = "record"  # in the infos, where the student sees only a part of what is recorded
 RECORD_MEANS = "uint8, what student and teacher see, recorded together; needed to import it again"
 
@@ -80,20 +83,24 @@ class MinariWriter:
         )
 
     def write(self, episodes: Sequence[AdvisedEpisode]) -> None:
-        try:
-            self._storage.update_episodes(map(_buffer, episodes))
-            first, self._episodes = self._episodes, self._episodes + len(episodes)
-            facts = [
-                {
-                    "run_id": episode.run_id,
-                    "run_episode_id": episode.number,
-                    "final_observation": "replayed" if episode.has_final else "unknown",
-                }
-                for episode in episodes
-            ]
-            self._storage.update_episode_metadata(facts, range(first, self._episodes))
-        except RuntimeError as error:  # h5py's, where a disk is full
-            raise OSError(str(error)) from error
+        self._check_space(episodes)
+        self._storage.update_episodes(map(_buffer, episodes))
+        first, self._episodes = self._episodes, self._episodes + len(episodes)
+        facts = [
+            {
+                "run_id": episode.run_id,
+                "run_episode_id": episode.number,
+                "final_observation": "replayed" if episode.has_final else "unknown",
+            }
+            for episode in episodes
+        ]
+        self._storage.update_episode_metadata(facts, range(first, self._episodes))
+
+    def _check_space(self, episodes: Sequence[AdvisedEpisode]) -> None:
+        """Raise an OSError where the disk is about to be full: HDF5 crashes when it is."""
+        needed = sum(map(_bytes_of, episodes)) + _SPARE_BYTES
+        if shutil.disk_usage(self._storage.data_path).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def describe(self, metadata: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Write the dataset's metadata.
@@ -121,6 +128,15 @@ class MinariWriter:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _bytes_of(episode: AdvisedEpisode) -> int:
+    """At most as many bytes as an episode takes on the disk."""
+    arrays = (episode.observations, episode.records, episode.plan_probs, episode.teacher_probs)
+    size = sum(array.nbytes for array in arrays if array is not None)
+    texts = (*episode.state_keys, *episode.state_texts, *episode.behaviors)
+    size += sum(4 * len(text) + _TEXT_BYTES for text in texts) + _STEP_BYTES * len(episode)
+    return 2 * size + _EPISODE_BYTES
 
 
 def _buffer(episode: AdvisedEpisode) -> Any:

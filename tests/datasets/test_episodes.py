@@ -122,7 +122,7 @@ def test_a_missing_part_and_other_shapes_are_reported(tmp_path: Path) -> None:
     assert count_steps(workspace, "Toy", [RUN], SHAPE) == 60
     with pytest.raises(DatasetError, match=rf"\(3, 2\), but {RUN} has \(2,3\)"):
         count_steps(workspace, "Toy", [RUN], (3, 2))
-    with pytest.raises(DatasetError, match="has the shape|have the shape"):
+    with pytest.raises(DatasetError, match="have the shape"):
         count_steps(workspace, "Toy", [RUN], (4,))
     first = next(p for p in part_paths(folder) if pq.read_table(p)["t"][0].as_py() == 0)
     first.unlink()
