@@ -67,10 +67,12 @@ def _columns(layout: Layout) -> str:
 
 def _type(kind: pa.DataType) -> str:
     if pa.types.is_fixed_size_list(kind):
-        return f"{kind.value_type}[{kind.list_size}]"
+        return f"{_type(kind.value_type)}[{kind.list_size}]"
     if pa.types.is_list(kind):
-        return "list of " + ", ".join(f"{part.name} ({part.type})" for part in kind.value_type)
-    return str(kind)
+        return "list of " + ", ".join(
+            f"{part.name} ({_type(part.type)})" for part in kind.value_type
+        )
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
 def _numbers(facts: Facts) -> str:
@@ -133,21 +135,22 @@ def _made(facts: Facts, teacher: TeacherInfo | None, spent: Mapping[str, float])
 
 
 def _loading(layout: Layout, facts: Facts) -> str:
-    source = "FOLDER"
     column = "" if layout.record_shape is None else " --columns observation=record"
+    again = f"llm4teach import FOLDER --task {facts.task.name}{column}"
     return f"""## Loading it
 
 ```python
-import duckdb, numpy as np, pandas as pd
-from datasets import load_dataset  # Hugging Face's
+import duckdb
+import numpy as np
+import pandas as pd
 
-steps = load_dataset("parquet", data_files="data/*.parquet", split="train")
 steps = pd.read_parquet("data")
 observations = np.stack(steps["observation"]).reshape(-1, {_numbers_of(layout)})
-duckdb.sql("SELECT state_text, advice FROM 'data/*.parquet' WHERE has_advice LIMIT 5")
+duckdb.sql("SELECT state_text, advice FROM 'data/*.parquet' WHERE has_advice LIMIT 5").show()
 ```
 
-`llm4teach import {source} --task {facts.task.name}{column}` makes trajectories of it again."""
+Hugging Face's `datasets.load_dataset` reads this folder, too. `{again}` makes trajectories of it
+again."""
 
 
 def _numbers_of(layout: Layout) -> str:

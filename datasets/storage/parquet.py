@@ -86,7 +86,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
         fsync(folder.parent)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise DatasetError(
             f"{folder} cannot be written: {reason}; nothing was left there"
         ) from error
