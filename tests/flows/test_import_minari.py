@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,25 @@ def test_minari_values_that_cannot_be(
             del episode[name]
             episode[name] = values
     assert words in rejected(source, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_infos_of_our_own_datasets_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only datasets that are marked as ours have infos with a meaning."""
+    h5py = pytest.importorskip("h5py")
+    source = minari_dataset(tmp_path, monkeypatch, "maps", True)
+    main, metadata = source / "data" / "main_data.hdf5", source / "data" / "metadata.json"
+    with h5py.File(main, "a") as file:
+        for episode in file.values():
+            episode["infos/behavior"] = [b"student"] * len(episode["rewards"])
+    assert set(imported(source, tmp_path).column("behavior")) == {"imported"}
+    shutil.rmtree(tmp_path / "workspace")
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"llm4teach": {}}))
+    assert "its info behavior has 43 rows for 43 steps" in rejected(source, tmp_path)
+    with h5py.File(main, "a") as file:
+        for episode in file.values():
+            del episode["infos/behavior"]
+            episode["infos/action_logprob"] = [b"likely"] * (len(episode["rewards"]) + 1)
+    assert f"the Minari dataset {source} is damaged" in rejected(source, tmp_path)
