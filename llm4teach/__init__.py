@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from llm4teach.api import TeacherPolicy as TeacherPolicy
     from llm4teach.api import advice as advice
     from llm4teach.api import collect as collect
+    from llm4teach.api import evaluate as evaluate
     from llm4teach.api import export_trajectories as export_trajectories
     from llm4teach.api import label as label
     from llm4teach.api import load_student as load_student
+    from llm4teach.api import make_env as make_env
     from llm4teach.api import teach as teach
     from llm4teach.envs.custom.base import BaseTask as BaseTask
     from llm4teach.envs.custom.check import check_task as check_task
@@ -39,6 +41,7 @@ _API = "llm4teach.api"
 _HOMES = {  # of the names that this package offers
     **dict.fromkeys(("teach", "collect", "label", "advice", "load_student"), _API),
     **dict.fromkeys(("TeacherPolicy", "StudentPolicy", "export_trajectories"), _API),
+    **dict.fromkeys(("make_env", "evaluate"), _API),
     "BaseTask": "llm4teach.envs.custom.base",
     "GymTask": "llm4teach.envs.custom.gym_task",
     "check_task": "llm4teach.envs.custom.check",

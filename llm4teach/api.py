@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
 if TYPE_CHECKING:
+    import gymnasium as gym
     from duckdb import DuckDBPyRelation
 
+    from llm4teach.student.config import Mode
     from llm4teach.student.model.network import Student
 
 TaskLike = str | Task
@@ -85,10 +87,14 @@ def settings_of(
         TaskError: the task object is no task.
         TeacherError: the teacher object is no teacher.
     """
-    task_name = task if isinstance(task, str) else register_task(task)
+    task_name = _task_name(task)
     given = dict(teacher) if isinstance(teacher, Mapping) else {"teacher": _teacher_name(teacher)}
     own = {"task": task_name, "workspace": workspace, "teacher": given}
     return load_settings({**settings, **own})
+
+
+def _task_name(task: TaskLike) -> str:
+    return task if isinstance(task, str) else register_task(task)
 
 
 def _teacher_name(teacher: str | Teacher) -> str:
@@ -132,6 +138,67 @@ def export_trajectories(
 
     settings = settings_of(task, "none" if teacher is None else teacher, workspace, {})
     return export(target, settings, Export(advice=teacher is not None, **options))
+
+
+def make_env(task: TaskLike, render_mode: str | None = None) -> gym.Env[NDArray[np.uint8], int]:
+    """Return a new gymnasium environment of a task, for a trainer of your own.
+
+    Its observations, uint8 (*observation_shape), are what `TeacherPolicy.teacher_probs` takes.
+    Train on the seeds below 2^30: those from there on are the held-out episodes of `evaluate`.
+
+    Args:
+        task: its name, or a task.
+        render_mode: as of `gymnasium.make`.
+
+    Raises:
+        TaskError: there is no such task.
+    """
+    return get_task(_task_name(task)).make_env(render_mode)
+
+
+def evaluate(
+    task: TaskLike,
+    policy: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    episodes: int = 500,
+    *,
+    seeds: Literal["test", "development"] = "test",
+    mode: Mode = "sampled",
+    seed: int = 0,
+) -> dict[str, float]:
+    """Play held-out episodes with any policy: the ones that `teach` evaluates its students on.
+
+    Args:
+        task: its name, or a task.
+        policy: from observations, uint8 (N, *observation_shape), to action probabilities, float32
+            (N, n_actions), such as `StudentPolicy.probabilities`.
+        episodes: how many.
+        seeds: those of final tables, or those to choose settings by.
+        mode: draw from the probabilities, or take the likeliest action: always (``argmax``), or
+            unless it has led back to the same observation (``greedy``).
+        seed: random seed of the drawn actions.
+
+    Returns:
+        ``success_rate`` with ``success_low`` and ``success_high`` (Wilson's 95% interval),
+        ``mean_return`` and ``mean_length`` (env steps).
+
+    Raises:
+        TaskError: there is no such task.
+    """
+    from llm4teach.analysis.statistics import wilson_interval
+    from llm4teach.student.config import EvaluateConfig
+    from llm4teach.student.evaluation.evaluate import evaluate_policy
+
+    config = EvaluateConfig(episodes=episodes, seeds=seeds)
+    played = evaluate_policy(get_task(_task_name(task)), policy, mode, config, seed)
+    successes = sum(episode["success"] for episode in played)
+    low, high = wilson_interval(successes, episodes)
+    return {
+        "success_rate": successes / episodes,
+        "success_low": low,
+        "success_high": high,
+        "mean_return": float(np.mean([episode["return"] for episode in played])),
+        "mean_length": float(np.mean([episode["length"] for episode in played])),
+    }
 
 
 class TeacherPolicy:
