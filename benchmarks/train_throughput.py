@@ -7,8 +7,8 @@
 Every learner has the same task, through the same gymnasium environment or its vector form, and the
 same hyperparameters: 4 epochs of 8 minibatches, 64 steps per environment, one thread. They take
 turns, round by round, so that a busy machine slows all alike. Stable-Baselines3 runs with each of
-this project's networks and with its own default (pip install stable-baselines3; without it, its
-rows are left out).
+this project's networks and with its own default (the extra `trainers`; without it, its rows are
+left out).
 
 --split says what share of the time each part of fine-tuning takes, with a teacher whose states are
 all known. --variants times one gradient step of the network as it is and in other ways to run it.
@@ -75,7 +75,7 @@ def _compare(task: str, teacher: str, n_envs: int, updates: int, rounds: int) ->
     try:
         import stable_baselines3  # noqa: F401
     except ImportError:
-        print("Stable-Baselines3 is left out: pip install stable-baselines3", file=sys.stderr)
+        print("Stable-Baselines3 is left out: pip install 'llm4teach[trainers]'", file=sys.stderr)
     else:
         for encoder in ("cells", "convolutions"):
             learners[f"Stable-Baselines3, {encoder}"] = _theirs(task, encoder, n_envs)

@@ -12,10 +12,11 @@ from torch.distributions import Categorical
 
 import llm4teach as lt
 from llm4teach.student.model.encoders import make_encoder
+from llm4teach.student.training.ppo import kl_from_teacher
 
 N_ENVS, N_STEPS, EPOCHS, MINIBATCH = 16, 64, 4, 256
-LEARNING_RATE, GAMMA, GAE_LAMBDA, CLIP, MAX_GRAD_NORM = 1e-3, 0.99, 0.95, 0.2, 0.5
-ENT_COEF, VF_COEF = 0.005, 0.5
+LEARNING_RATE, GAMMA, GAE_LAMBDA = 1e-3, 0.99, 0.95
+CLIP, ENT_COEF, VF_COEF, MAX_GRAD_NORM = 0.2, 0.005, 0.5, 0.5
 KL_COEF, KL_OFF = 1.0, 0.8  # falls linearly to 0 within this fraction of the steps
 
 
@@ -41,13 +42,12 @@ class Agent(nn.Module):
 def train(teacher, steps=65_536, seed=0, kl_coef=KL_COEF):
     """Return an agent that has learned the teacher's task."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    task = teacher.task
-    envs = task.make_vector_env(N_ENVS)  # does not reset by itself
-    agent = Agent(task.observation_shape, len(task.action_names))
+    task, rng = teacher.task, np.random.default_rng(seed)
+    envs, n_actions = task.make_vector_env(N_ENVS), len(task.action_names)
+    agent = Agent(task.observation_shape, n_actions)
     optimizer = torch.optim.Adam(agent.parameters(), LEARNING_RATE, eps=1e-5)
 
-    def start(ended):
+    def start(ended):  # new episodes where the last one ended
         seeds = rng.integers(1 << 30, size=N_ENVS)  # from 2^30 on are the held-out episodes
         return envs.reset(seed=seeds, options={"reset_mask": ended})[0]
 
@@ -56,8 +56,9 @@ def train(teacher, steps=65_536, seed=0, kl_coef=KL_COEF):
         done = update * N_ENVS * N_STEPS / steps
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - done)
         weight = kl_coef * max(0.0, 1 - done / KL_OFF)
+
         obs = torch.zeros(N_STEPS, N_ENVS, *task.observation_shape, dtype=torch.uint8)
-        advice = torch.zeros(N_STEPS, N_ENVS, len(task.action_names))  # rows of 0: no advice
+        advice = torch.zeros(N_STEPS, N_ENVS, n_actions)  # rows of 0: no advice
         actions = torch.zeros(N_STEPS, N_ENVS, dtype=torch.int64)
         logprobs, values, next_values, rewards, terminated, ended = (
             torch.zeros(N_STEPS, N_ENVS) for _ in range(6)
@@ -96,33 +97,24 @@ def train(teacher, steps=65_536, seed=0, kl_coef=KL_COEF):
                 clipped = ratio.clamp(1 - CLIP, 1 + CLIP) * b_advantages
                 pg_loss = -torch.min(ratio * b_advantages, clipped).mean()
                 v_loss = 0.5 * (value - b_returns).square().mean()
-                kl = (b_advice.xlogy(b_advice) - b_advice * policy.logits).sum(1).mean()
+                kl = kl_from_teacher(b_advice, policy.logits).mean()  # 0 without advice
                 entropy = policy.entropy().mean()
                 loss = pg_loss - ENT_COEF * entropy + VF_COEF * v_loss + weight * kl
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), MAX_GRAD_NORM)
                 optimizer.step()
-        print(f"\r{(update + 1) * N_ENVS * N_STEPS} steps, KL {kl.item():.3f}", end="", flush=True)
-    print()
     return agent
 
 
-def main():
-    """Train with stored advice, ask about states without any, and print the success."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="SimpleDoorKey")
     parser.add_argument("--workspace", default="workspace", help="where advice is stored")
     parser.add_argument("--teacher", default="embedded")
     parser.add_argument("--steps", type=int, default=65_536, help="env steps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--episodes", type=int, default=500, help="held-out ones, to evaluate on")
     args = parser.parse_args()
     teacher = lt.TeacherPolicy(args.workspace, args.task, args.teacher, ask=True)
     agent = train(teacher, args.steps, args.seed)
-    print(lt.evaluate(args.task, agent.probabilities, args.episodes))
-    teacher.close()
-
-
-if __name__ == "__main__":
-    main()
+    print(lt.evaluate(args.task, agent.probabilities))

@@ -14,8 +14,10 @@ from counter_task import counter
 
 import llm4teach as lt
 from llm4teach.envs.registry import _registered, get_task
+from llm4teach.envs.seeds import held_out_seeds
 from llm4teach.envs.task import State
 from llm4teach.errors import ConfigError, DatasetError, TaskError, TeacherError
+from llm4teach.student.policies import uniform_policy
 
 SMALL: dict[str, Any] = {
     "collect": {"steps": 256, "rounds": 1, "n_envs": 8},
@@ -55,6 +57,38 @@ def test_collect_label_and_ask_the_advice(workspace: str) -> None:
     assert asking.teacher_probs(first[None]).sum() == pytest.approx(1)
     asking.close()
     assert lt.advice(workspace).aggregate("count(DISTINCT teacher_id)").fetchall() == [(2,)]
+
+
+def test_the_environment_of_a_task_is_what_its_teacher_reads(workspace: str) -> None:
+    env = lt.make_env("SimpleDoorKey", render_mode="rgb_array")
+    first, _ = env.reset(seed=5)
+    assert env.observation_space.contains(first) and env.render().ndim == 3
+    assert (first == lt.make_env("SimpleDoorKey").reset(seed=5)[0]).all()
+    teacher = lt.TeacherPolicy(workspace, "SimpleDoorKey", "none", ask=True)
+    assert teacher.teacher_probs(first[None]).sum() == pytest.approx(1)
+    teacher.close()
+    with pytest.raises(TaskError, match="unknown task 'Nowhere'"):
+        lt.make_env("Nowhere")
+
+
+def test_evaluate_plays_the_held_out_episodes_with_any_policy(workspace: str) -> None:
+    teacher = lt.TeacherPolicy(workspace, "SimpleDoorKey", "recorded/vicuna-33b", ask=True)
+    seen: list[Any] = []
+
+    def watched(observations: Any) -> Any:
+        seen.append(observations)
+        return teacher.teacher_probs(observations)
+
+    good = lt.evaluate("SimpleDoorKey", watched, 20)
+    starts = [lt.make_env("SimpleDoorKey").reset(seed=s)[0] for s in held_out_seeds(20)]
+    assert (seen[0] == np.stack(starts)).all()
+    assert good["success_rate"] == 1 == good["success_high"] and good["success_low"] > 0.8
+    assert 0 < good["mean_return"] < 1 and 10 < good["mean_length"] < 100
+    poor = lt.evaluate("SimpleDoorKey", uniform_policy(7), 20, seeds="development", mode="greedy")
+    assert poor["success_rate"] < 0.5
+    again = lt.evaluate("SimpleDoorKey", teacher.teacher_probs, 20, seed=1)
+    assert again["mean_length"] != good["mean_length"]  # other actions are drawn
+    teacher.close()
 
 
 @pytest.mark.extended
