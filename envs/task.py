@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.envs.encoding import EncoderFactory, EncoderName
 from llm4teach.envs.plan import Plan
 
 Observations = NDArray[np.uint8]  # (N, *observation_shape)
@@ -91,6 +92,18 @@ class Task(Protocol):
 
     def student_observations(self, observations: Observations) -> Observations:
         """Return what the student sees, uint8 (N, *student_shape)."""
+        ...
+
+    @property
+    def encoder(self) -> EncoderName | EncoderFactory:
+        """What reads the student's observations: a built-in encoder by name, or one of your own.
+
+        The latter is a function from ``student_shape`` to a ``torch.nn.Module`` that maps
+        observations (N, *student_shape) to features, float32 (N, features). The module receives
+        bytes, uint8, if it takes them, and else float32 from 0 to 1. It has no randomness and no
+        batch statistics. A student's file holds its weights alone, so loading a student needs the
+        task.
+        """
         ...
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:

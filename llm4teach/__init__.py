@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llm4teach.api import make_env as make_env
     from llm4teach.api import teach as teach
     from llm4teach.envs.custom.base import BaseTask as BaseTask
-    from llm4teach.envs.custom.check import check_task as check_task
+    from llm4teach.student.check_task import check_task as check_task
     from llm4teach.envs.custom.gym_task import GymTask as GymTask
     from llm4teach.teacher_labeling.backends.function import FunctionTeacher as FunctionTeacher
     from llm4teach.teacher_labeling.teacher import Advice as Advice
@@ -44,7 +44,7 @@ _HOMES = {  # of the names that this package offers
     **dict.fromkeys(("make_env", "evaluate"), _API),
     "BaseTask": "llm4teach.envs.custom.base",
     "GymTask": "llm4teach.envs.custom.gym_task",
-    "check_task": "llm4teach.envs.custom.check",
+    "check_task": "llm4teach.student.check_task",
     "FunctionTeacher": "llm4teach.teacher_labeling.backends.function",
     **dict.fromkeys(("Advice", "Teacher", "TeacherInfo"), "llm4teach.teacher_labeling.teacher"),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import NDArray
 
+from llm4teach.envs.encoding import EncoderFactory, EncoderName, encoder_of_shape
 from llm4teach.envs.task import Mixture, Observations, State, describe
 from llm4teach.envs.vector.serial import serial_vector_env
 from llm4teach.envs.vector.workers import WorkerVectorEnv
@@ -63,6 +64,11 @@ class BaseTask(ABC):
     def student_observations(self, observations: Observations) -> Observations:
         """Return the whole observations, uint8 (N, *student_shape)."""
         return observations
+
+    @property
+    def encoder(self) -> EncoderName | EncoderFactory:
+        """The built-in encoder of observations of this shape."""
+        return encoder_of_shape(self.student_shape)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return many environments, stepped one by one in this process."""

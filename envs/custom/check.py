@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from llm4teach.envs.encoding import check_encoder
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
 from llm4teach.envs.task import Observations, Task, describe, ground_plan, normalize_rows
 from llm4teach.errors import TaskError
@@ -303,6 +304,13 @@ def _student(task: Task, played: Played) -> Iterator[Problem]:
         yield Problem("student_observations", "must be the first bytes of the observations")
 
 
+def _encoder(task: Task, played: Played) -> Iterator[Problem]:
+    try:
+        check_encoder(task.encoder, tuple(task.student_shape))
+    except TaskError as error:
+        yield Problem("encoder", str(error))
+
+
 def _examples(task: Task, played: Played) -> Iterator[Problem]:
     states = task.example_states()
     if not states:
@@ -339,6 +347,7 @@ CHECKS: dict[str, Check] = {
     "max_steps": _options_end,
     "is_success": _success,
     "student_observations": _student,
+    "encoder": _encoder,
     "example_states": _examples,
     "draw": _frames,
 }

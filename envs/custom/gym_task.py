@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
 from llm4teach.envs.custom.recording import Encode, RecordedEnv, Recorder, TeacherView
+from llm4teach.envs.encoding import EncoderFactory, EncoderName, check_encoder, encoder_of_shape
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
 from llm4teach.envs.task import Family, Mixture, Observations, State, normalize_rows, state_key
 from llm4teach.envs.vector.workers import WorkerVectorEnv
@@ -43,8 +44,11 @@ class GymTask(BaseTask):
             actions, or None where it cannot act or is done.
         admissible: returns the names of the options that are possible; a function of the text
             alone. By default all of them are.
-        encode: makes the student's observation, uint8 of one shape. By default bytes stay as they
-            are, bounded numbers are scaled to bytes, and choices become one-hot vectors.
+        encode: makes the student's observation: uint8 of one shape, or a text of at most
+            `TEXT_SIZE` characters. By default bytes and texts stay as they are, bounded numbers are
+            scaled to bytes, and choices become one-hot vectors.
+        encoder: what reads the student's observation; see `Task.encoder`. By default ``text`` for
+            texts, and otherwise the one for observations of this shape.
         view: makes the teacher's memory of one environment; see `TeacherView`.
         success: which episodes succeed: those that terminated, those that also have a positive
             return, or a function as `Task.is_success`.
@@ -70,6 +74,7 @@ class GymTask(BaseTask):
         *,
         admissible: Callable[[Any], Iterable[str]] | None = None,
         encode: Encode | None = None,
+        encoder: EncoderName | EncoderFactory | None = None,
         view: Callable[[], TeacherView] | None = None,
         success: Literal["terminated", "positive return"] | Success = "positive return",
         action_names: Sequence[str] = (),
@@ -102,6 +107,9 @@ class GymTask(BaseTask):
         view_space = view().space if view else None
         self._recorder = Recorder(example_env.observation_space, encode, view_space, observation)
         self.observation_shape = self._recorder.shape
+        self._encoder = encoder or ("text" if self._recorder.is_text else None)
+        if self._encoder:
+            check_encoder(self._encoder, self._recorder.student_shape)
         self._make = partial(_recorded, env, max_steps, self._recorder, view)
         self._return_scale = return_scale
         self._states: list[State] = []
@@ -123,6 +131,10 @@ class GymTask(BaseTask):
     @property
     def student_shape(self) -> tuple[int, ...]:
         return self._recorder.student_shape
+
+    @property
+    def encoder(self) -> EncoderName | EncoderFactory:
+        return self._encoder or encoder_of_shape(self.student_shape)
 
     def student_observations(self, observations: Observations) -> Observations:
         return self._recorder.student_part(observations)

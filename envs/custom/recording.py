@@ -11,9 +11,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from llm4teach.envs.custom.spaces import pack, packed_size, student_bytes, unpack
+from llm4teach.envs.encoding import text_bytes
 from llm4teach.errors import TaskError
 
-Encode = Callable[[Any], NDArray[np.uint8]]
+Encode = Callable[[Any], "NDArray[np.uint8] | str"]
 
 
 class TeacherView(Protocol):
@@ -53,6 +54,8 @@ class Recorder:
         example: Any,
     ) -> None:
         self._space, self._encode, self._view_space = space, encode, view_space or space
+        self._view_member = "view" if view_space else "env"
+        self.is_text = isinstance(encode(example) if encode else example, str)
         self.student_shape = self._student(example).shape
         self.student_size = int(np.prod(self.student_shape))
         is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
@@ -67,16 +70,23 @@ class Recorder:
         """Return what is recorded of a moment, uint8 (*shape).
 
         Raises:
-            TaskError: the student's observation changed its shape, or the view is not of its space.
+            TaskError: the student's observation changed its shape, or the view is not of its space;
+                the message names ``env``, ``encode`` or ``view``.
         """
         student = self._student(observation)
         if student.shape != self.student_shape:
+            member = "encode" if self._encode else "env"
             raise TaskError(
-                f"encode returned the shape {student.shape}, but at first {self.student_shape}"
+                f"{member} returned an observation of shape {student.shape}, but at first one of "
+                f"{self.student_shape}"
             )
         if self.is_shared:
             return student
-        return np.concatenate([student.ravel(), pack(self._view_space, view)])
+        try:
+            packed = pack(self._view_space, view)
+        except TaskError as error:
+            raise TaskError(f"{self._view_member} breaks its observation space: {error}") from None
+        return np.concatenate([student.ravel(), packed])
 
     def student_part(self, records: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return what the student sees, uint8 (N, *student_shape), of records (N, *shape)."""
@@ -93,12 +103,19 @@ class Recorder:
 
     def _student(self, observation: Any) -> NDArray[np.uint8]:
         if self._encode is None:
-            return student_bytes(self._space, observation)
-        encoded = np.asarray(self._encode(observation))
+            try:
+                return student_bytes(self._space, observation)
+            except (IndexError, TypeError, ValueError) as error:
+                raise TaskError(
+                    f"env returned {observation!r}, which is not in its observation space "
+                    f"{self._space}: {error}"
+                ) from None
+        returned = self._encode(observation)
+        encoded = text_bytes(returned) if isinstance(returned, str) else np.asarray(returned)
         if encoded.dtype != np.uint8 or not encoded.ndim:
             raise TaskError(
-                f"encode must return a uint8 array, but returned {encoded.dtype} of shape "
-                f"{encoded.shape}"
+                "encode must return a uint8 array or a text, but returned an array of "
+                f"{encoded.dtype} and shape {encoded.shape}"
             )
         return encoded
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from llm4teach.envs.encoding import text_bytes
 from llm4teach.errors import TaskError
 
 Bytes = NDArray[np.uint8]
@@ -48,13 +49,17 @@ def student_bytes(space: gym.Space[Any], element: Any) -> Bytes:
     """Return an element as amounts, uint8: what a student reads if its task does not say more.
 
     Bytes stay as they are, with their shape if the space is a single box. Bounded numbers are
-    scaled to 0 … 255, choices become one-hot vectors, and all parts are one vector.
+    scaled to 0 … 255, choices become one-hot vectors, and all parts are one vector. A space that is
+    a text becomes one byte per character (`text_bytes`), as many as it can have.
 
     Raises:
-        TaskError: the space has numbers without bounds, or text.
+        TaskError: the space has numbers without bounds, or text among other parts, or the text is
+            longer than its space says.
     """
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return np.asarray(element, np.uint8)
+    if isinstance(space, spaces.Text):
+        return text_bytes(str(element), space.max_length)
     parts = [_amounts(leaf, value) for leaf, value in _values(space, element)]
     return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 

@@ -55,8 +55,9 @@ def _check(name: str) -> None:
     Raises:
         TaskError: it breaks the contract, or there is no such task.
     """
-    from llm4teach.envs.custom.check import CHECKS, check_task
+    from llm4teach.envs.custom.check import CHECKS
     from llm4teach.envs.registry import get_task
+    from llm4teach.student.check_task import check_task
 
     problems = check_task(get_task(name))
     if problems:

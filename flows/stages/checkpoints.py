@@ -42,6 +42,7 @@ def new_student(task: Task, config: StudentConfig, seed: int) -> Student:
         len(task.action_names),
         config.encoder,
         record_shape=task.observation_shape,
+        reads=task.encoder,
     )
     return student.to(_device())
 

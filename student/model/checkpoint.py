@@ -14,8 +14,9 @@ from torch import Tensor
 
 from llm4teach.datasets.storage.parquet import local_copy, replacing, write_json
 from llm4teach.datasets.storage.paths import StoragePath
-from llm4teach.errors import DatasetError
-from llm4teach.student.model.network import Student
+from llm4teach.envs.registry import get_task
+from llm4teach.errors import DatasetError, TaskError
+from llm4teach.student.model.network import OF_TASK, Student
 
 _META = "llm4teach"
 
@@ -80,12 +81,15 @@ def save_student(path: StoragePath, student: Student, facts: Mapping[str, Any]) 
 def load_student(path: StoragePath) -> tuple[Student, dict[str, Any]]:
     """Read a student and the facts stored with it.
 
+    A student with an encoder of its task's own is made by the task that the facts name.
+
     Raises:
-        DatasetError: the file is missing or damaged, or its weights do not fit the network.
+        DatasetError: the file is missing or damaged, or its weights do not fit the network, or the
+            task cannot be loaded.
     """
     tensors, meta = load_tensors(path)
     try:
-        student = Student(**_present_network(meta["network"]))
+        student = Student(**_with_encoder(_present_network(meta["network"]), path, meta))
         student.load_state_dict(present_names(tensors))
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -106,6 +110,27 @@ def _present_network(settings: Mapping[str, Any]) -> dict[str, Any]:
         del present["blocks"]
         present |= {"encoder": "convolutions", "width": present.pop("channels")}
     return present
+
+
+def _with_encoder(
+    settings: dict[str, Any], path: StoragePath, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The network's settings, with the task's own encoder if it was made by that."""
+    if settings.get("reads") != OF_TASK:
+        return settings
+    try:
+        factory = get_task(facts["task"]).encoder
+    except TaskError as error:
+        raise DatasetError(
+            f"the student at {path} has the encoder of its task {facts['task']}, which cannot be "
+            f"loaded: {error}"
+        ) from None
+    if not callable(factory):
+        raise DatasetError(
+            f"the student at {path} has an encoder of its task's own, but the encoder of "
+            f"{facts['task']} is {factory!r} now"
+        )
+    return {**settings, "reads": factory}
 
 
 def optimizer_tensors(optimizer: torch.optim.Adam) -> dict[str, Tensor]:

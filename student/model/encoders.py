@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm4teach.errors import TaskError
+from llm4teach.envs.encoding import EncoderName, check_encoder, encoder_of_shape
 from llm4teach.student.model.cells import CellEncoder
 from llm4teach.student.model.convolutions import ConvolutionalEncoder
 from llm4teach.student.model.encoder import Encoder
-from llm4teach.student.model.maps import HEADING, SUPPORTED, unsupported
+from llm4teach.student.model.text import TextEncoder
 
 MapEncoder = Literal["cells", "convolutions"]
 WIDTH = 128  # features of either encoder
-SMALLEST = 8  # side of an image in pixels
 _MIDDLE = 127.5  # bytes are scaled to -1 … 1
 
 
@@ -96,28 +95,33 @@ class ImageEncoder(Encoder):
         return F.relu(self.image(self.convolutions(image)))
 
 
-def make_encoder(observation_shape: tuple[int, ...], maps: MapEncoder, width: int = 0) -> Encoder:
-    """Return a new encoder of vectors (size,), depth images (rows, columns), images or maps.
-
-    Images are (rows, columns, 1 or 3), at least 8 on a side.
+def make_encoder(
+    observation_shape: tuple[int, ...],
+    maps: MapEncoder,
+    width: int = 0,
+    name: EncoderName | None = None,
+) -> Encoder:
+    """Return a new built-in encoder.
 
     Args:
         observation_shape: of one observation.
         maps: what reads maps of cells, (width, height, channels).
         width: of that; 0 for its usual one.
+        name: which encoder; by default the shape decides.
 
     Raises:
         TaskError: there is none for such observations.
     """
-    if len(observation_shape) == 1:
-        return VectorEncoder(*observation_shape)
-    if len(observation_shape) == 2:
-        return DepthEncoder(*observation_shape)
-    if len(observation_shape) == 3 and observation_shape[2] in (1, 3):
-        if min(observation_shape[:2]) >= SMALLEST:
-            return ImageEncoder(*observation_shape)
-    elif len(observation_shape) == 3 and observation_shape[2] > HEADING:
+    name = name or encoder_of_shape(observation_shape)
+    check_encoder(name, observation_shape)
+    if name == "cells":
         of_maps: type[CellEncoder | ConvolutionalEncoder]
         of_maps = CellEncoder if maps == "cells" else ConvolutionalEncoder
         return of_maps(observation_shape, width) if width else of_maps(observation_shape)
-    raise TaskError(f"{unsupported(observation_shape)}. {SUPPORTED}")
+    others: dict[EncoderName, type[Encoder]] = {
+        "vector": VectorEncoder,
+        "depth": DepthEncoder,
+        "image": ImageEncoder,
+        "text": TextEncoder,
+    }
+    return others[name](*observation_shape)

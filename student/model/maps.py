@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from llm4teach.envs.encoding import SUPPORTED, unsupported
 from llm4teach.errors import TaskError
 
 OBJECTS, COLORS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
@@ -24,18 +25,6 @@ FIRST_THING, LAST_THING = 4, 7  # door, key, ball, box: their colors matter
 NO_HEADING = 4  # heading code of cells without the agent
 NO_CELL = -1  # place, in a list of cells, of a row that holds none
 LARGE = 14  # side in cells from which on a map is large
-
-
-SUPPORTED = (
-    "Supported are uint8 maps of cells (width, height, channels) with MiniGrid's codes of object, "
-    "color, state and heading in the first four channels, images in gray or color (rows, columns, "
-    "1 or 3) of at least 8 pixels a side, depth images (rows, columns) and vectors (size,)"
-)
-
-
-def unsupported(observation_shape: tuple[int, ...]) -> str:
-    """The start of a message about observations that no encoder reads."""
-    return f"there is no student for observations of shape {tuple(observation_shape)}"
 
 
 def is_traced() -> bool:

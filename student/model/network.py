@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm4teach.envs.encoding import EncoderFactory, EncoderName
 from llm4teach.student.model.convolutions import ConvolutionalEncoder
 from llm4teach.student.model.encoders import MapEncoder, make_encoder
+from llm4teach.student.model.own_encoder import own_encoder
+
+OF_TASK = "task"  # in the settings: the task's own encoder
 
 
 class Output(NamedTuple):
@@ -35,9 +39,10 @@ class Student(nn.Module):
         hidden: features between encoder and heads.
         record_shape: of what is recorded of a moment, whose first bytes are the student's
             observation; None if that is all of it.
+        reads: what reads the observations, as `Task.encoder`; by default their shape decides.
 
     Raises:
-        TaskError: no encoder reads such observations.
+        TaskError: no encoder reads such observations, or the task's own one fails.
     """
 
     def __init__(
@@ -48,11 +53,16 @@ class Student(nn.Module):
         width: int = 0,
         hidden: int = 64,
         record_shape: tuple[int, ...] | None = None,
+        reads: EncoderName | EncoderFactory | None = None,
     ) -> None:
         super().__init__()
         self.observation_shape = tuple(observation_shape)
         self.record_shape = tuple(record_shape or observation_shape)
-        self.encoder = make_encoder(tuple(observation_shape), encoder, width)
+        self.encoder = (
+            own_encoder(reads, self.observation_shape)
+            if callable(reads)
+            else make_encoder(self.observation_shape, encoder, width, reads)
+        )
         self.settings: dict[str, Any] = {
             "observation_shape": list(observation_shape),
             "n_actions": n_actions,
@@ -60,6 +70,8 @@ class Student(nn.Module):
             "width": self.encoder.width,
             "hidden": hidden,
         }
+        if reads is not None:
+            self.settings["reads"] = OF_TASK if callable(reads) else reads
         if self.record_shape != self.observation_shape:
             self.settings["record_shape"] = list(self.record_shape)
         self.trunk = nn.Linear(self.encoder.features, hidden)
