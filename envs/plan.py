@@ -66,6 +66,8 @@ def parse_plan(text: str, separator: str = " > ") -> Plan:
 def named_plan(text: str, separator: str = " > ") -> Plan:
     """Return the plan with this name, whose options are of the grammar or named by a task itself.
 
+    ``str(named_plan(name)) == name``.
+
     Raises:
         PlanSyntaxError: an option's name is empty or too long, or has other characters than lower
             case letters, digits, spaces and ``_.'()-``.
@@ -74,16 +76,19 @@ def named_plan(text: str, separator: str = " > ") -> Plan:
 
 
 def _named_option(text: str) -> Option:
+    name = " ".join(text.split())
     try:
-        return _parse_option(text)
+        option = _parse_option(name)
+        if str(option) == name:  # otherwise the name is a task's own, such as "go to the exit"
+            return option
     except PlanSyntaxError:
-        name = " ".join(text.split())
-        if not _FREE_OPTION.fullmatch(name):
-            raise PlanSyntaxError(
-                f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, spaces "
-                "and _.'()-"
-            ) from None
-        return Option(name)
+        pass
+    if not _FREE_OPTION.fullmatch(name):
+        raise PlanSyntaxError(
+            f"{name!r} is no name of an option: 1 to 80 lower case letters, digits, spaces "
+            "and _.'()-"
+        )
+    return Option(name)
 
 
 def _parse_option(text: str) -> Option:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from llm4teach.envs.encoding import EncoderFactory, EncoderName
 from llm4teach.envs.plan import Plan
+from llm4teach.envs.verbs import Verbs
 
 Observations = NDArray[np.uint8]  # (N, *observation_shape)
 Mixture = tuple[tuple[Plan, float], ...]  # plans and their probabilities; empty: no advice
@@ -46,17 +47,28 @@ class Family(str):
         prompts: templates of its own by use (``sampling``, ``logprobs``, …), as text.
         about: a few sentences for the system message of the standard prompts: what the world is,
             what the options do.
+        verbs: what the options are called; by default the verbs and the grammar of `envs.plan`.
     """
 
     prompts: Mapping[str, str]
     about: str
+    verbs: Verbs | None
 
     def __new__(
-        cls, name: str, prompts: Mapping[str, str] | None = None, about: str = ""
+        cls,
+        name: str,
+        prompts: Mapping[str, str] | None = None,
+        about: str = "",
+        verbs: Verbs | None = None,
     ) -> Family:
         family = super().__new__(cls, name)
-        family.prompts, family.about = dict(prompts or {}), about
+        family.prompts, family.about, family.verbs = dict(prompts or {}), about, verbs
         return family
+
+
+def verbs_of(family: str) -> Verbs | None:
+    """Return the verbs of a family's own; None: those of `envs.plan`."""
+    return family.verbs if isinstance(family, Family) else None
 
 
 class Task(Protocol):

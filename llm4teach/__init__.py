@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from llm4teach.api import make_env as make_env
     from llm4teach.api import teach as teach
     from llm4teach.envs.custom.base import BaseTask as BaseTask
-    from llm4teach.student.check_task import check_task as check_task
     from llm4teach.envs.custom.gym_task import GymTask as GymTask
+    from llm4teach.student.check_task import check_task as check_task
     from llm4teach.teacher_labeling.backends.function import FunctionTeacher as FunctionTeacher
     from llm4teach.teacher_labeling.teacher import Advice as Advice
     from llm4teach.teacher_labeling.teacher import Teacher as Teacher

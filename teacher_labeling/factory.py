@@ -12,6 +12,7 @@ from llm4teach.envs.custom.loading import (
     is_from_elsewhere,
     load_from_elsewhere,
 )
+from llm4teach.envs.task import verbs_of
 from llm4teach.errors import TaskError, TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     DEFAULT_MODEL,
@@ -74,7 +75,7 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
     if config.fault == "none":
         return teacher
     fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)
-    return FaultyTeacher(teacher, fault)
+    return FaultyTeacher(teacher, fault, verbs_of(family))
 
 
 def teacher_info(config: TeacherConfig, family: str) -> TeacherInfo:

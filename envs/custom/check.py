@@ -9,7 +9,15 @@ import numpy as np
 
 from llm4teach.envs.encoding import check_encoder
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
-from llm4teach.envs.task import Observations, Task, describe, ground_plan, normalize_rows
+from llm4teach.envs.task import (
+    Observations,
+    Task,
+    describe,
+    ground_plan,
+    normalize_rows,
+    verbs_of,
+)
+from llm4teach.envs.verbs import read_plan
 from llm4teach.errors import TaskError
 
 SEED, EPISODES, STEPS = 0, 4, 60  # of the episodes that are played by random actions
@@ -213,6 +221,18 @@ def _states(task: Task, played: Played) -> Iterator[Problem]:
                 continue
             if not same:
                 yield Problem("state", f"its option {str(plan)!r} reads back as another plan")
+            yield from _readable(task, plan)
+
+
+def _readable(task: Task, plan: Plan) -> Iterator[Problem]:
+    try:
+        read = read_plan(str(plan), verbs_of(task.family))
+    except PlanSyntaxError as error:
+        if verbs_of(task.family) is not None:  # without verbs, options are matched by their names
+            yield Problem("family", f"its verbs cannot read the option {str(plan)!r}: {error}")
+        return
+    if read != plan:
+        yield Problem("family", f"its verbs read the option {str(plan)!r} as {str(read)!r}")
 
 
 def _grounding(task: Task, played: Played) -> Iterator[Problem]:

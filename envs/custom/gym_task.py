@@ -19,6 +19,7 @@ from llm4teach.envs.encoding import EncoderFactory, EncoderName, check_encoder, 
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
 from llm4teach.envs.task import Family, Mixture, Observations, State, normalize_rows, state_key
 from llm4teach.envs.vector.workers import WorkerVectorEnv
+from llm4teach.envs.verbs import Verbs
 from llm4teach.errors import TaskError
 
 MakeEnv = Callable[..., gym.Env[Any, Any]]  # takes render_mode
@@ -61,6 +62,9 @@ class GymTask(BaseTask):
         prompts: templates of its own by use (``sampling``, ``logprobs``, …), instead of the
             standard ones; see ``llm4teach prompts show``.
         about: a few sentences for the standard prompts: what the world is, what the options do.
+        verbs: what the options are called, as patterns with what they do, for prompts, and to read
+            replies by: ``{"drive to <place>": "along the roads", "wait": ""}``; see `Verbs`. By
+            default the options' names, as they are.
 
     Raises:
         TaskError: a member does not fit the environment; the message names it.
@@ -84,12 +88,14 @@ class GymTask(BaseTask):
         family: str = "",
         prompts: Mapping[str, str] | None = None,
         about: str = "",
+        verbs: Mapping[str, str] | None = None,
     ) -> None:
         self.name = self.trained_as = name
         self._own_family, self._prompts, self._about = family, prompts, about
         self._describe, self._admissible, self._success = describe, admissible, success
         self._policies = _plans(options)
-        self._plans = {str(plan): plan for plan in self._policies}
+        self._verbs = _verbs(self._policies, verbs)
+        self._plans = dict(zip(options, self._policies, strict=True))
         example_env = _limited(env, max_steps, None)
         try:
             actions, limit = example_env.action_space, _time_limit(example_env)
@@ -121,7 +127,7 @@ class GymTask(BaseTask):
     @property
     def family(self) -> Family:  # type: ignore[override]
         """Tasks of one family share their state texts, and so their advice."""
-        return Family(self._own_family or self.name, self._prompts, self._about)
+        return Family(self._own_family or self.name, self._prompts, self._about, self._verbs)
 
     @cached_property
     def return_scale(self) -> float:
@@ -235,6 +241,9 @@ class GymTask(BaseTask):
         policy = self._policies.get(plan)
         choice = policy(self._recorder.view(record)) if policy else None
         probs = None if choice is None else self._as_probs(plan, choice)
+        if policy is None and len(plan.options) > 1:  # the first option that is not done acts
+            steps = (self._policy_of(Plan((option,)), key, record) for option in plan.options)
+            probs = next((step for step in steps if step is not None), None)
         self._probs[key, plan] = probs
         return probs
 
@@ -260,9 +269,27 @@ def _plans(options: Mapping[str, OptionPolicy]) -> dict[Plan, OptionPolicy]:
     if not options:
         raise TaskError("options is empty; a task has at least one option policy")
     try:
-        return {named_plan(name): policy for name, policy in options.items()}
+        plans = {named_plan(name): policy for name, policy in options.items()}
     except PlanSyntaxError as error:
         raise TaskError(f"options: {error}") from None
+    if len(plans) < len(options):
+        raise TaskError(f"two of options have one name but for spaces: {', '.join(options)}")
+    return plans
+
+
+def _verbs(plans: Iterable[Plan], verbs: Mapping[str, str] | None) -> Verbs:
+    names = list(dict.fromkeys(str(option) for plan in plans for option in plan.options))
+    if verbs is None:
+        return Verbs.of(names)
+    own = Verbs.of(verbs)
+    for name in names:
+        try:
+            read = own.read(name, ",")
+        except PlanSyntaxError as error:
+            raise TaskError(f"verbs cannot read the names of options: {error}") from None
+        if str(read) != name:
+            raise TaskError(f"verbs reads the option {name!r} as {str(read)!r}; call it that")
+    return own
 
 
 def _limited(

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
-from llm4teach.envs.task import State
+from llm4teach.envs.plan import Plan, PlanSyntaxError
+from llm4teach.envs.task import State, verbs_of
+from llm4teach.envs.verbs import read_plan
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import (
     Advice,
@@ -87,6 +88,7 @@ class RecordedTeacher:
                 f"the recording {recording.name} has no task family {family!r}, only "
                 f"{', '.join(sorted(parsed.families)) or 'none'}; choose another teacher"
             )
+        self._verbs = verbs_of(family)
         self._replies = {_scene(s.state_text): s.replies for s in parsed.families[family]}
         self.info = TeacherInfo(
             backend="recorded",
@@ -110,7 +112,7 @@ class RecordedTeacher:
         weights: dict[Plan, float] = {}
         for reply in recorded:
             try:
-                plan = parse_plan(reply.plan)
+                plan = read_plan(reply.plan, self._verbs)
             except PlanSyntaxError:
                 continue  # stays in ``replies`` below, and out of the coverage
             weights[plan] = weights.get(plan, 0.0) + reply.probability

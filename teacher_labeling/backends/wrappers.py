@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
+from llm4teach.envs.plan import Plan, PlanSyntaxError
 from llm4teach.envs.task import State
+from llm4teach.envs.verbs import Verbs, read_plan
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Teacher
@@ -50,15 +51,9 @@ class FaultyTeacher:
         TeacherError: the constant plan is not a plan.
     """
 
-    def __init__(self, teacher: Teacher, fault: Fault) -> None:
+    def __init__(self, teacher: Teacher, fault: Fault, verbs: Verbs | None = None) -> None:
         self._teacher, self._fault = teacher, fault
-        try:
-            self._constant = parse_plan(fault.plan)
-        except PlanSyntaxError as error:
-            raise TeacherError(
-                f"the constant plan of the faulty teacher is {fault.plan!r}: {error}; "
-                "give one such as 'explore' or 'go to key > pick up key'"
-            ) from None
+        self._constant = _constant_plan(fault, verbs) if fault.kind == "constant" else None
         info = teacher.info
         about = f"{fault.kind}={fault.share:g},fault_seed={fault.seed}"
         about += f",plan={self._constant}" if fault.kind == "constant" else ""
@@ -90,7 +85,7 @@ class FaultyTeacher:
         kind, options = self._fault.kind, advice.state.options
         if kind == "stale":
             return advice if before is None else replace(advice, plans=before.plans)
-        if kind == "constant":
+        if self._constant is not None:
             return _certain(advice, self._constant)
         if kind == "random" and options:
             which = _chance(f"which/{self._fault.seed}/{advice.state.key}")
@@ -144,3 +139,18 @@ def _chance(text: str) -> float:
 
 def _certain(advice: Advice, plan: Plan) -> Advice:
     return replace(advice, plans=((plan, 1.0),))
+
+
+def _constant_plan(fault: Fault, verbs: Verbs | None) -> Plan:
+    """Return the plan that a constant fault advises.
+
+    Raises:
+        TeacherError: it is none.
+    """
+    try:
+        return read_plan(fault.plan, verbs)
+    except PlanSyntaxError as error:
+        known = "'explore' or 'go to key > pick up key'" if verbs is None else "one of these"
+        raise TeacherError(
+            f"the constant plan of the faulty teacher is {fault.plan!r}: {error}; give {known}"
+        ) from None

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
+from llm4teach.envs.verbs import Verbs
 from llm4teach.teacher_labeling.config import MIN_COVERAGE, Price
 from llm4teach.teacher_labeling.elicitation.answer_text import CUT
 from llm4teach.teacher_labeling.elicitation.parsing import list_options
@@ -106,8 +107,9 @@ class TextElicitation:
         seed: int,
         max_tokens: int,
         min_coverage: float = MIN_COVERAGE,
+        verbs: Verbs | None = None,
     ) -> None:
-        self._template, self._temperature = template, temperature
+        self._template, self._temperature, self._verbs = template, temperature, verbs
         self._seed, self._max_tokens = seed, max_tokens
         self._n, self.min_coverage = n if temperature > 0 else 1, min_coverage
         self.prompt_version = template.version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm4teach.envs.task import verbs_of
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import Elicitation
@@ -47,4 +48,5 @@ def make_elicitation(config: TeacherConfig, family: str) -> Elicitation:
         config.seed,
         config.max_tokens,
         config.min_coverage,
+        verbs_of(family),
     )

@@ -1,8 +1,9 @@
 """Reads models' replies: the plan that one ends in, or the percentages that it states.
 
-A reply is text from outside. It is matched against the grammar of ``envs.plan`` and the options
-that were offered, and against nothing else: it is never evaluated, and a reply that does not fit is
-refused, never guessed at. Reasoning before the answer does not count (`answer_text`).
+A reply is text from outside. It is matched against the grammar of ``envs.plan``, or the task's own
+(`Verbs`), and the options that were offered, and against nothing else: it is never evaluated, and a
+reply that does not fit is refused, never guessed at. Reasoning before the answer does not count
+(`answer_text`).
 
 A percentage line is
 
@@ -16,7 +17,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from string import ascii_letters
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError, parse_plan
+from llm4teach.envs.plan import Plan, PlanSyntaxError
+from llm4teach.envs.verbs import Verbs, read_plan
 from llm4teach.teacher_labeling.elicitation.answer_text import CUT, answer_text
 
 TAIL_CHARACTERS = 20_000  # of an answer that are read; far above three lines, and bounds the work
@@ -100,20 +102,47 @@ def _action(answer: str) -> int | None:
     return last
 
 
+def lone_option(answer: str | None, options: tuple[Plan, ...], verbs: Verbs | None = None) -> Plan:
+    """Return the listed option that an answer consists of: its letter, its words, or both.
+
+    For questions that list the options: models answer so, whatever form they are asked for.
+
+    Raises:
+        PlanSyntaxError: the answer is anything else.
+    """
+    line = (answer or "").strip()
+    plan = None if "\n" in line or len(line) > _MAX_LINE else _listed(line, options, verbs)
+    if plan is None:
+        raise PlanSyntaxError("the reply has no 'Action:' and is none of the options")
+    return plan
+
+
 @lru_cache(maxsize=4096)  # models say the same few plans again and again
-def parse_steps(text: str, options: tuple[Plan, ...] = ()) -> Plan:
+def parse_steps(
+    text: str,
+    options: tuple[Plan, ...] = (),
+    verbs: Verbs | None = None,
+    are_listed: bool = False,
+) -> Plan:
     """Read ``go to key, pick up key``, or the words of one of ``options``, whatever they are.
+
+    Args:
+        text: the steps.
+        options: plans that are admissible.
+        verbs: of the task's family; None for those of ``envs.plan``.
+        are_listed: the question listed the options, so that letters stand for them.
 
     Raises:
         PlanSyntaxError: it is not a plan, or has too many steps.
     """
-    own = _by_words(text.strip(" ,\r\n"), options)
+    text = text.strip(" ,\r\n")
+    own = _listed(text, options, verbs) if are_listed else _by_words(text, options, verbs)
     if own is not None:
         return own
-    steps = [step.strip(_DECORATION + "\r\n") for step in text.strip(" ,\r\n").split(",")]
+    steps = [step.strip(_DECORATION + "\r\n") for step in text.split(",")]
     if len(steps) > MAX_PLAN_STEPS:
         raise PlanSyntaxError(f"a plan has at most {MAX_PLAN_STEPS} steps")
-    return parse_plan(",".join(steps), separator=",")
+    return read_plan(",".join(steps), verbs, separator=",")
 
 
 def render_plan(plan: Plan) -> str:
@@ -135,7 +164,9 @@ def words(plan: Plan) -> str:
     return render_plan(plan)[1:-1]
 
 
-def parse_percentages(answer: str | None, options: Sequence[Plan]) -> dict[Plan, float]:
+def parse_percentages(
+    answer: str | None, options: Sequence[Plan], verbs: Verbs | None = None
+) -> dict[Plan, float]:
     """Return the percentage of each option, by its letter in the list or by its words.
 
     Of an answer (`answer_text`) of more than `TAIL_CHARACTERS`, so many at its end are read.
@@ -151,7 +182,7 @@ def parse_percentages(answer: str | None, options: Sequence[Plan]) -> dict[Plan,
         raise PercentagesError("the reply ended before its answer")
     stated: dict[Plan, float] = {}
     for line in answer.strip()[-TAIL_CHARACTERS:].splitlines():
-        parsed = _parse_line(line, options)
+        parsed = _parse_line(line, options, verbs)
         if parsed is not None:
             stated[parsed[0]] = parsed[1]
     if missing := [words(plan) for plan in options if plan not in stated]:
@@ -161,19 +192,27 @@ def parse_percentages(answer: str | None, options: Sequence[Plan]) -> dict[Plan,
     return {plan: stated[plan] for plan in options}
 
 
-def _parse_line(line: str, options: Sequence[Plan]) -> tuple[Plan, float] | None:
+def _parse_line(
+    line: str, options: Sequence[Plan], verbs: Verbs | None
+) -> tuple[Plan, float] | None:
     split = _split_number(line)
     if split is None:
         return None
     label, percent = split
-    plan = _by_words(label, options)
+    plan = _listed(label, options, verbs)
+    return None if plan is None else (plan, percent)
+
+
+def _listed(label: str, options: Sequence[Plan], verbs: Verbs | None) -> Plan | None:
+    """Return the option of a lettered list that a label names: by words, letter, or both."""
+    plan = _by_words(label, options, verbs)
     if plan is None and (letter := _LETTER.fullmatch(label)) is not None:
         place = LETTERS.find(letter[1].upper() if len(options) <= 26 else letter[1])
         if 0 <= place < len(options):
             # A letter and other words than its own: the model has mixed something up.
-            named = _by_words(letter[2], options) if letter[2] else options[place]
+            named = _by_words(letter[2], options, verbs) if letter[2] else options[place]
             plan = named if named == options[place] else None
-    return None if plan is None else (plan, percent)
+    return plan
 
 
 def _split_number(line: str) -> tuple[str, float] | None:
@@ -197,15 +236,17 @@ def _split_number(line: str) -> tuple[str, float] | None:
     return bare[bullet.end() if bullet else 0 :].strip(_DECORATION), float(number)
 
 
-def _by_words(label: str, options: Sequence[Plan]) -> Plan | None:
+def _by_words(label: str, options: Sequence[Plan], verbs: Verbs | None) -> Plan | None:
     """Return the option that a label names: in its own words, or in others of the grammar."""
     bare = label.strip("{}" + _DECORATION)
     simple = " ".join(bare.lower().split())
     for plan in options:
         if words(plan) == simple:
             return plan
+    if verbs is not None and (found := verbs.find(bare, options, ",")) is not None:
+        return found
     try:
-        plan = parse_plan(bare, separator=",")
+        plan = read_plan(bare, verbs, separator=",")
     except PlanSyntaxError:
         return None
     return plan if plan in options else None

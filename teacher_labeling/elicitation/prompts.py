@@ -1,7 +1,8 @@
 """Prompt templates: plain text files in, chat messages and a content hash out.
 
 A template is ``prompts/<family>.<use>.txt``, or one of the task's own, or else
-``prompts/standard/<use>.txt``, whose ``$about`` is what the task says about its world. Lines
+``prompts/standard/<use>.txt``, whose ``$about`` is what the task says about its world and its own
+verbs. Lines
 before the first section are comments, then ``[system]``, any number of ``[user]``/``[assistant]``
 examples, and a last ``[user]``, the question, in which ``$state``, ``$sees`` and ``$holds`` stand
 for the state and ``$options`` for the lettered list of what may be done in it.
@@ -86,10 +87,12 @@ def load_template(family: str, use: str) -> PromptTemplate:
     Raises:
         TeacherError: there is none for this use, or it is no template.
     """
-    own, about = (family.prompts, family.about) if isinstance(family, Family) else ({}, "")
-    if use in own:
-        return parse_template(own[use], f"{family}.{use}")
-    return _template_in_package(str(family), use, about)
+    if not isinstance(family, Family):
+        return _template_in_package(family, use, "")
+    if use in family.prompts:
+        return parse_template(family.prompts[use], f"{family}.{use}")
+    verbs = family.verbs.list_for_prompt() if family.verbs else ""
+    return _template_in_package(str(family), use, f"{family.about.strip()}\n{verbs}".strip())
 
 
 @cache

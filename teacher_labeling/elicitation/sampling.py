@@ -13,7 +13,7 @@ from llm4teach.envs.plan import Plan, PlanSyntaxError
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.elicitation.answer_text import answer_texts
 from llm4teach.teacher_labeling.elicitation.base import Answer, TextElicitation, Verdict
-from llm4teach.teacher_labeling.elicitation.parsing import final_words, parse_steps
+from llm4teach.teacher_labeling.elicitation.parsing import final_words, lone_option, parse_steps
 
 
 class Sampling(TextElicitation):
@@ -22,20 +22,11 @@ class Sampling(TextElicitation):
     method = "sampling"
 
     def judge(self, state: State, answers: Sequence[Answer]) -> Verdict:
-        """Count equal words, and then equal plans."""
+        """Count equal plans."""
         (answer,) = answers
-        steps: list[str | None] = []
-        for text in answer_texts(answer.texts):
-            try:
-                steps.append(final_words(text))
-            except PlanSyntaxError:
-                steps.append(None)
-        plans: dict[str, Plan] = {}
-        for words in {words for words in steps if words is not None}:
-            with suppress(PlanSyntaxError):
-                plans[words] = parse_steps(words, state.options)
-        votes = Counter(plans[words] for words in steps if words in plans)
-        invalid = [t for t, words in zip(answer.texts, steps, strict=True) if words not in plans]
+        plans = [self._plan(text, state.options) for text in answer_texts(answer.texts)]
+        votes = Counter(plan for plan in plans if plan is not None)
+        invalid = [t for t, plan in zip(answer.texts, plans, strict=True) if plan is None]
         return Verdict(
             {plan: count / self._n for plan, count in votes.items()},
             self._n,
@@ -44,3 +35,14 @@ class Sampling(TextElicitation):
             truncated=answer.truncated,
             is_refused=0 < len(answer.texts) == answer.refused,
         )
+
+    def _plan(self, text: str | None, options: tuple[Plan, ...]) -> Plan | None:
+        """Return the plan that an answer ends in; None if there is none."""
+        are_listed = self._template.lists_options
+        with suppress(PlanSyntaxError):
+            try:
+                steps = final_words(text)
+            except PlanSyntaxError:
+                return lone_option(text, options, self._verbs) if are_listed else None
+            return parse_steps(steps, options, self._verbs, are_listed)
+        return None

@@ -38,7 +38,7 @@ class Verbalized(TextElicitation):
         invalid: list[str] = []
         for reply, text in zip(answer.texts, answer_texts(answer.texts), strict=True):
             try:
-                stated = parse_percentages(text, state.options)
+                stated = parse_percentages(text, state.options, self._verbs)
             except PercentagesError:
                 invalid.append(reply)
                 continue
