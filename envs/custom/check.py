@@ -17,7 +17,6 @@ from llm4teach.envs.task import (
     normalize_rows,
     verbs_of,
 )
-from llm4teach.envs.verbs import read_plan
 from llm4teach.errors import TaskError
 
 SEED, EPISODES, STEPS = 0, 4, 60  # of the episodes that are played by random actions
@@ -221,18 +220,21 @@ def _states(task: Task, played: Played) -> Iterator[Problem]:
                 continue
             if not same:
                 yield Problem("state", f"its option {str(plan)!r} reads back as another plan")
-            yield from _readable(task, plan)
 
 
-def _readable(task: Task, plan: Plan) -> Iterator[Problem]:
-    try:
-        read = read_plan(str(plan), verbs_of(task.family))
-    except PlanSyntaxError as error:
-        if verbs_of(task.family) is not None:  # without verbs, options are matched by their names
-            yield Problem("family", f"its verbs cannot read the option {str(plan)!r}: {error}")
+def _verbs(task: Task, played: Played) -> Iterator[Problem]:
+    verbs = verbs_of(task.family)
+    if verbs is None:
         return
-    if read != plan:
-        yield Problem("family", f"its verbs read the option {str(plan)!r} as {str(read)!r}")
+    ids = np.unique(task.identify(played.observations))
+    for plan in sorted({plan for i in ids for plan in task.state(int(i)).options}):
+        try:
+            read = verbs.read(str(plan), " > ")
+        except PlanSyntaxError as error:
+            yield Problem("family", f"its verbs cannot read an option: {error}")
+            continue
+        if read != plan:
+            yield Problem("family", f"its verbs read the option {str(plan)!r} as {str(read)!r}")
 
 
 def _grounding(task: Task, played: Played) -> Iterator[Problem]:
@@ -363,6 +365,7 @@ CHECKS: dict[str, Check] = {
     "make_vector_env": _vector,
     "make_worker_env": _workers,
     "identify": _states,
+    "family": _verbs,
     "ground": _grounding,
     "max_steps": _options_end,
     "is_success": _success,
