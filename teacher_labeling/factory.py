@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from llm4teach.envs.custom.loading import (
@@ -31,10 +31,12 @@ Make = Callable[[TeacherConfig, str, str, str], Teacher | None]
 
 @dataclass(frozen=True)
 class Backend:
-    """One kind of teacher."""
+    """One kind of teacher; its name is the key in `BACKENDS`, or that of its entry point."""
 
     make: Make  # without a request and without loading weights: those wait for a question
     description: str
+    remote: bool = False  # a server answers
+    priced: bool = False  # its tokens cost money: max_cost needs a price
     models: Callable[[], list[str]] = list  # names that may follow a slash; none: the backend alone
     check: Callable[[str], None] = lambda model: None  # raises if packages or weights are missing
     served: bool = False  # the model's name is a server's
@@ -68,8 +70,14 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
     model = config.teacher.partition("/")[2]
     backend = find_backend(config.teacher)
     teacher = backend.make(config, family, model, api_key) if backend else None
-    if teacher is None:
+    if backend is None or teacher is None:
         raise _unknown(config.teacher)
+    if (backend.remote, backend.priced) != (teacher.info.remote, teacher.info.is_priced):
+        teacher.info = replace(
+            teacher.info,
+            remote=backend.remote or teacher.info.remote,
+            priced=backend.priced or teacher.info.is_priced,
+        )
     if config.hard:
         teacher = ArgmaxTeacher(teacher)
     if config.fault == "none":
@@ -260,6 +268,8 @@ BACKENDS: dict[str, Backend] = {
     "openai": Backend(
         _openai,
         "any OpenAI-compatible server, such as vLLM: give base_url and model",
+        remote=True,
+        priced=True,
         served=True,
     ),
     "vllm": Backend(

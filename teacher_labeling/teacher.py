@@ -27,8 +27,8 @@ class AdviceStatus(StrEnum):
 class TeacherInfo:
     """A teacher's identity: everything that, when changed, makes a different teacher.
 
-    It is known from the settings alone, without a connection or weights. ``remote`` says whether
-    the tokens are billed unless a price of 0 is set; it is not part of the identity.
+    It is known from the settings alone, without a connection or weights. ``remote`` and ``priced``
+    are not part of the identity.
     """
 
     backend: str  # embedded | recorded | openai | …
@@ -38,6 +38,13 @@ class TeacherInfo:
     settings: str = ""  # the method's settings, e.g. "n=10,temperature=1"
     prompt_version: str = ""  # content hash of the prompt template
     remote: bool = field(default=False, compare=False)  # a server's, not in this process
+    # Its tokens are billed unless a price of 0 is set; None: if it is remote.
+    priced: bool | None = field(default=None, compare=False)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether its tokens are billed unless a price of 0 is set."""
+        return self.remote if self.priced is None else self.priced
 
     @property
     def teacher_id(self) -> str:

@@ -161,7 +161,7 @@ def price_of(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Pr
         return config.price
     if info.model in label.prices:
         return label.prices[info.model]
-    return config.price if config.has_price or not info.remote else None
+    return config.price if config.has_price or not info.is_priced else None
 
 
 def priced(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> LabelConfig:
@@ -183,7 +183,7 @@ def priced(config: TeacherConfig, label: LabelConfig, info: TeacherInfo) -> Labe
             f'set it in the configuration ([label.prices."{info.model}"] prompt = …, completion '
             f"= …; US dollars a million tokens) or by {flags}-tokens, or leave max_cost out"
         )
-    if (not info.remote and price.is_free) or label.prices.get(info.model) == price:
+    if (not info.is_priced and price.is_free) or label.prices.get(info.model) == price:
         return label
     return label.model_copy(update={"prices": {**label.prices, info.model: price}})
 

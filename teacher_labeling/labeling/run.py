@@ -147,7 +147,7 @@ class _Labeling:
     def _take_in(self, advice: Advice) -> None:
         info, report = self._teacher.info, self._report
         advice = with_cost(advice, self._price)
-        self._budget.charge_answer(advice, is_billed=info.remote)
+        self._budget.charge_answer(advice, is_billed=info.is_priced)
         report.count(advice)  # it is paid for, whether it can be stored or not
         key = question_key(advice.state)
         row = to_row(advice, info, self._queue.attempt_of(key))

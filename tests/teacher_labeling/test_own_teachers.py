@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.function import FunctionTeacher
 from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import BACKENDS, find_backend, make_teacher
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.teacher import AdviceStatus
 
@@ -114,3 +115,37 @@ def test_one_that_does_not_know_has_no_advice() -> None:
 def test_what_is_no_teacher_is_refused(here: Path, spec: str, problem: str) -> None:
     with pytest.raises(TeacherError, match=problem):
         make_teacher(TeacherConfig(teacher=spec), "Doors")
+
+
+@pytest.mark.parametrize(("remote", "priced"), [(False, False), (True, True), (True, False)])
+def test_its_entry_states_whether_it_is_remote_and_priced(
+    here: Path, remote: bool, priced: bool
+) -> None:
+    (here / "own_teachers.py").write_text(
+        SOURCE + f"stated = Backend(backend.make, '', remote={remote}, priced={priced})\n"
+    )
+    config = TeacherConfig(teacher="own_teachers:stated", hard=True)
+    info = make_teacher(config, "Doors").info
+    assert (info.remote, info.is_priced) == (remote, priced)
+    price = price_of(config, LabelConfig(), info)
+    assert price is None if priced else price is not None and price.is_free
+
+
+def test_the_entries_of_this_package_agree_with_their_teachers() -> None:
+    for name in ("none", "recorded/vicuna-33b", "embedded", "openai"):
+        backend = find_backend(name)
+        assert backend is not None
+        info = make_teacher(TeacherConfig(teacher=name, model="m"), "SimpleDoorKey").info
+        assert (backend.remote, backend.priced) == (info.remote, info.is_priced), name
+    assert [name for name, backend in BACKENDS.items() if backend.remote] == ["openai"]
+
+
+def test_the_shortest_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).resolve().parents[2] / "examples"
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    body = (folder / "none_teacher.py").read_text().partition("\nclass ")[2]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 15
+    config = TeacherConfig(teacher="none_teacher:teacher")
+    (advice, silent) = make_teacher(config, "Doors").advise([STATE, replace(STATE, options=())])
+    assert [p for _, p in advice.plans] == [0.5, 0.5]
+    assert silent.plans == ()

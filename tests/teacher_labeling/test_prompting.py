@@ -136,7 +136,7 @@ def test_not_a_template(text: str) -> None:
 def test_a_family_without_prompts_has_the_standard_ones(family: str, use: str) -> None:
     state = probe_states("SimpleDoorKey")[1]
     plain = load_template(family, use)
-    system, question = plain.messages(state.text, options=list_options(state.options))
+    system, *_, question = plain.messages(state.text, options=list_options(state.options))
     assert state.text in question["content"] and "B) go to" in question["content"]
     assert "$" not in system["content"] + question["content"]
     about = load_template(Family(family, about="It costs $5."), use)
