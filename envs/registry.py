@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import gymnasium as gym
 
@@ -31,7 +33,8 @@ _OF_FAMILIES = {
 }
 _MEMBERS = (
     *("family", "action_names", "observation_shape", "max_steps", "make_env", "make_vector_env"),
-    *("identify", "state", "ground", "is_success", "student_observations"),
+    *("make_worker_env", "identify", "state", "ground", "is_success", "return_scale"),
+    *("student_shape", "student_observations", "encoder", "example_states", "draw"),
 )
 
 
@@ -102,13 +105,22 @@ def _task_from_elsewhere(name: str) -> Task:
         return minigrid_task(name)
     found = load_from_elsewhere(TASKS, name)
     is_factory = isinstance(found, type) or not hasattr(found, "identify")
-    task = found() if is_factory and callable(found) else found
+    task = _made(found, name) if is_factory and callable(found) else found
     _check_members(task, name)
     if getattr(task, "trained_as", "") in ("", getattr(task, "name", "")):
         task.trained_as = name
     task.name = name
     loaded: Task = task
     return loaded
+
+
+def _made(factory: Callable[[], object], name: str) -> Any:
+    try:
+        return factory()
+    except TaskError as error:  # of a member that the message names
+        raise TaskError(f"{name} failed: {error}") from error
+    except Exception as error:  # code of the user, which may raise anything
+        raise TaskError(f"{name} failed: {type(error).__name__}: {error}") from error
 
 
 def task_of_family(family: str) -> Task:
@@ -121,12 +133,17 @@ def task_of_family(family: str) -> Task:
 
 
 def _check_members(task: object, name: str) -> None:
-    lacking = [member for member in _MEMBERS if not hasattr(task, member)]
+    lacking = [member for member in _MEMBERS if not _has(task, member)]
     if lacking:
         raise TaskError(
             f"{name} is no task: {type(task).__name__} has no {', '.join(lacking)}; inherit from "
             "BaseTask (llm4teach.envs.custom.base) or make it with GymTask"
         )
+
+
+def _has(task: object, member: str) -> bool:
+    """Whether it has the member, without computing one that is a property."""
+    return hasattr(type(task), member) or member in getattr(task, "__dict__", {})
 
 
 def get_training_task(name: str) -> Task:

@@ -55,6 +55,8 @@ def import_module(name: str) -> Any:
                 "the folder that has it"
             ) from None
         raise TaskError(f"the module {name!r} needs {error.name!r}, which is missing") from None
+    except TaskError as error:  # of a member that the message names
+        raise TaskError(f"importing {name!r} failed: {error}") from error
     except Exception as error:  # code of the user, which may raise anything
         raise TaskError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
 

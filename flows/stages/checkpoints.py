@@ -35,16 +35,33 @@ def newest_student(workspace: Workspace, task: Task) -> str:
 
 
 def new_student(task: Task, config: StudentConfig, seed: int) -> Student:
-    """Return a student with fresh weights, on a GPU if there is one."""
+    """Return a student with fresh weights, on a GPU if there is one.
+
+    Raises:
+        TaskError: no encoder reads the task's observations, or its own one fails.
+    """
     torch.manual_seed(seed)
-    student = Student(
+    return _fresh(task, config).to(_device())
+
+
+def check_encoder(task: Task, config: StudentConfig) -> None:
+    """Make a student and drop it: before hours of collection, and without changing what is random.
+
+    Raises:
+        TaskError: as `new_student`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        _fresh(task, config)
+
+
+def _fresh(task: Task, config: StudentConfig) -> Student:
+    return Student(
         task.student_shape,
         len(task.action_names),
         config.encoder,
         record_shape=task.observation_shape,
         reads=task.encoder,
     )
-    return student.to(_device())
 
 
 def _device() -> str:

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_student
+from llm4teach.flows.stages.checkpoints import (
+    PRETRAINED,
+    check_encoder,
+    new_student,
+    stored_student,
+)
 from llm4teach.flows.stages.collect import collect
 from llm4teach.flows.stages.context import Context
 from llm4teach.flows.stages.finetune import finetune
@@ -50,8 +55,10 @@ def run_pipeline(ctx: Context, stages: Stages, hooks: Hooks = Hooks()) -> None:
     Raises:
         TeacherError: a state had to be asked about and the teacher cannot answer.
         DatasetError: something stored is damaged, or nothing can be learned from it.
+        TaskError: no student reads the task's observations.
     """
     run = ctx.run
+    check_encoder(ctx.task, ctx.settings.student)
     if stages.collect and stages.pretrain:
         for number in range(1 + run.results.get("rounds_done", 0), stages.collect.rounds + 1):
             _run_round(ctx, stages, stages.collect, stages.pretrain, number, hooks.run_stage)

@@ -90,7 +90,13 @@ def load_template(family: str, use: str) -> PromptTemplate:
     if not isinstance(family, Family):
         return _template_in_package(family, use, "")
     if use in family.prompts:
-        return parse_template(family.prompts[use], f"{family}.{use}")
+        return parse_template(family.prompts[use], f"prompts[{use!r}] of {family}")
+    if use not in _texts_in("standard") and f"{family}.{use}" not in template_files():
+        uses = dict.fromkeys([*family.prompts, *_texts_in("standard")])
+        raise TeacherError(
+            f"prompts of the task family {family!s} has no {use!r}, only {', '.join(uses)}; add it "
+            f"to the task, prompts={{{use!r}: …}}, or use another"
+        )
     verbs = family.verbs.list_for_prompt() if family.verbs else ""
     return _template_in_package(str(family), use, f"{family.about.strip()}\n{verbs}".strip())
 
