@@ -64,7 +64,8 @@ class CriticEncoderFactory(EncoderFactory):
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
         if len(self.shape) == 3:
             return OneHotEncoder(math.prod(self.shape))
-        return _Shaped(make_encoder(tuple(self.shape), "cells"), self.shape)
+        shape = tuple(self.shape) if len(self.shape) < 3 else (math.prod(self.shape),)
+        return _Shaped(make_encoder(shape, "cells"), shape)
 
     @staticmethod
     def get_type() -> str:

@@ -31,6 +31,7 @@ from llm4teach.flows.service.deployments import DEPLOYMENTS
 pytestmark = pytest.mark.extended
 
 RECORDED = {"teacher": "recorded/vicuna-33b"}
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     """Environment of a server with all deployments and one worker."""
     folder = tmp_path_factory.mktemp("prefect")
     port = free_port()
-    env = prefect_environment(folder / "home", port)
+    env = prefect_environment(folder / "home", port) | {"LLM4TEACH_PATH": str(EXAMPLES)}
     serve = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     work = [PREFECT, "worker", "start", "--pool", "local"]
     server_log, worker_log = folder / "server.log", folder / "worker.log"
@@ -67,6 +68,28 @@ def test_a_bare_name_labels_the_stored_states(deployed: dict[str, str], tmp_path
     advice = read_parts(tmp_path / "advice", schema.ADVICE)
     assert set(advice.column("state_key").to_pylist()) == keys
     assert "ok" in advice.column("status").to_pylist()
+
+
+@pytest.mark.slow
+def test_a_task_of_the_users_is_taught(deployed: dict[str, str], tmp_path: Path) -> None:
+    """The flow run is another process, which imports task and teacher by ``LLM4TEACH_PATH``."""
+    overrides = {
+        "task": "taxi:task",
+        "workspace": str(tmp_path),
+        "teacher": {"teacher": "rules_teacher:teacher"},
+        "collect": {"steps": 640, "rounds": 1, "n_envs": 8},
+        "pretrain": {"epochs": 2},
+        "finetune": {"steps": 256, "n_envs": 8, "rollout_length": 32},
+        "evaluate": {"episodes": 2},
+    }
+    command = ["deployment", "run", "teach/teach", "--watch", "--watch-timeout", "500"]
+    parameters = ["--param", f"overrides={json.dumps(overrides)}"]
+    output = prefect(deployed, *command, *parameters, timeout=550)
+    assert output.startswith("rc=0"), output
+    (manifest,) = (tmp_path / "runs").glob("teach-*/manifest.json")
+    assert json.loads(manifest.read_text())["config"]["task"] == "taxi:task"
+    assert (manifest.parent / "report.html").exists()
+    assert "go to red" in str(read_parts(tmp_path / "advice", schema.ADVICE).column("options"))
 
 
 def test_an_unknown_name_is_refused_in_prefects_own_words(deployed: dict[str, str]) -> None:

@@ -67,6 +67,50 @@ def test_a_task_that_breaks_the_contract_is_described(tmp_path: Path) -> None:
     assert "  ground: must return float32" in result.stderr
 
 
+OWN_ENCODER = """
+import re
+import torch
+from signs_task import signs
+from llm4teach import FunctionTeacher
+
+class Letters(torch.nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(256, 16)
+        self.layer = torch.nn.Linear(16 * size, 64)
+
+    def forward(self, text):  # uint8 (N, size)
+        return torch.relu(self.layer(self.embedding(text.long()).flatten(1)))
+
+task = signs(encoder=lambda shape: Letters(*shape))
+teacher = FunctionTeacher(
+    lambda text, options: "take " + re.search("take the (.*) one", text.lower())[1], "reader", "1"
+)
+"""
+
+
+@pytest.mark.extended
+def test_a_student_with_an_encoder_of_its_task(tmp_path: Path) -> None:
+    support = Path(__file__).parents[1] / "support"
+    (tmp_path / "signs_task.py").write_text((support / "signs_task.py").read_text())
+    (tmp_path / "town.py").write_text(OWN_ENCODER)
+    here = ("--workspace", "ws", "--task", "town:task", "--teacher", "town:teacher")
+    assert "keeps the contract" in done(tmp_path, "tasks", "check", "town:task")
+    done(tmp_path, "teach", *here, *SMALL, "--quiet")
+    played = done(tmp_path, "play", *here, "--agent", "student", "--episodes", "4")
+    assert " of 4 solved by student" in played
+    words = ("export", "--task", "town:task", "--workspace", "ws", "--format", "onnx")
+    assert done(tmp_path, *words).splitlines()[0].endswith(".onnx")
+    (tmp_path / "town.py").rename(tmp_path / "city.py")
+    code = "import llm4teach as lt; lt.load_student(workspace='ws')"
+    lost = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert "has the encoder of its task town:task, which cannot be loaded: there is no module" in (
+        lost.stderr
+    )
+
+
 @pytest.mark.extended
 def test_everything_works_with_taxi(tmp_path: Path) -> None:
     """It is at most 50 lines long, and none of them are in this package."""
