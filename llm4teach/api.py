@@ -298,12 +298,21 @@ class StudentPolicy:
         return int(rng.choice(len(probs), p=probs / probs.sum()))
 
 
-def load_student(run: str | None = None, workspace: str = "workspace") -> StudentPolicy:
+def load_student(
+    run: str | None = None, workspace: str = "workspace", *, task: Task | None = None
+) -> StudentPolicy:
     """Load the student of a run; by default of the newest run that has one.
 
+    Args:
+        run: its id.
+        workspace: folder or URL of the results.
+        task: the student's, if it has an encoder of its own and cannot be imported by its name.
+
     Raises:
-        DatasetError: there is none, or its file is damaged.
+        DatasetError: there is none, its file is damaged, or the task's encoder is not found.
     """
+    if task is not None:
+        register_task(task)
     from llm4teach.errors import DatasetError
     from llm4teach.student.model.checkpoint import load_student as load
 
