@@ -14,6 +14,7 @@ from llm4teach.envs.crafter.symbols import (
 )
 from llm4teach.envs.plan import named_plan
 from llm4teach.envs.task import Family, State, state_key
+from llm4teach.envs.verbs import Verbs
 
 FAMILY = Family(
     "Crafter",
@@ -26,6 +27,7 @@ FAMILY = Family(
     "then; a planted one can be eaten when it is ripe, after two days. Zombies attack on grass, in "
     "numbers by night, and hurt a sleeper most; skeletons shoot in caves. Food, drink and energy "
     "sink; if one is used up, health does, too.",
+    verbs=Verbs.of(OPTIONS),
 )
 LEVEL_NAMES = ("low", "medium", "high", "full")
 VITAL_SIGNS = ("health", "food", "drink", "energy")
