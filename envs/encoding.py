@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llm4teach.errors import TaskError
 
-EncoderName = Literal["cells", "vector", "image", "depth", "text"]
+EncoderName = Literal["cells", "mission", "vector", "image", "depth", "text"]
 # From the shape of the student's observations to a torch.nn.Module, or a student's `Encoder`.
 EncoderFactory = Callable[[tuple[int, ...]], Any]
 
@@ -21,6 +21,7 @@ TEXT_SIZE = 512  # bytes of a text whose space does not limit its length
 _READS: dict[EncoderName, str] = {
     "cells": "maps of cells (width, height, channels) with MiniGrid's codes of object, color, "
     "state and heading in the first four channels",
+    "mission": "maps of cells with the words of a mission",
     "image": f"images (rows, columns, channels) of at least {SMALLEST} pixels a side",
     "depth": "depth images (rows, columns)",
     "vector": "vectors (size,)",
@@ -68,8 +69,10 @@ def check_encoder(encoder: object, shape: tuple[int, ...]) -> None:
             f"encoder is {encoder!r}; it must be one of {', '.join(ENCODERS)}, or a function from "
             "the observations' shape to a torch.nn.Module"
         )
+    is_map = len(shape) == 3 and shape[2] >= CELL_CHANNELS
     fits = {
-        "cells": len(shape) == 3 and shape[2] >= CELL_CHANNELS,
+        "cells": is_map,
+        "mission": is_map,
         "image": len(shape) == 3 and min(shape[:2]) >= SMALLEST,
         "depth": len(shape) == 2 and shape[0] >= 2,
         "vector": len(shape) == 1,

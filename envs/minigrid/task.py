@@ -21,6 +21,7 @@ from minigrid.envs.gotoobject import GoToObjectEnv
 from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.encoding import EncoderName
 from llm4teach.envs.grid.options import Decision, OptionStatus, decide_plan
 from llm4teach.envs.minigrid.instructions import clauses_of
 from llm4teach.envs.minigrid.map_env import MapEnv
@@ -51,7 +52,7 @@ class Mode:
     facts: Callable[[Any], Any]  # of a scene, hashable: what its text holds
     state: Callable[[Any], State]  # of facts
     decide: Callable[[Any, Plan], Decision]  # what a plan does in a scene
-    encoder: str  # the student's
+    encoder: EncoderName  # the student's
     many_plans: bool  # one that led back to the same state gives way to another
 
 
@@ -98,7 +99,7 @@ class MiniGridTask(BaseTask):
         self.name = self.trained_as = name
         self._mode = _MODES[_parts(name)[1]]
         self._make = partial(make_minigrid_env, name)
-        self.family, self.encoder = self._mode.family, self._mode.encoder
+        self.family = self._mode.family
         self.many_plans = self._mode.many_plans
         env = self.make_env()
         assert env.observation_space.shape is not None
@@ -112,6 +113,11 @@ class MiniGridTask(BaseTask):
         self._ids: dict[Any, int] = {}
         self._scenes: dict[bytes, Any] = {}
         self._lock = Lock()
+
+    @property
+    def encoder(self) -> EncoderName:
+        """What reads the maps: ``mission`` if they have the mission's words."""
+        return self._mode.encoder
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return self._make(render_mode)

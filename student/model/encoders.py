@@ -114,7 +114,7 @@ def make_encoder(
     """
     name = name or encoder_of_shape(observation_shape)
     check_encoder(name, observation_shape)
-    if name == "cells":
+    if name in ("cells", "mission"):
         of_maps: type[CellEncoder | ConvolutionalEncoder]
         of_maps = CellEncoder if maps == "cells" else ConvolutionalEncoder
         return of_maps(observation_shape, width) if width else of_maps(observation_shape)

@@ -33,7 +33,7 @@ IMPORTS = {  # what a module says, and what is reported
         "bad:task failed: max_steps is missing: env has no time limit of its own"
     ),
     "from counter_task import counter\ntask = counter(encoder='pixels')": (
-        "importing 'bad' failed: encoder is 'pixels'; it must be one of cells, vector"
+        "importing 'bad' failed: encoder is 'pixels'; it must be one of cells, mission, vector"
     ),
     "from counter_task import counter\ntask = counter(verbs={'swim': ''})": (
         "importing 'bad' failed: verbs cannot read the names of options: 'count up' is none of"

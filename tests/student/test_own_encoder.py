@@ -168,7 +168,7 @@ def test_what_is_no_encoder_is_described(factory: Callable[[Shape], Any], proble
     [
         (
             "vectors",
-            "encoder is 'vectors'; it must be one of cells, vector, image, depth, ",
+            "encoder is 'vectors'; it must be one of cells, mission, vector, ",
         ),
         ("image", r"encoder is 'image', which reads images .* but .* have the shape \(4,\)"),
         ("cells", "which reads maps of cells"),
