@@ -42,7 +42,10 @@ def test_templates_of_the_package(use: str, states: list[State]) -> None:
 
 
 GOLDEN = Path(__file__).parent / "golden"
-FAMILIES = ["SimpleDoorKey", "ColoredDoorKey", "DivergedDoorKey", "MiniGrid", "NavPick"]
+FAMILIES = [
+    *("SimpleDoorKey", "ColoredDoorKey", "DivergedDoorKey"),
+    *("MiniGrid", "MiniGridRaw", "NavPick"),
+]
 
 
 @pytest.mark.parametrize("name", sorted(template_files()))
