@@ -116,11 +116,15 @@ class CellEncoder(Encoder):
         if inputs.is_cuda or is_traced():
             largest = largest_features_slowly(inputs, *tables)
         else:
-            largest = _LargestFeatures.apply(inputs, *tables)  # type: ignore[no-untyped-call]
+            largest = LargestFeatures.apply(inputs, *tables)  # type: ignore[no-untyped-call]
+        return self._finish(largest, inputs)
+
+    def _finish(self, largest: Tensor, inputs: Tensor) -> Tensor:
+        """Normalize the largest features, (N, width); add where the agent is on a large map."""
         features: Tensor = self.norm(largest)  # (N, width)
         if not self.large:
             return features
-        edges = inputs[:, -1, 1:].long().clamp(max=self.side - 1)  # (N, 2); other maps are larger
+        edges = inputs[:, -1, 1:3].long().clamp(max=self.side - 1)  # (N, 2); other maps are larger
         ahead, right = edges.unbind(1)  # each (N,)
         where = [F.one_hot(cells, self.side).float() for cells in (ahead, right)]
         return torch.cat([features, *where], 1)
@@ -136,7 +140,7 @@ class CellEncoder(Encoder):
         return places, codes, self.bits @ self.beside + self.surroundings
 
 
-class _LargestFeatures(torch.autograd.Function):
+class LargestFeatures(torch.autograd.Function):
     """`largest_features_slowly` by the compiled kernels."""
 
     @staticmethod
@@ -167,7 +171,11 @@ class _LargestFeatures(torch.autograd.Function):
 
 
 def largest_features_slowly(
-    inputs: Tensor, places: Tensor, codes: Tensor, surroundings: Tensor
+    inputs: Tensor,
+    places: Tensor,
+    codes: Tensor,
+    surroundings: Tensor,
+    further: Tensor | None = None,
 ) -> Tensor:
     """The largest of each feature over a map's cells, and at least 0, float32 (N, F).
 
@@ -176,11 +184,14 @@ def largest_features_slowly(
         places: features of a place, (P, F); a cell's are the sum of its three rows.
         codes: features of a code, (C, F).
         surroundings: features of what is around a cell, (16, F).
+        further: features of each cell that come on top, (N, cells + 1, F).
     """
     place, code, around = inputs.long().unbind(2)  # each (N, cells + 1)
     no_cell = place == NO_CELL
     code, around = code.masked_fill(no_cell, 0), around.masked_fill(no_cell, 0)
     cells = places[place.clamp(min=0)] + codes[code] + surroundings[around]  # (N, cells + 1, F)
+    if further is not None:
+        cells = cells + further
     return cells.masked_fill(no_cell[..., None], 0.0).amax(1).clamp(min=0)
 
 

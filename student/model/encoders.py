@@ -12,6 +12,7 @@ from llm4teach.envs.encoding import EncoderName, check_encoder, encoder_of_shape
 from llm4teach.student.model.cells import CellEncoder
 from llm4teach.student.model.convolutions import ConvolutionalEncoder
 from llm4teach.student.model.encoder import Encoder
+from llm4teach.student.model.mission import MissionEncoder
 from llm4teach.student.model.text import TextEncoder
 
 MapEncoder = Literal["cells", "convolutions"]
@@ -117,6 +118,7 @@ def make_encoder(
     if name in ("cells", "mission"):
         of_maps: type[CellEncoder | ConvolutionalEncoder]
         of_maps = CellEncoder if maps == "cells" else ConvolutionalEncoder
+        of_maps = MissionEncoder if name == "mission" else of_maps
         return of_maps(observation_shape, width) if width else of_maps(observation_shape)
     others: dict[EncoderName, type[Encoder]] = {
         "vector": VectorEncoder,

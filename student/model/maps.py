@@ -20,6 +20,7 @@ from llm4teach.errors import TaskError
 OBJECTS, COLORS, STATES = 11, 6, 4  # MiniGrid's vocabularies of cell codes
 CODES = OBJECTS * COLORS * STATES
 HEADING, MARK, MARKS = 3, 4, 3  # a mark says what a mission is about: nothing, this now, or later
+NOTES, WORDS = 4, 5  # channels of raw maps: where the episode started, the mission's tokens
 UNSEEN, EMPTY, DOOR = 0, 1, 4
 FIRST_THING, LAST_THING = 4, 7  # door, key, ball, box: their colors matter
 NO_HEADING = 4  # heading code of cells without the agent
@@ -33,10 +34,14 @@ def is_traced() -> bool:
     return is_tracing or torch.compiler.is_compiling()
 
 
-def check_codes(observations: Tensor) -> None:
+def check_codes(observations: Tensor, channels: int = MARK + 1) -> None:
     """Check that maps, uint8 (N, width, height, channels), hold codes of cells and an agent.
 
     More than one agent is let pass: what replays episodes fills up with maps of zeros.
+
+    Args:
+        observations: the maps.
+        channels: how many of the channels hold codes of cells, at most.
 
     Raises:
         TaskError: they hold other numbers.
@@ -44,8 +49,11 @@ def check_codes(observations: Tensor) -> None:
     if is_traced() or not len(observations):
         return
     problem = unsupported(tuple(observations.shape[1:]))
-    limits = (OBJECTS, COLORS, STATES, NO_HEADING + 1, MARKS)[: observations.shape[3]]
-    largest = observations[..., : len(limits)].amax((0, 1, 2)).tolist()
+    limits = (OBJECTS, COLORS, STATES, NO_HEADING + 1, MARKS)[
+        : min(channels, observations.shape[3])
+    ]
+    codes = observations[..., : len(limits)]
+    largest = codes.amax((0, 1, 2)).tolist()
     if any(code >= limit for code, limit in zip(largest, limits, strict=True)):
         highest = int(observations.max())
         reason = f"{problem} with values up to {highest}: these are no codes of cells"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -30,9 +31,12 @@ def random_observations(shape: tuple[int, ...], n: int) -> np.ndarray:
     return seen.astype(np.uint8)
 
 
-def random_student(shape: tuple[int, ...], encoder: MapEncoder = "cells") -> Student:
+def random_student(shape: tuple[int, ...], encoder: MapEncoder | Literal["mission"]) -> Student:
     torch.manual_seed(0)
-    student = Student(shape, 7, encoder)
+    if encoder == "mission":
+        student = Student(shape, 7, reads=encoder)
+    else:
+        student = Student(shape, 7, encoder)
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     return student
@@ -46,12 +50,17 @@ def random_student(shape: tuple[int, ...], encoder: MapEncoder = "cells") -> Stu
         ((10, 10, 4), "cells", "torchscript", 10_000),
         ((20, 20, 4), "cells", "onnx", 1_000),
         ((16, 19, 6), "cells", "onnx", 1_000),
+        ((16, 19, 6), "mission", "onnx", 1_000),
         ((10, 10, 4), "convolutions", "torchscript", 1_000),
         ((16, 19, 6), "convolutions", "onnx", 1_000),
     ],
 )
 def test_the_same_answers_for_any_batch(
-    shape: tuple[int, ...], encoder: MapEncoder, kind: Format, n: int, tmp_path: Path
+    shape: tuple[int, ...],
+    encoder: MapEncoder | Literal["mission"],
+    kind: Format,
+    n: int,
+    tmp_path: Path,
 ) -> None:
     student, seen = random_student(shape, encoder), random_observations(shape, n)
     path = tmp_path / "student"
@@ -71,7 +80,7 @@ def test_the_same_answers_for_any_batch(
 
 @pytest.mark.extended
 def test_it_runs_without_torch_and_without_the_rest(tmp_path: Path) -> None:
-    student, path = random_student((10, 10, 4)), tmp_path / "student.onnx"
+    student, path = random_student((10, 10, 4), "cells"), tmp_path / "student.onnx"
     facts = FACTS | {"observation_shape": [10, 10, 4]}
     export_student(student, path, "onnx", facts, random_observations((10, 10, 4), 8))
     program = f"""
@@ -93,7 +102,9 @@ def test_an_export_that_answers_differently_is_not_kept(
     wrong = np.full((8, 7), 1 / 7, np.float32)
     monkeypatch.setattr(export, "_answers_torchscript", lambda path, observations: wrong)
     with pytest.raises(DatasetError, match="was not written"):
-        export_student(random_student((10, 10, 4)), tmp_path / "x.pt", "torchscript", FACTS, seen)
+        export_student(
+            random_student((10, 10, 4), "cells"), tmp_path / "x.pt", "torchscript", FACTS, seen
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,7 +117,7 @@ def test_wrong_files_and_observations_are_told(tmp_path: Path) -> None:
     path = tmp_path / "student.onnx"
     facts = FACTS | {"observation_shape": [10, 10, 4]}
     seen = random_observations((10, 10, 4), 8)
-    export_student(random_student((10, 10, 4)), path, "onnx", facts, seen)
+    export_student(random_student((10, 10, 4), "cells"), path, "onnx", facts, seen)
     for wrong in (seen[0], seen.astype(np.float32), seen[:, :9]):
         with pytest.raises(ValueError, match="uint8 of shape"):
             OnnxStudent(path).probabilities(wrong)
