@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm4teach.envs.encoding import unsupported
 from llm4teach.errors import TaskError
 from llm4teach.student.model.cells import (
     WIDTH,
@@ -22,7 +23,7 @@ from llm4teach.student.model.cells import (
     LargestFeatures,
     largest_features_slowly,
 )
-from llm4teach.student.model.maps import MARK, WORDS, is_traced, unsupported
+from llm4teach.student.model.maps import MARK, WORDS, is_traced
 from llm4teach.student.model.mission_words import LONGEST, ROLES, Reading, WordReader
 from llm4teach.student.model.raw_maps import (
     NAMED,

@@ -10,6 +10,7 @@ from minigrid.core.constants import OBJECT_TO_IDX
 from torch import Tensor
 from torch.nn import functional as F
 
+from llm4teach.envs.encoding import unsupported
 from llm4teach.envs.minigrid.raw.env import ON_DOOR, START
 from llm4teach.envs.minigrid.words import VOCABULARY
 from llm4teach.errors import TaskError
@@ -24,7 +25,6 @@ from llm4teach.student.model.maps import (
     check_codes,
     facing_east,
     is_traced,
-    unsupported,
 )
 
 SPELLED = 128  # tokens from this one on are the letters of words outside the vocabulary
