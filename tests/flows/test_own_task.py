@@ -137,3 +137,19 @@ def test_everything_works_with_taxi(tmp_path: Path) -> None:
     assert row == {"task": "taxi:task", "bytes": 19 + 8}
     result = next((tmp_path / "ws/runs").glob("teach-*/manifest.json"))
     assert json.loads(result.read_text())["config"]["task"] == "taxi:task"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["dask", "ray"])
+def test_taxi_on_a_cluster_of_this_machine(runner: str, tmp_path: Path) -> None:
+    """Other processes, which no fork has made, import the user's module, too."""
+    pytest.importorskip(f"prefect_{runner}")
+    for name in ("taxi.py", "rules_teacher.py"):
+        (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    here = ("--workspace", "ws", "--task", "taxi:task", "--teacher", "rules_teacher:teacher")
+    cluster = ("--scale.shards", "2", "--scale.workers", "2", "--scale.runner", runner)
+    done(tmp_path, "collect", *here, "--collect.steps", "320", *cluster, "--quiet")
+    (row,) = run_sql(
+        Workspace(tmp_path / "ws"), "SELECT count(*) AS n FROM trajectories"
+    ).to_pylist()
+    assert row == {"n": 320}
