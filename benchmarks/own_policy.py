@@ -87,9 +87,14 @@ class WatchedAdvice(Watched):
 class WatchedOptions(Watched, OptionBehavior):
     """The policy that follows a teacher's plans."""
 
-    def __init__(self, task: Task, live: LiveTeacher) -> None:
+    def __init__(self, task: Task, live: LiveTeacher, hard: bool) -> None:
+        def likeliest(states: Sequence[State]) -> list[Mixture]:
+            mixtures = live.mixtures(states)
+            return [((max(m, key=lambda plan: plan[1])[0], 1.0),) if m else () for m in mixtures]
+
+        advice = likeliest if hard else live.mixtures
         Watched.__init__(self, task)
-        OptionBehavior.__init__(self, task, live.mixtures, 0.0, np.random.default_rng(0))
+        OptionBehavior.__init__(self, task, advice, 0.0, np.random.default_rng(0))
 
     def act(
         self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
@@ -152,11 +157,11 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
 
 
 def play(
-    task: Task, teacher: Teacher, store: AdviceStore, config: EvaluateConfig
+    task: Task, teacher: Teacher, store: AdviceStore, config: EvaluateConfig, hard: bool
 ) -> tuple[str, Watched, list[dict[str, Any]]]:
     """One line of the table, the policy with what it met, and the episodes."""
     live = LiveTeacher(task, store, teacher)
-    watched = (WatchedOptions if task.many_plans else WatchedAdvice)(task, live)
+    watched = WatchedOptions(task, live, hard) if task.many_plans else WatchedAdvice(task, live)
     began, episodes = time.perf_counter(), config.episodes
     played = evaluate_policy(task, watched, "sampled", config, seed=0)
     seconds = time.perf_counter() - began - live.questions.seconds
@@ -178,6 +183,9 @@ def main() -> None:
     parser.add_argument("--prompt", help="name of the teacher's prompt")
     parser.add_argument("--orders", type=int, default=3, help="embedded: orders of the examples")
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument(
+        "--hard", action="store_true", help="raw tasks: follow the likeliest plan, draw none"
+    )
     parser.add_argument("--seeds", choices=("test", "development"), default="test")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
@@ -204,7 +212,7 @@ def main() -> None:
             store = AdviceStore(folder, info.teacher_id, info.prompt_version)
             stores[task.family] = store
             episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
-            line, watched, played = play(task, teacher, store, episodes)
+            line, watched, played = play(task, teacher, store, episodes, arguments.hard)
             print(line, flush=True)
             ways = {"mixed": played} if ACHIEVEMENTS in played[0]["measures"] else {}
             if ways and arguments.follow:
