@@ -42,7 +42,7 @@ from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import Policy, sample, teacher_policy
 from llm4teach.teacher_labeling.backends.recorded import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.factory import make_teacher, questions_of
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -105,16 +105,10 @@ class WatchedOptions(Watched, OptionBehavior):
         return probs, labels
 
 
-def follow(task: Task, teacher: Teacher, episodes: int) -> list[dict[str, Any]]:
+def follow(task: Task, live: LiveTeacher, episodes: int) -> list[dict[str, Any]]:
     """Play held-out episodes, each plan followed until the state changes."""
-    rng, asked = np.random.default_rng(0), dict[str, Mixture]()
-
-    def advice(states: Sequence[State]) -> list[Mixture]:
-        for one in teacher.advise([state for state in states if state.key not in asked]):
-            asked[one.state.key] = one.plans
-        return [asked[state.key] for state in states]
-
-    behavior = OptionBehavior(task, advice, 0.0, rng)
+    rng = np.random.default_rng(0)
+    behavior = OptionBehavior(task, live.mixtures, 0.0, rng)
     envs = EpisodeVector(
         task, min(EvaluateConfig().n_envs, episodes), iter(held_out_seeds(episodes))
     )
@@ -157,10 +151,9 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
 
 
 def play(
-    task: Task, teacher: Teacher, store: AdviceStore, config: EvaluateConfig, hard: bool
+    task: Task, live: LiveTeacher, config: EvaluateConfig, hard: bool
 ) -> tuple[str, Watched, list[dict[str, Any]]]:
     """One line of the table, the policy with what it met, and the episodes."""
-    live = LiveTeacher(task, store, teacher)
     watched = WatchedOptions(task, live, hard) if task.many_plans else WatchedAdvice(task, live)
     began, episodes = time.perf_counter(), config.episodes
     played = evaluate_policy(task, watched, "sampled", config, seed=0)
@@ -181,6 +174,8 @@ def main() -> None:
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
     parser.add_argument("--teacher", nargs="+", default=["recorded/handwritten"])
     parser.add_argument("--prompt", help="name of the teacher's prompt")
+    parser.add_argument("--method", help="how the teacher is asked, such as judgments")
+    parser.add_argument("--softmax-temperature", type=float, default=0.3, help="of judgments")
     parser.add_argument("--orders", type=int, default=3, help="embedded: orders of the examples")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument(
@@ -203,7 +198,11 @@ def main() -> None:
             task = get_task(task_name)
             if task.family not in teachers:
                 config = TeacherConfig(
-                    teacher=name, prompt=arguments.prompt, orders=arguments.orders
+                    teacher=name,
+                    method=arguments.method,
+                    prompt=arguments.prompt,
+                    orders=arguments.orders,
+                    softmax_temperature=arguments.softmax_temperature,
                 )
                 teachers[task.family] = make_teacher(config, task.family)
             teacher = teachers[task.family]
@@ -212,11 +211,13 @@ def main() -> None:
             store = AdviceStore(folder, info.teacher_id, info.prompt_version)
             stores[task.family] = store
             episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
-            line, watched, played = play(task, teacher, store, episodes, arguments.hard)
+            questions = questions_of(task, config, info)
+            live = LiveTeacher(task, store, teacher, questions=questions)
+            line, watched, played = play(task, live, episodes, arguments.hard)
             print(line, flush=True)
             ways = {"mixed": played} if ACHIEVEMENTS in played[0]["measures"] else {}
             if ways and arguments.follow:
-                ways["followed"] = follow(task, teacher, arguments.episodes)
+                ways["followed"] = follow(task, live, arguments.episodes)
             for way, episodes in ways.items():
                 sentence, rates = published(episodes)
                 print(f"\nplans {way}, {sentence}", flush=True)
@@ -230,8 +231,8 @@ def main() -> None:
             teacher.close()
         if arguments.record:
             command = f"benchmarks/own_policy.py --teacher {name} --task {' '.join(arguments.task)}"
-            states = write_recording(arguments.record, info, stores, command)
-            print(f"{states} states in {arguments.record}", file=sys.stderr)
+            answers = write_recording(arguments.record, info, stores, command)
+            print(f"{answers} answers in {arguments.record}", file=sys.stderr)
         if arguments.csv and rows:
             with arguments.csv.open("w", newline="") as file:
                 writer = csv.DictWriter(file, rows[0])

@@ -147,6 +147,16 @@ class Task(Protocol):
         """Return the state that `identify` gave this id."""
         ...
 
+    def question(self, state: State, plan: Plan) -> str:
+        """Return the facts that matter to one plan of a state, and the plan: a yes/no question.
+
+        For the elicitation ``judgments``, which asks about each plan alone. A function of the
+        state's text and the plan. States that do not differ in these facts share the question, so
+        fewer facts make a cheaper teacher. An empty text: the plan is not asked about, and counts
+        as undecided.
+        """
+        ...
+
     def ground(
         self,
         observations: Observations,
@@ -199,6 +209,17 @@ def describe(task: Task, observations: Observations) -> list[State]:
     distinct, inverse = np.unique(task.identify(observations), return_inverse=True)
     states = [task.state(int(state_id)) for state_id in distinct]
     return [states[i] for i in inverse]
+
+
+def whole_question(state: State, plan: Plan) -> str:
+    """Return the question of a task that names no facts: all of them."""
+    return f"{state.text}\nOption: {plan}"
+
+
+def question_about(task: Task, state: State, plan: Plan) -> str:
+    """Return `Task.question`, or for tasks that lack it the whole text."""
+    question = getattr(task, "question", whole_question)
+    return str(question(state, plan))
 
 
 def normalize_rows(probs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,13 +21,15 @@ from llm4teach.datasets.exporters.minari_dataset import (
 from llm4teach.datasets.exporters.parquet_files import ParquetWriter
 from llm4teach.datasets.storage.parquet import new_folder
 from llm4teach.datasets.storage.paths import folder_names
+from llm4teach.datasets.trajectories import read_states
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import ConfigError, DatasetError, TeacherError
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, resolve_teacher
-from llm4teach.teacher_labeling.factory import teacher_info
+from llm4teach.teacher_labeling.factory import questions_of, teacher_info
+from llm4teach.teacher_labeling.questions import JUDGMENTS
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 Format = Literal["parquet", "minari"]
@@ -83,7 +85,13 @@ def export_trajectories(target: str, settings: Settings, export: Export) -> Path
             "collect)"
         )
     info, store = _stored_advice(settings, workspace, task.family) if export.advice else (None,) * 2
-    advice = StoredAdvice(task, store)
+    questions, options = None, set[str]()
+    if info is not None:
+        questions = questions_of(task, settings.teacher, info)
+    if info is not None and info.method == JUDGMENTS:
+        tables = (read_states(workspace.trajectories(task.name, run)) for run in runs)
+        options = {plan for table in tables for state in table.values() for plan in state.plans}
+    advice = StoredAdvice(task, store, questions, options)
     layout = layout_of(task, advice.plans)
     with new_folder(folder) as place, stage("export", steps, "steps") as shown:
         writer = (

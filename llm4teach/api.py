@@ -16,7 +16,7 @@ from llm4teach.envs.task import Task
 from llm4teach.errors import TeacherError
 from llm4teach.flows.launch import launch
 from llm4teach.flows.runtime.settings import Settings, load_settings
-from llm4teach.teacher_labeling.factory import register_teacher, teacher_info
+from llm4teach.teacher_labeling.factory import questions_of, register_teacher, teacher_info
 from llm4teach.teacher_labeling.live import LiveTeacher
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -236,7 +236,8 @@ class TeacherPolicy:
                 f"there is no advice of {info.teacher_id} on {family} in {workspace}; label some "
                 "states first, or ask the teacher (ask=True)"
             )
-        self._live = LiveTeacher(self.task, store, self._teacher)
+        questions = questions_of(self.task, settings.teacher, info)
+        self._live = LiveTeacher(self.task, store, self._teacher, questions=questions)
 
     def teacher_probs(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return action probabilities, float32 (N, n_actions).

@@ -24,7 +24,11 @@ class AskPolicy(Protocol):
         ...
 
     def choose(
-        self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
+        self,
+        observations: Observations,
+        state: NDArray[np.integer],
+        counts: NDArray[np.integer],
+        questions: NDArray[np.integer],
     ) -> NDArray[np.bool_]:
         """Say which to ask about, bool (K,).
 
@@ -32,6 +36,7 @@ class AskPolicy(Protocol):
             observations: those of the K states, uint8 (M, *observation_shape).
             state: which of the K each is of, int (M,).
             counts: how many are of each, int (K,).
+            questions: how many each takes, int (K,).
         """
         ...
 
@@ -43,15 +48,20 @@ class AskUnseen:
         """Nothing to count."""
 
     def choose(
-        self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
+        self,
+        observations: Observations,
+        state: NDArray[np.integer],
+        counts: NDArray[np.integer],
+        questions: NDArray[np.integer],
     ) -> NDArray[np.bool_]:
         return np.ones(len(counts), np.bool_)
 
 
 class AskBudgeted:
-    """The commonest first, and at most so many in any 1,000 env steps in a row.
+    """The commonest first, and at most so many questions in any 1,000 env steps in a row.
 
-    Less than one question in them means one in more steps: 0.5 is one in any 2,000.
+    Less than one question in them means one in more steps: 0.5 is one in any 2,000. All that a
+    state takes are asked at once, so the last one may exceed the number.
     """
 
     def __init__(self, questions_per_1000_steps: float) -> None:
@@ -67,12 +77,18 @@ class AskBudgeted:
             self._asked.popleft()
 
     def choose(
-        self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
+        self,
+        observations: Observations,
+        state: NDArray[np.integer],
+        counts: NDArray[np.integer],
+        questions: NDArray[np.integer],
     ) -> NDArray[np.bool_]:
         chosen = np.zeros(len(counts), np.bool_)
-        order = np.argsort(-counts, kind="stable")  # (K,)
-        chosen[order[: max(0, self._most - len(self._asked))]] = True
-        self._asked.extend([self._step] * int(np.count_nonzero(chosen)))
+        for k in np.argsort(-counts, kind="stable"):
+            if len(self._asked) >= self._most:
+                break
+            chosen[k] = True
+            self._asked.extend([self._step] * int(questions[k]))
         return chosen
 
 
@@ -86,7 +102,11 @@ class AskUncertain:
         """Nothing to count."""
 
     def choose(
-        self, observations: Observations, state: NDArray[np.integer], counts: NDArray[np.integer]
+        self,
+        observations: Observations,
+        state: NDArray[np.integer],
+        counts: NDArray[np.integer],
+        questions: NDArray[np.integer],
     ) -> NDArray[np.bool_]:
         highest = np.zeros(len(counts), np.float32)  # (K,)
         np.maximum.at(highest, state, self._uncertainty(observations))

@@ -60,6 +60,9 @@ class Price(_Settings):
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
+Method = Literal["sampling", "verbalized", "logprobs", "judgments", "plan-logprobs"]
+
+
 class TeacherConfig(BaseModel):
     """Which teacher to ask, and how. An API key stays in the environment: no setting holds one."""
 
@@ -86,11 +89,12 @@ class TeacherConfig(BaseModel):
     fault_seed: int = Field(0, ge=0, description="random seed that selects these states")
     fault_plan: str = Field("explore", description="plan to advise everywhere, with constant")
 
-    method: Literal["sampling", "verbalized", "logprobs", "plan-logprobs"] | None = Field(
+    method: Method | None = Field(
         None,
         description="embedded, openai, vllm: how replies become a distribution over plans: shares "
-        "of n replies, percentages that the model states, scores of lettered options, or scores "
-        "of whole plans (embedded only, its default; the others: sampling)",
+        "of n replies, percentages that the model states, scores of lettered options, a "
+        "yes/no question per option, or scores of whole plans (embedded only, its default; the "
+        "others: sampling)",
     )
     prompt: str | None = Field(
         None,
@@ -104,19 +108,27 @@ class TeacherConfig(BaseModel):
         False,
         description="logprobs: subtract the scores of a content-free prompt (calibration)",
     )
+    scores: bool = Field(
+        True,
+        description="judgments: use the model's scores of yes and no; off: the shares of n_samples "
+        "replies, for servers that give no scores",
+    )
+    softmax_temperature: float = Field(
+        0.3, gt=0, description="judgments: temperature of the softmax over the options"
+    )
     min_coverage: float = Field(
         MIN_COVERAGE,
         ge=0,
         le=1,
-        description="sampling, verbalized, logprobs: share of the replies, or of the probability "
-        "mass, that must be on plans; below it a state's advice is invalid",
+        description="sampling, verbalized, logprobs, judgments: share of the replies, or of the "
+        "probability mass, that must be on plans; below it the answer is invalid",
     )
     min_valid_share: float = Field(
         MIN_VALID_SHARE,
         ge=0,
         le=1,
-        description="share of the answered states that need valid advice: a run with less stops "
-        "before it trains (0: never)",
+        description="share of the answers that must be valid: a run with less stops before it "
+        "trains (0: never)",
     )
     orders: int = Field(
         3, ge=1, le=8, description="embedded: orders of the worked examples to average over"
@@ -241,13 +253,13 @@ class TeacherConfig(BaseModel):
 class LabelConfig(_Settings):
     """Budgets of labeling and fine-tuning together, prices, and how runs share their work."""
 
-    max_requests: int | None = Field(None, ge=0, description="states to ask about, at most")
+    max_requests: int | None = Field(None, ge=0, description="questions to ask, at most")
     max_tokens: int | None = Field(
         None, ge=0, description="tokens to spend at most, prompts and completions together"
     )
     max_cost: float | None = Field(None, ge=0, description="US dollars to spend, at most")
     retry_invalid: bool = Field(
-        False, description="ask again about states whose stored advice is invalid"
+        False, description="ask questions again whose stored answer is invalid"
     )
     prices: dict[str, Price] = Field(
         {}, description="prompt and completion price by model, US dollars per million tokens"

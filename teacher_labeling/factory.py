@@ -12,7 +12,7 @@ from llm4teach.envs.custom.loading import (
     is_from_elsewhere,
     load_from_elsewhere,
 )
-from llm4teach.envs.task import verbs_of
+from llm4teach.envs.task import Task, verbs_of
 from llm4teach.errors import TaskError, TeacherError
 from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     DEFAULT_MODEL,
@@ -21,8 +21,14 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
 )
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
 from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
-from llm4teach.teacher_labeling.backends.wrappers import ArgmaxTeacher, Fault, FaultyTeacher
+from llm4teach.teacher_labeling.backends.wrappers import (
+    ArgmaxTeacher,
+    FaultyTeacher,
+    changes_of,
+    fault_of,
+)
 from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.questions import Questions, questions_by
 from llm4teach.teacher_labeling.teacher import Teacher, TeacherInfo
 
 # From settings, task family, model (what follows the slash) and API key; None: no such model.
@@ -80,10 +86,20 @@ def make_teacher(config: TeacherConfig, family: str, api_key: str = "") -> Teach
         )
     if config.hard:
         teacher = ArgmaxTeacher(teacher)
-    if config.fault == "none":
-        return teacher
-    fault = Fault(config.fault, config.fault_share, config.fault_seed, config.fault_plan)
-    return FaultyTeacher(teacher, fault, verbs_of(family))
+    fault = fault_of(config)
+    return FaultyTeacher(teacher, fault, verbs_of(family)) if fault else teacher
+
+
+def questions_of(task: Task, config: TeacherConfig, info: TeacherInfo) -> Questions:
+    """Return the questions that a task's states take with a teacher.
+
+    Args:
+        task: names the facts that matter to each plan.
+        config: the teacher's settings, for how answers are composed to advice.
+        info: the teacher's identity, for how it is asked.
+    """
+    changes = changes_of(config, verbs_of(task.family))
+    return questions_by(info.method, task, config.softmax_temperature, changes)
 
 
 def teacher_info(config: TeacherConfig, family: str) -> TeacherInfo:

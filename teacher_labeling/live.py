@@ -22,18 +22,19 @@ from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.writer import plans_of
-from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, question_key
+from llm4teach.teacher_labeling.questions import OneQuestion, Questions
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher
 
 _UNKNOWN, _NO_ADVICE = -1, 0  # places
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0  # between attempts to reach a teacher that is down
 SLOW_S = 20.0  # without any answer; a client may try for longer until it gives a server up
 CLOSE_S = 30.0  # longest wait for the questions in flight at the end
-Answer = tuple[str, Mixture]  # state key and advice, empty if there is none
+Answer = tuple[str, Mixture]  # question key and distribution, empty if it is not valid
 _log = logging.getLogger(__name__)
 
 
 class LiveLabeler:
-    """Asks about states and has the answers stored, while the caller waits."""
+    """Asks questions, each a `State`, and has the answers stored, while the caller waits."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class LiveLabeler:
         self._budget = budget or Budget(limits)
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
-        """Ask, and return the answers so far; none for states that exceed the budget.
+        """Ask, and return the answers so far; none to questions that exceed the budget.
 
         Raises:
             TeacherError: the teacher cannot answer.
@@ -56,7 +57,7 @@ class LiveLabeler:
 
     @property
     def waiting(self) -> int:
-        """States that are being asked about, or will be when the teacher is back."""
+        """Questions that are being asked, or will be when the teacher is back."""
         return 0
 
     def close(self) -> None:
@@ -78,8 +79,8 @@ class LiveLabeler:
             )
         finally:
             self.report.add(done)
-        rows = self._store.lookup(map(question_key, states), ["state_key", "options"])
-        return [(row["state_key"], plans_of(row)) for row in rows.values()]
+        rows = self._store.lookup([state.key for state in states], ["options"])
+        return [(key, plans_of(row)) for key, row in rows.items()]
 
     def news(self) -> Iterator[Answer]:
         """Yield the answers since the last call."""
@@ -112,7 +113,7 @@ class BackgroundLabeler(LiveLabeler):
         self._thread.start()
 
     def ask(self, states: Sequence[State]) -> Iterable[Answer]:
-        """Queue states; `news` yields the answers."""
+        """Queue questions; `news` yields the answers."""
         with self._mutex:
             if not self._waiting:
                 self._heard_at = time.monotonic()
@@ -122,7 +123,7 @@ class BackgroundLabeler(LiveLabeler):
 
     @property
     def waiting(self) -> int:
-        """States that are being asked about, or will be when the teacher is there again."""
+        """Questions that are being asked, or will be when the teacher is there again."""
         return len(self._waiting)
 
     def news(self) -> Iterator[Answer]:
@@ -208,7 +209,8 @@ class LiveTeacher:
     """Looks advice up in memory; with a teacher it asks about what the store lacks.
 
     States without advice get a row of zeros, and so do states about which a question is in flight
-    in the background: its answer counts from the next call on.
+    in the background: its answer counts from the next call on. A state has advice when all its
+    questions are answered; it is composed once.
 
     Args:
         task: identifies, describes and grounds.
@@ -216,6 +218,8 @@ class LiveTeacher:
         teacher: is asked while the caller waits; or a LiveLabeler that decides on that.
         reweighted: advice by state key that replaces the teacher's own.
         policy: which states to ask about.
+        questions: that a state's advice takes, by default one, the state itself; see
+            `factory.questions_of`.
     """
 
     def __init__(
@@ -225,15 +229,20 @@ class LiveTeacher:
         teacher: Teacher | LiveLabeler | None = None,
         reweighted: Mapping[str, Mixture] | None = None,
         policy: AskPolicy | None = None,
+        questions: Questions | None = None,
     ) -> None:
         self.task, self._store = task, store
         if teacher is not None and not isinstance(teacher, LiveLabeler):
             teacher = LiveLabeler(teacher, store)
         self._labeler = teacher
-        self._policy = policy or AskUnseen()
+        self._policy, self._questions = policy or AskUnseen(), questions or OneQuestion()
         self._reweighted = dict(reweighted or {})
         self._plans: dict[str, Mixture] = {}  # by state key
-        self._not_stored: set[str] = set()  # state keys that were looked up in vain
+        self._answers: dict[str, Mixture] = {}  # by question key
+        # States that were looked up in vain, by key, and their questions; those states' keys by
+        # question key.
+        self._incomplete: dict[str, tuple[State, Sequence[State]]] = {}
+        self._in_need_of: dict[str, list[str]] = {}
         self._expected: dict[str, list[int]] = {}  # ids of the states being asked about, by key
         self._mixtures: tuple[Mixture, ...] = ((),)  # of the states met so far
         self._places = np.full(64, _UNKNOWN)  # a state id's place among the mixtures
@@ -245,7 +254,7 @@ class LiveTeacher:
 
     @property
     def waiting(self) -> int:
-        """States that a question in the background is still under way about."""
+        """Questions in the background that are still under way."""
         return self._labeler.waiting if self._labeler else 0
 
     def close(self) -> None:
@@ -314,8 +323,9 @@ class LiveTeacher:
             return
         rows = lacking[which]  # of the observations, those whose state has no advice
         renumbered = np.cumsum(lacking) - 1  # (K,)
+        needed = [len(self._unanswered(state)) for state in states if state.key in missing]
         chosen = self._policy.choose(
-            observations[unknown][rows], renumbered[which[rows]], counts[lacking]
+            observations[unknown][rows], renumbered[which[rows]], counts[lacking], np.array(needed)
         )
         asked = [(int(ids[k]), states[k]) for k in np.flatnonzero(lacking)[chosen]]
         for state_id, state in asked:
@@ -325,23 +335,43 @@ class LiveTeacher:
 
     def _look_up(self, states: Sequence[State]) -> list[State]:
         """Read the advice of new states; return those that have plans but no advice yet."""
-        new = [s for s in states if s.key not in self._plans and s.key not in self._not_stored]
-        rows = self._store.lookup(map(question_key, new), ["options"])
-        for state in new:
-            if row := rows.get(question_key(state)):
-                self._plans[state.key] = plans_of(row)
-            else:
-                self._not_stored.add(state.key)
+        new: dict[str, tuple[State, Sequence[State]]] = {}
+        for state in states:
+            if state.key not in self._plans and state.key not in self._incomplete:
+                self._incomplete[state.key] = state, self._questions.of(state)
+                new[state.key] = self._incomplete[state.key]
+        keys = {q.key for _, questions in new.values() for q in questions} - self._answers.keys()
+        for key, row in self._store.lookup(keys, ["options"]).items():
+            self._answers[key] = plans_of(row)
+        for state, questions in new.values():
+            for question in questions:
+                if question.key not in self._answers:
+                    self._in_need_of.setdefault(question.key, []).append(state.key)
+            self._compose(state.key)
         return [state for state in states if state.options and state.key not in self._plans]
 
-    def _ask(self, states: Sequence[State]) -> None:
-        if states and self._labeler is not None:
-            self._take_in(self._labeler.ask(states))
+    def _unanswered(self, state: State) -> list[State]:
+        _, questions = self._incomplete[state.key]
+        return [question for question in questions if question.key not in self._answers]
 
-    def _take_in(self, answers: Iterable[tuple[str, Mixture]]) -> None:
-        for key, plans in answers:
-            self._plans[key] = plans
+    def _compose(self, key: str) -> None:
+        """Make the advice for a state of its answers, if it has all of them."""
+        state, questions = self._incomplete[key]
+        if all(question.key in self._answers for question in questions):
+            del self._incomplete[key]
+            self._plans[key] = self._questions.advice(state, self._answers)
             self._place((i, key) for i in self._expected.pop(key, ()))
+
+    def _ask(self, states: Sequence[State]) -> None:
+        asked = {q.key: q for state in states for q in self._unanswered(state)}
+        if asked and self._labeler is not None:
+            self._take_in(self._labeler.ask(list(asked.values())))
+
+    def _take_in(self, answers: Iterable[Answer]) -> None:
+        for key, plans in answers:
+            self._answers[key] = plans
+            for state_key in self._in_need_of.pop(key, ()):
+                self._compose(state_key)
 
     def _place(self, states: Iterable[tuple[int, str]]) -> None:
         for state_id, key in states:

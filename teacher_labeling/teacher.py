@@ -34,7 +34,7 @@ class TeacherInfo:
     backend: str  # embedded | recorded | openai | …
     model: str
     model_revision: str
-    method: str  # logprobs | sampling | verbalized | recorded
+    method: str  # logprobs | sampling | verbalized | judgments | recorded
     settings: str = ""  # the method's settings, e.g. "n=10,temperature=1"
     prompt_version: str = ""  # content hash of the prompt template
     remote: bool = field(default=False, compare=False)  # a server's, not in this process
@@ -74,18 +74,9 @@ class Usage:
         self.cached_prompt_tokens += min(cached, prompt_tokens)
 
 
-def question_key(state: State) -> str:
-    """Key of the question that a state's advice takes, by which its answer is stored and shared.
-
-    Every elicitation asks one question per state so far, whose text is the state's: the keys are
-    the same, and advice is the answer to one question.
-    """
-    return state.key
-
-
 @dataclass(frozen=True)
 class Advice:
-    """One teacher's answer for one state.
+    """One teacher's answer for one state, or for a question about one (`questions.Questions`).
 
     ``plans`` are distinct, with probabilities that sum to 1 when ``status`` is OK, else empty.
     ``coverage`` is what was on valid plans before normalization: the model's mass on the
@@ -136,7 +127,7 @@ def advice_from_weights(
 
 
 class States(Protocol):
-    """States to ask about, such as a list.
+    """States to ask about, such as a list; with `judgments` they are questions (`questions`).
 
     Labeling hands them out as late as it can, since other processes may share the work: take the
     next one when there is room for it, iterate once, from one thread at a time.

@@ -124,11 +124,12 @@ def _made(facts: Facts, teacher: TeacherInfo | None, spent: Mapping[str, float])
         f"- Teacher `{teacher.teacher_id}`: model `{teacher.model}`, revision "
         f"`{teacher.model_revision}`, method {teacher.method}{settings}.",
         f"- Prompt version `{teacher.prompt_version or 'none'}` (a hash of its template).",
-        f"- {int(spent['states_asked']):,} of the {len(facts.states):,} distinct states were "
-        f"labeled, each once: {int(spent['prompt_tokens']):,} prompt tokens and "
+        f"- {int(spent['questions']):,} questions about the {len(facts.states):,} distinct states "
+        f"were answered, each once: {int(spent['prompt_tokens']):,} prompt tokens and "
         f"{int(spent['completion_tokens']):,} completion tokens"
         + (f", ${spent['cost']:.4g}." if spent["cost"] else "."),
-        "- `advice` is what the teacher answered; `teacher_probs` mixes the plans' own policies by "
+        "- `advice` is what the teacher answered, or what is composed of its judgments; "
+        "`teacher_probs` mixes the plans' own policies by "
         "these probabilities.",
     ]
     return "\n".join(lines)

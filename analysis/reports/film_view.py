@@ -31,9 +31,9 @@ def film_views(
 
     Args:
         films: as `student.evaluation.replay.filmed` records them; older records have captions
-            instead of probabilities.
+            instead of probabilities, or no plans.
         task: whose episodes.
-        advice: rows of schema.ADVICE, to tell what plans the teacher named in a state.
+        advice: rows of schema.ADVICE, to tell what plans the teacher named in a state of those.
     """
     plans = {
         row["state_text"]: [
@@ -69,7 +69,7 @@ def _film_view(film: Mapping[str, Any], task: str, plans: Mapping[str, Any]) -> 
                 "teacher": film.get("teacher_probs") or [],
                 "states": film.get("states") or [],
                 "texts": texts,
-                "plans": [plans.get(text, []) for text in texts],
+                "plans": film.get("plans") or [plans.get(text, []) for text in texts],
             },
         )
     except KeyError as error:

@@ -38,6 +38,7 @@ def costs(results: Mapping[str, Any], metrics: pa.Table) -> list[Fact]:
         ("env steps collected", _count(collected), ""),
         ("env steps of fine-tuning", _count(tuned), ""),
         ("distinct states", _count(results.get("distinct_states")), "as the teacher sees them"),
+        ("questions about them", _count(results.get("distinct_questions")), "known ones included"),
         ("questions to the teacher", _count(questions), rate),
         ("of them live", _count(live), "for states first met in fine-tuning"),
         ("prompt tokens", _count(results.get("prompt_tokens")), ""),

@@ -29,6 +29,7 @@ from llm4teach.datasets.storage.parquet import read_json, read_parquet, replacin
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
+from llm4teach.teacher_labeling.questions import JUDGMENTS
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _SCRIPT = (_TEMPLATES / "film_player.js").read_text(encoding="utf-8")
@@ -92,6 +93,7 @@ def write_report(
             difference=success_difference(episodes),
             costs=content.costs(results, metrics),
             advice=advice[: content.MAX_ADVICE],
+            judgments=any(row["method"] == JUDGMENTS for row in advice[:1]),
             advice_left_out=max(0, len(advice) - content.MAX_ADVICE),
             chapters=learning_curves(metrics, teacher_success),
             teacher_success=teacher_success,

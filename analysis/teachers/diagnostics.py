@@ -37,6 +37,7 @@ from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.evaluation.replay import replay_episodes
 from llm4teach.student.policies import Policy
+from llm4teach.teacher_labeling.questions import SOFTMAX_TEMPERATURE
 
 UNCERTAIN = 0.5  # share of the greatest entropy possible, from which advice counts as uncertain
 GAMMA = 0.99
@@ -54,6 +55,7 @@ def diagnose(
     *,
     fqe_steps: int = 2000,
     seed: int = 0,
+    softmax_temperature: float = SOFTMAX_TEMPERATURE,
     on_step: Callable[[str], None] = lambda what: None,
 ) -> Facts:
     """Judge every teacher that has stored advice on a task; nobody is asked anything.
@@ -64,6 +66,7 @@ def diagnose(
         config: how many held-out episodes tell the truth about a policy.
         fqe_steps: gradient steps of fitted Q evaluation a teacher; 0 leaves it out.
         seed: of everything drawn.
+        softmax_temperature: that composes the advice of teachers with judgments.
         on_step: told what is being done.
 
     Returns:
@@ -74,7 +77,7 @@ def diagnose(
     Raises:
         DatasetError: there is no advice, or a part is damaged.
     """
-    teachers = stored_teachers(workspace, task.family)
+    teachers = stored_teachers(workspace, task, softmax_temperature)
     if not teachers:
         raise DatasetError(
             f"no advice on {task.family} in {workspace.root}; ask a teacher first "
@@ -87,6 +90,9 @@ def diagnose(
     }
     seeds = validation_seeds(ROLLOUT_EPISODES)
     values = option_values(task, seeds, also, gamma=GAMMA, seed=seed)
+    for teacher in teachers:
+        for state_values in values.values():
+            teacher.mixture(state_values.state)  # composed before the states are compared
     logged = _logged(workspace, task)
     on_step("options without a teacher")
     baseline = _truth(task, guided_policy(task, uniform_mixture), config, seed)
@@ -120,7 +126,7 @@ def _judge(
     fqe_steps: int,
     seed: int,
 ) -> Facts:
-    policy = guided_policy(task, lambda state: teacher.mixture(state.key))
+    policy = guided_policy(task, teacher.mixture)
     forecasts = [
         stats.judge(teacher.advice[key], state_values.best)
         for key, state_values in values.items()
@@ -179,7 +185,7 @@ def tells(state_values: OptionValues) -> bool:
 
 
 def _is_uncertain(teacher: StoredTeacher, state: State) -> bool:
-    advice = teacher.advice.get(state.key)
+    advice = {str(plan): p for plan, p in teacher.mixture(state)}
     if not advice or len(state.options) < 2:
         return False
     return stats.entropy(advice) > UNCERTAIN * math.log(len(state.options))
@@ -190,7 +196,7 @@ def _cautious(teacher: StoredTeacher) -> Callable[[State], Mixture]:
 
     def mixture(state: State) -> Mixture:
         unsure = _is_uncertain(teacher, state)
-        return uniform_mixture(state) if unsure else teacher.mixture(state.key)
+        return uniform_mixture(state) if unsure else teacher.mixture(state)
 
     return mixture
 

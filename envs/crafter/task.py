@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.crafter.describe import FAMILY, PLANS, Facts, crafter_state
+from llm4teach.envs.crafter.questions import crafter_question
 from llm4teach.envs.crafter.symbols import ACTIONS, PIXEL_SHAPE, PIXELS, RECORD
 from llm4teach.envs.crafter.vector import MAX_STEPS, CrafterEnv, CrafterVectorEnv
 from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 
 NAME = "Crafter"
@@ -81,6 +83,10 @@ class CrafterTask(BaseTask):
 
     def state(self, state_id: int) -> State:
         return crafter_state(self._facts[state_id])
+
+    def question(self, state: State, plan: Plan) -> str:
+        """Return an option, its rule and the facts that the rule speaks of."""
+        return crafter_question(state.text, str(plan))
 
     def ground(
         self,

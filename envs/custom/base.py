@@ -12,7 +12,8 @@ from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import NDArray
 
 from llm4teach.envs.encoding import EncoderFactory, EncoderName, encoder_of_shape
-from llm4teach.envs.task import Mixture, Observations, State, describe
+from llm4teach.envs.plan import Plan
+from llm4teach.envs.task import Mixture, Observations, State, describe, whole_question
 from llm4teach.envs.vector.serial import serial_vector_env
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 
@@ -69,6 +70,10 @@ class BaseTask(ABC):
     def encoder(self) -> EncoderName | EncoderFactory:
         """The built-in encoder of observations of this shape."""
         return encoder_of_shape(self.student_shape)
+
+    def question(self, state: State, plan: Plan) -> str:
+        """Return the state's whole text, and the plan; see `Task.question`."""
+        return whole_question(state, plan)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return many environments, stepped one by one in this process."""

@@ -11,11 +11,13 @@ from llm4teach.envs.encoding import check_encoder
 from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
 from llm4teach.envs.task import (
     Observations,
+    State,
     Task,
     describe,
     ground_plan,
     normalize_rows,
     verbs_of,
+    whole_question,
 )
 from llm4teach.errors import TaskError
 
@@ -342,6 +344,23 @@ def _examples(task: Task, played: Played) -> Iterator[Problem]:
             yield Problem("example_states", f"a state has no options: {state.text!r}")
 
 
+def _questions(task: Task, played: Played) -> Iterator[Problem]:
+    """Of the states met: what is asked about a plan follows from the state's text and the plan."""
+    question = getattr(task, "question", whole_question)
+    for state_id in np.unique(task.identify(played.observations)):
+        state = task.state(int(state_id))
+        for plan in state.options:
+            text = question(state, plan)
+            if not isinstance(text, str):
+                yield Problem("question", f"must return a text; returns {text!r} about {plan}")
+                return
+            if question(State("", state.text, ()), plan) != text:
+                yield Problem(
+                    "question", f"about {plan} it must follow from the state's text alone"
+                )
+                return
+
+
 def _frames(task: Task, played: Played) -> Iterator[Problem]:
     try:
         env = task.make_env(render_mode="rgb_array")
@@ -372,5 +391,6 @@ CHECKS: dict[str, Check] = {
     "student_observations": _student,
     "encoder": _encoder,
     "example_states": _examples,
+    "question": _questions,
     "draw": _frames,
 }

@@ -65,6 +65,9 @@ class GymTask(BaseTask):
         verbs: what the options are called, as patterns with what they do, for prompts, and to read
             replies by: ``{"drive to <place>": "along the roads", "wait": ""}``; see `Verbs`. By
             default the options' names, as they are.
+        facts: from a state's text and the name of an option to the facts that matter to it, for the
+            elicitation ``judgments``; None where the option is not worth a question. By default the
+            whole text.
 
     Raises:
         TaskError: a member does not fit the environment; the message names it.
@@ -89,13 +92,16 @@ class GymTask(BaseTask):
         prompts: Mapping[str, str] | None = None,
         about: str = "",
         verbs: Mapping[str, str] | None = None,
+        facts: Callable[[str, str], str | None] | None = None,
     ) -> None:
         self.name = self.trained_as = name
         self._own_family, self._prompts, self._about = family, prompts, about
         self._describe, self._admissible, self._success = describe, admissible, success
+        self._facts_for = facts
         self._policies = _plans(options)
         self._verbs = _verbs(self._policies, verbs)
         self._plans = dict(zip(options, self._policies, strict=True))
+        self._names = dict(zip(self._policies, options, strict=True))
         example_env = _limited(env, max_steps, None)
         try:
             actions, limit = example_env.action_space, _time_limit(example_env)
@@ -209,6 +215,13 @@ class GymTask(BaseTask):
 
     def state(self, state_id: int) -> State:
         return self._states[state_id]
+
+    def question(self, state: State, plan: Plan) -> str:
+        """Return the facts that matter to an option, and its name; see `Task.question`."""
+        if self._facts_for is None:
+            return super().question(state, plan)
+        facts = self._facts_for(state.text, self._names[plan])
+        return "" if facts is None else f"{facts}\nOption: {plan}".lstrip()
 
     def ground(
         self,

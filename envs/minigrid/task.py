@@ -32,7 +32,7 @@ from llm4teach.envs.minigrid.raw import state as raw_states
 from llm4teach.envs.minigrid.raw.env import SwappedMissionEnv, WordedMapEnv
 from llm4teach.envs.minigrid.raw.scene import RawScene
 from llm4teach.envs.plan import Plan
-from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
+from llm4teach.envs.task import Mixture, Observations, State, normalize_rows, whole_question
 from llm4teach.envs.vector.workers import WorkerVectorEnv
 from llm4teach.errors import TaskError
 
@@ -51,6 +51,7 @@ class Mode:
     scene: Callable[[NDArray[np.uint8]], Any]  # an observation, parsed
     facts: Callable[[Any], Any]  # of a scene, hashable: what its text holds
     state: Callable[[Any], State]  # of facts
+    question: Callable[[State, Plan], str]  # whether a plan is worth following
     decide: Callable[[Any, Plan], Decision]  # what a plan does in a scene
     encoder: EncoderName  # the student's
     many_plans: bool  # one that led back to the same state gives way to another
@@ -62,6 +63,7 @@ _PARSED = Mode(
     Scene,
     parsed_state.facts_of,
     parsed_state.minigrid_state,
+    whole_question,
     decide_plan,
     encoder="cells",
     many_plans=False,
@@ -72,6 +74,7 @@ _RAW = Mode(
     RawScene,
     raw_states.facts_of,
     raw_states.raw_state,
+    raw_states.raw_question,
     RawScene.decide,
     encoder="mission",
     many_plans=True,
@@ -150,6 +153,9 @@ class MiniGridTask(BaseTask):
 
     def state(self, state_id: int) -> State:
         return self._mode.state(self._facts[state_id])
+
+    def question(self, state: State, plan: Plan) -> str:
+        return self._mode.question(state, plan)
 
     def example_states(self) -> Sequence[State]:
         """Return three states of the family, from nothing seen to nearly done."""

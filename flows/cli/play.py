@@ -139,11 +139,14 @@ class Play(SettingsCommand):
             return
 
         from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
+        from llm4teach.teacher_labeling.factory import questions_of
         from llm4teach.teacher_labeling.live import LiveTeacher
 
         advisor = open_teacher(settings.teacher, task.family)
+        store = advice_of(advisor.info, workspace, task.family)
+        questions = questions_of(task, settings.teacher, advisor.info)
         try:
-            yield LiveTeacher(task, advice_of(advisor.info, workspace, task.family), advisor)
+            yield LiveTeacher(task, store, advisor, questions=questions)
         finally:
             advisor.close()
 

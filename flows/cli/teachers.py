@@ -16,7 +16,7 @@ from llm4teach.flows.cli.parser import Argument, Command, QuietCommand
 from llm4teach.flows.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from llm4teach.envs.task import Task
+    from llm4teach.envs.task import Mixture, Task
     from llm4teach.teacher_labeling.config import Price
     from llm4teach.teacher_labeling.elicitation.prompts import PromptTemplate
     from llm4teach.teacher_labeling.teacher import Advice
@@ -101,7 +101,13 @@ class TeacherCommand(QuietCommand):
 
         steps = 0 if self.no_fqe else self.fqe_steps
         diagnosis = diagnose(
-            workspace, task, settings.evaluate, fqe_steps=steps, seed=settings.seed, on_step=show
+            workspace,
+            task,
+            settings.evaluate,
+            fqe_steps=steps,
+            seed=settings.seed,
+            softmax_temperature=settings.teacher.softmax_temperature,
+            on_step=show,
         )
         words = ["llm4teach", "teacher", "report", "--task", task.name]
         words += ["--workspace", workspace.name, "--seed", str(settings.seed)]
@@ -112,7 +118,7 @@ class TeacherCommand(QuietCommand):
 
 
 def check_teacher(settings: Settings, show_replies: bool = False) -> None:
-    """Ask a teacher about three states, and print its advice, tokens and cost; store nothing.
+    """Ask a teacher about a few states, and print its advice, tokens and cost; store nothing.
 
     Raises:
         TeacherError: the teacher cannot be opened or cannot answer, or no answer was usable.
@@ -120,7 +126,9 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
     from llm4teach.envs.registry import get_task
     from llm4teach.flows.cli.tables import print_table
     from llm4teach.flows.runtime.teacher_access import open_teacher
+    from llm4teach.teacher_labeling.factory import questions_of
     from llm4teach.teacher_labeling.labeling.budget import price_of, with_cost
+    from llm4teach.teacher_labeling.questions import distinct_questions
 
     task = get_task(settings.task)
     family, states = task.family, task.example_states()
@@ -136,12 +144,19 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
             served = ", ".join(server.served[:5]) or "no list of models"
             print(f"server:  {version}, context {context}, serves {served}")
         price = price_of(settings.teacher, settings.label, teacher.info)
-        asked = (with_cost(advice, price) for advice in teacher.advise(states))
-        answers = {advice.state.key: advice for advice in asked}
+        questions = questions_of(task, settings.teacher, teacher.info)
+        asked = distinct_questions(questions, states)
+        answers = (with_cost(advice, price) for advice in teacher.advise(asked))
+        by_key = {advice.state.key: advice for advice in answers}
     finally:
         teacher.close()
     print()
-    rows = [answers[state.key] for state in states]
+    rows = [by_key[question.key] for question in asked]
+    plans_by_key = {key: advice.plans for key, advice in by_key.items()}
+    advised = {state.text: questions.advice(state, plans_by_key) for state in states}
+    if asked != list(states):
+        print_table([{"state": text, "advice": _likely(p)} for text, p in advised.items()])
+        print(f"\ncomposed of the answers to {len(asked)} questions:\n")
     print_table([_row(advice, price) for advice in rows])
     tokens_in = sum(advice.prompt_tokens for advice in rows)
     tokens_out = sum(advice.completion_tokens for advice in rows)
@@ -169,18 +184,17 @@ def check_teacher(settings: Settings, show_replies: bool = False) -> None:
             print(f"\n{advice.state.text}")
             for reply in advice.replies:
                 print(f"  {reply[:_SHOWN_CHARACTERS]!r}")
-    if not any(advice.plans for advice in rows):
+    if not any(advised.values()):
         raise TeacherError(
-            "the teacher had no advice on any of the three states; --replies shows its replies. "
+            "the teacher had no advice on any of these states; --replies shows its replies. "
             "A better model, another --teacher.method or --teacher.prompt may help"
         )
 
 
 def _row(advice: Advice, price: Price | None) -> dict[str, Any]:
-    likely = [f"{p:.0%} {plan}" for plan, p in advice.plans[:_LIKELIEST]]
     return {
         "state": advice.state.text,
-        "advice": "; ".join(likely) or advice.status.value,
+        "advice": _likely(advice.plans) or advice.status.value,
         "entropy": f"{advice.entropy:.2f}",
         "coverage": f"{advice.coverage:.0%}",
         "tokens in": advice.prompt_tokens,
@@ -188,6 +202,10 @@ def _row(advice: Advice, price: Price | None) -> dict[str, Any]:
         "seconds": round(advice.latency_s, 2),
         "cost $": f"{advice.cost:.6f}" if price is not None else "unknown",
     }
+
+
+def _likely(plans: Mixture) -> str:
+    return "; ".join(f"{p:.0%} {plan}" for plan, p in plans[:_LIKELIEST])
 
 
 class Prompts(Command):
@@ -261,23 +279,27 @@ def show_prompt(name: str) -> str:
 
     if Path(name).is_file() and name not in template_files():
         task = task_of_family(Path(name).name.partition(".")[0])
-        return render(parse_template(Path(name).read_text("utf-8"), name), task)
+        return render(parse_template(Path(name).read_text("utf-8"), name), task, name)
     family, _, use = name.rpartition(".")
     try:
         task = task_of_family(family)
-        return render(load_template(task.family, use), task)
+        return render(load_template(task.family, use), task, use)
     except (TaskError, TeacherError):
         close = difflib.get_close_matches(name, list(template_files()), n=3, cutoff=0.3)
         hint = f"did you mean {', '.join(close)}?" if close else "see `llm4teach prompts list`"
         raise TeacherError(f"there is no prompt and no file {name!r}; {hint}") from None
 
 
-def render(template: PromptTemplate, task: Task) -> str:
-    """Return a template's version and its messages for an example state of a task."""
+def render(template: PromptTemplate, task: Task, use: str = "") -> str:
+    """Return a template's version and its messages for an example state of a task, or for the last
+    question about it if ``use`` names the elicitation ``judgments``."""
     from llm4teach.teacher_labeling.elicitation.parsing import list_options
+    from llm4teach.teacher_labeling.questions import JUDGMENTS, Judgments
 
     states = task.example_states()
     state = states[len(states) // 2]
+    if JUDGMENTS in use:
+        *_, state = [state, *Judgments(task).of(state)]
     messages = template.messages(state.text, options=list_options(state.options))
     body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)
     return f"prompt_version {template.version}\n{body}"

@@ -26,9 +26,10 @@ from llm4teach.flows.stages.warm_up import warm_up
 from llm4teach.student.collection.reweighting import read_reweighted
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig
-from llm4teach.teacher_labeling.factory import check_installed
+from llm4teach.teacher_labeling.factory import check_installed, questions_of
 from llm4teach.teacher_labeling.labeling.budget import Budget, priced
 from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
+from llm4teach.teacher_labeling.questions import Questions
 from llm4teach.teacher_labeling.teacher import Teacher
 
 _ASK_NOTHING = ("collect", "pretrain")  # kinds of runs that use stored advice only
@@ -66,6 +67,11 @@ class Context:
         info = self.teacher.info
         return advice_of(info, self.workspace, self.task.family, self.advice_folder)
 
+    @property
+    def questions(self) -> Questions:
+        """What this task's states take with this teacher."""
+        return questions_of(self.task, self.settings.teacher, self.teacher.info)
+
     def live_teacher(
         self,
         ask: bool,
@@ -84,7 +90,7 @@ class Context:
         asking: LiveLabeler | None = None
         if ask:
             asking = BackgroundLabeler(*asked, _warn) if in_background else LiveLabeler(*asked)
-        return LiveTeacher(self.task, store, asking, advice, policy)
+        return LiveTeacher(self.task, store, asking, advice, policy, self.questions)
 
 
 def _warn(message: str) -> None:

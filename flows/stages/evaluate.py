@@ -50,7 +50,9 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     policy = student_policy(students["student"])
     _compare_choices(ctx, policy, teacher, episodes)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
-    ctx.run.write_films([filmed(ctx.task, episode, policy, teacher) for episode in shown])
+    ctx.run.write_films(
+        [filmed(ctx.task, episode, policy, teacher, teacher.mixtures) for episode in shown]
+    )
     ctx.run.note(student_bytes=n_bytes(students["student"]), evaluated_run=from_run)
     reports = [labeler.questions for labeler in labelers]
     ctx.run.count(

@@ -16,6 +16,7 @@ from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.states import states_of
+from llm4teach.teacher_labeling.factory import questions_of
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
@@ -26,13 +27,13 @@ from llm4teach.teacher_labeling.labeling.valid_share import (
     quoted,
     valid_share,
 )
-from llm4teach.teacher_labeling.teacher import question_key
+from llm4teach.teacher_labeling.questions import distinct_questions
 
 _SHOW_EVERY_S = 0.1
 
 
 def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -> None:
-    """Ask the teacher about every distinct state of the trajectories that has no advice yet.
+    """Ask the teacher every question about the trajectories' states that has no answer yet.
 
     A state without admissible plans leaves nothing to ask. A shard is too small a sample of the
     teacher to judge it by.
@@ -42,13 +43,15 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
             advice; what it has answered is stored.
     """
     states = [s for s in states_of(ctx.task, trajectories) if s.options]
-    with stage("label", len(states), "states") as shown:
+    about = [ctx.questions.of(state) for state in states]
+    questions = list({q.key: q for asked in about for q in asked}.values())
+    with stage("label", len(questions), "questions") as shown:
         report = LabelReport()
         try:
             label_states(
                 ctx.teacher,
                 ctx.store,
-                states,
+                questions,
                 _Display(shown),
                 limits=ctx.limits,
                 budget=ctx.budget,
@@ -57,11 +60,14 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
         except BaseException:  # the budget is the run's, however often it is begun again
             ctx.run.count(**spent(report))
             raise
-        found = valid_share(ctx.store, [question_key(state) for state in states])
-        shown.summary = summary(report, found, ctx.settings.teacher.max_tokens)
+        store = ctx.store
+        found = valid_share(store, [question.key for question in questions])
+        left = sum(any(q.key not in store for q in asked) for asked in about)
+        shown.summary = summary(report, found, ctx.settings.teacher.max_tokens, len(states), left)
     ctx.run.note(
-        distinct_states=report.distinct_states,
-        states_left=report.left,
+        distinct_states=len(states),
+        distinct_questions=len(questions),
+        states_left=left,
         stopped_by=report.stopped_by,
         valid_states=found.valid,
         invalid_states=found.invalid,
@@ -81,13 +87,13 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
 
 
 def check_advice(ctx: Context, states: Sequence[State]) -> None:
-    """Stop if too small a share of the stored answers about these states is valid advice.
+    """Stop if too small a share of the stored answers about these states is valid.
 
     Raises:
         TeacherError: it is below ``teacher.min_valid_share``.
     """
     teacher = ctx.settings.teacher
-    keys = [question_key(state) for state in states]
+    keys = [question.key for question in distinct_questions(ctx.questions, states)]
     check_valid_share(ctx.store, keys, teacher.min_valid_share, teacher.max_tokens)
 
 
@@ -103,9 +109,22 @@ def spent(report: LabelReport) -> dict[str, float]:
     }
 
 
-def summary(report: LabelReport, found: ValidShare, max_tokens: int) -> str:
-    """What a labeling did, and what is wrong with its answers, in a line for people."""
-    line = f"{report.distinct_states} distinct states, {report.known} known: "
+def summary(
+    report: LabelReport, found: ValidShare, max_tokens: int, states: int, states_left: int
+) -> str:
+    """What a labeling did, and what is wrong with its answers, in a line for people.
+
+    Args:
+        report: of the labeling.
+        found: what its answers are worth.
+        max_tokens: of a reply.
+        states: distinct ones that the questions are about.
+        states_left: of these, those without an answer to each of their questions.
+    """
+    line = f"{states} distinct states, "
+    if states != report.distinct_questions:
+        line = f"{report.distinct_questions} questions for {states} states, "
+    line += f"{report.known} known: "
     if report.asked:
         line += f"{report.asked} questions, {_tokens(report):,} tokens"
         cached = report.cached_prompt_tokens
@@ -116,7 +135,7 @@ def summary(report: LabelReport, found: ValidShare, max_tokens: int) -> str:
     if report.answered_elsewhere:
         line += f", {report.answered_elsewhere} asked by another run"
     if report.stopped_by:
-        line += f"; stopped: {report.stopped_by}. {report.left} states are left without advice: "
+        line += f"; stopped: {report.stopped_by}. {states_left} states are left without advice: "
         line += "to go on, repeat the command with another budget"
     if report.dropped:
         line += f"; the server refuses {', '.join(report.dropped)}: left out, or renamed"
@@ -128,10 +147,10 @@ def summary(report: LabelReport, found: ValidShare, max_tokens: int) -> str:
         line += f"; {report.truncated_replies:,} replies reached max_tokens ({max_tokens}): raise "
         line += "--teacher.max-tokens if their answers are missing"
     if found.refused:
-        line += f"; {found.refused} states were refused by a content filter"
+        line += f"; {found.refused} questions were refused by a content filter"
     if found.invalid:
-        line += f"; {found.invalid} of {found.judged} states without valid advice: `{RETRY}` asks "
-        line += "again"
+        line += f"; {found.invalid} of {found.judged} questions without a valid answer: `{RETRY}` "
+        line += "asks again"
     return line
 
 
@@ -150,11 +169,11 @@ class _Display:
         if now - self._last < _SHOW_EVERY_S:
             return
         self._last = now
-        unknown = report.distinct_states - report.known  # what takes time, and shows the time left
+        unknown = report.distinct_questions - report.known  # what takes time
         self._shown.at(unknown - report.left, unknown)
         details = [
             f"{report.asked / max(now - self._began, 1e-9):.1f}/s",
-            f"{report.known / report.distinct_states:.0%} known before",
+            f"{report.known / report.distinct_questions:.0%} known before",
             f"{_tokens(report):,} tokens",
         ]
         if report.cost:
@@ -178,11 +197,14 @@ def dry_run(settings: Settings) -> dict[str, str]:
         store = advice_of(info, workspace, task.family)
         price = price_of(settings.teacher, settings.label, info)
         retry = settings.label.retry_invalid
-        forecast = estimate(teacher, store, states_of(task, steps), price, retry_invalid=retry)
+        states = [state for state in states_of(task, steps) if state.options]
+        questions = distinct_questions(questions_of(task, settings.teacher, info), states)
+        forecast = estimate(teacher, store, questions, price, retry_invalid=retry)
     bound = "at most " if forecast.completion_is_bound else ""
     return {
-        "distinct states": f"{forecast.distinct_states:,}",
-        "without advice": f"{forecast.missing:,}",
+        "distinct states": f"{len(states):,}",
+        "questions about them": f"{forecast.questions:,}",
+        "without an answer": f"{forecast.missing:,}",
         "invalid": f"{forecast.invalid:,}" + (" (asked again)" if retry else ""),
         "prompt tokens": _figure(
             forecast.prompt_tokens, "about " if forecast.prompt_is_guess else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.task import Observations, Task, describe
+from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.policies import AdviceSource, Policy
 
@@ -103,7 +103,11 @@ def agreement_rows(
 
 
 def filmed(
-    task: Task, episode: Mapping[str, Any], student: Policy, teacher: AdviceSource
+    task: Task,
+    episode: Mapping[str, Any],
+    student: Policy,
+    teacher: AdviceSource,
+    advice: Callable[[Sequence[State]], Sequence[Mixture]] | None = None,
 ) -> dict[str, Any]:
     """Return a complete episode's record, as plain JSON.
 
@@ -112,24 +116,34 @@ def filmed(
         episode: with ``seed``, ``actions`` and ``success``.
         student: its policy, whoever played.
         teacher: gives its grounded advice.
+        advice: returns its distributions over plans, one for each state; None leaves them out.
 
     Returns:
         ``policy``, ``seed``, ``actions``, ``success``; ``student_probs`` and ``teacher_probs``,
         (T, n_actions) as lists, the teacher's row zero where it has no advice; ``state_texts``,
-        the distinct ones, and ``states``, each step's place in these.
+        the distinct ones, ``plans``, the advice for each of these as names and probabilities, and
+        ``states``, each step's place in these.
     """
     kept = {name: episode[name] for name in ("seed", "actions", "success")}
     observations, _, _ = replay_episodes(task, [dict(episode)])  # (T, *observation_shape)
-    texts = [state.text for state in describe(task, observations)]
-    distinct = list(dict.fromkeys(texts))
+    states = describe(task, observations)
+    texts, by_text = [state.text for state in states], {state.text: state for state in states}
+    distinct = list(by_text)
+    plans = {"plans": [_named(m) for m in advice(list(by_text.values()))]} if advice else {}
     return {
         **kept,
+        **plans,
         "policy": "student",
         "student_probs": _shown(student(observations)),
         "teacher_probs": _shown(teacher.teacher_probs(observations)),
         "state_texts": distinct,
         "states": [distinct.index(text) for text in texts],
     }
+
+
+def _named(plans: Mixture) -> list[list[str | float]]:
+    ranked = sorted(plans, key=lambda option: -option[1])
+    return [[str(plan), round(p, _DIGITS)] for plan, p in ranked]
 
 
 def _shown(probs: NDArray[np.float32]) -> list[list[float]]:

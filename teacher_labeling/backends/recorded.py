@@ -2,7 +2,8 @@
 
 ``recorded/vicuna-33b.json`` holds the figures that the authors of LLM4Teach published
 (arXiv 2311.13373), so that the paper's teacher needs no model at all. `write_recording` makes such
-a file of the advice that a store holds.
+a file of the answers that a store holds; of a teacher that was asked `judgments` it holds the log
+odds of each question, of which advice is composed as the teacher's own is.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llm4teach.envs.plan import Plan, PlanSyntaxError
+from llm4teach.envs.plan import Plan, PlanSyntaxError, named_plan
 from llm4teach.envs.task import State, verbs_of
 from llm4teach.envs.verbs import read_plan
 from llm4teach.errors import TeacherError
+from llm4teach.teacher_labeling.questions import JUDGMENTS, NO, YES, log_odds
 from llm4teach.teacher_labeling.teacher import (
     Advice,
     AdviceStatus,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:  # a teacher needs none of what the store imports
     from llm4teach.datasets.advice_store import AdviceStore
 
 SUM_TOLERANCE = 0.02  # published shares are rounded to two places
-PLACES = 4  # decimals of the probabilities; smaller than `_LEAST` are left out
+PLACES = 4  # decimals of log odds and of the probabilities; smaller than `_LEAST` are left out
 _LEAST = 1e-3
 _SEEN = re.compile(r"(?<=sees )<.*?>(?=, holds )")
 
@@ -59,19 +61,23 @@ class RecordedState(_Strict):
 
 
 class Recording(_Strict):
-    """The file: whose answers these are, where they come from, and the answers by family."""
+    """The file: whose answers these are, where they come from, and the answers by family.
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    ``judgments`` holds by family and question text log P(yes) - log P(no), in nats (format 2).
+    """
+
+    format: Annotated[int, Field(ge=1, le=2)]
     source: str
     provenance: str
     model: str
     model_revision: str
     method: str
-    families: dict[str, list[RecordedState]]
+    families: dict[str, list[RecordedState]] = {}
+    judgments: dict[str, dict[str, Annotated[float, Field(ge=-99, le=99)]]] = {}
 
 
 class RecordedTeacher:
-    """Answers from a recording; a state that is not in it gets no advice.
+    """Answers from a recording; a state or question that is not in it gets no advice.
 
     Replies that are not plans of the grammar are kept as raw replies and left out of the
     coverage. Equal plans in other words (``open door with key``, ``open door``) are added up.
@@ -83,18 +89,20 @@ class RecordedTeacher:
     def __init__(self, recording: Path | Traversable, family: str) -> None:
         content = _read(recording)
         parsed = _parse(content, recording.name)
-        if family not in parsed.families:
+        known = parsed.judgments or parsed.families
+        if family not in known:
             raise TeacherError(
                 f"the recording {recording.name} has no task family {family!r}, only "
-                f"{', '.join(sorted(parsed.families)) or 'none'}; choose another teacher"
+                f"{', '.join(sorted(known)) or 'none'}; choose another teacher"
             )
-        self._verbs = verbs_of(family)
-        self._replies = {_scene(s.state_text): s.replies for s in parsed.families[family]}
+        self._verbs, self._log_odds = verbs_of(family), parsed.judgments.get(family, {})
+        recorded = parsed.families.get(family, [])
+        self._replies = {_scene(s.state_text): s.replies for s in recorded}
         self.info = TeacherInfo(
             backend="recorded",
             model=parsed.model,
             model_revision=parsed.model_revision,
-            method="recorded",
+            method=JUDGMENTS if parsed.judgments else "recorded",
             settings=f"sha256={hashlib.sha256(content).hexdigest()[:8]}",
         )
 
@@ -106,10 +114,14 @@ class RecordedTeacher:
         """Nothing to free."""
 
     def _advise(self, state: State) -> Advice:
+        if state.text in self._log_odds:
+            p_yes = 1 / (1 + math.exp(-self._log_odds[state.text]))
+            weights = {YES: p_yes, NO: 1 / (1 + math.exp(self._log_odds[state.text]))}
+            return advice_from_weights(state, weights, replies=(f"Yes {p_yes:.6g}",))
         recorded = self._replies.get(_scene(state.text))
         if recorded is None:
             return Advice(state, AdviceStatus.NO_ADVICE)
-        weights: dict[Plan, float] = {}
+        weights = dict[Plan, float]()
         for reply in recorded:
             try:
                 plan = read_plan(reply.plan, self._verbs)
@@ -169,7 +181,7 @@ def _scene(state_text: str) -> str:
 def write_recording(
     path: Path, info: TeacherInfo, stores: Mapping[str, AdviceStore], regenerate: str
 ) -> int:
-    """Write a teacher's advice on every state of some task families; return how many states.
+    """Write a teacher's answers about some task families; return how many there are.
 
     Args:
         path: of the JSON file; the folder ``recorded`` is where teachers are looked for by name.
@@ -180,26 +192,34 @@ def write_recording(
     Raises:
         TeacherError: a store has no advice.
     """
-    families, dates = {}, []
+    families, dates = dict[str, Any](), []
     for family, store in stores.items():
         rows = [row for row in store.rows() if row["status"] == AdviceStatus.OK]
         if not rows:
             raise TeacherError(f"there is no advice on {family} by {info.teacher_id} to record")
         dates += [row["created_at"].date().isoformat() for row in rows]
-        families[family] = [
-            {"state_text": row["state_text"], "replies": _replies(row["options"])}
-            for row in sorted(rows, key=lambda row: str(row["state_text"]))
-        ]
+        rows.sort(key=lambda row: str(row["state_text"]))
+        if info.method == JUDGMENTS:
+            families[family] = {
+                row["state_text"]: round(log_odds(_shares(row["options"])), PLACES) for row in rows
+            }
+        else:
+            families[family] = [
+                {"state_text": row["state_text"], "replies": _replies(row["options"])}
+                for row in rows
+            ]
+    is_judged = info.method == JUDGMENTS
+    what = "answers to yes/no questions" if is_judged else "distributions over the admissible plans"
     head = {
-        "format": 1,
+        "format": 2 if is_judged else 1,
         "source": f"{info.teacher_id}, asked by llm4teach",
-        "provenance": f"The model's own distributions over the admissible plans, rounded; prompt "
+        "provenance": f"The model's own {what}, rounded; prompt "
         f"version {info.prompt_version}, asked {min(dates)} to {max(dates)}. Regenerate with: "
         f"{regenerate}",
         "model": info.model,
         "model_revision": info.model_revision,
         "method": f"{info.method}, {info.settings}" if info.settings else info.method,
-        "families": families,
+        "judgments" if is_judged else "families": families,
     }
     path.write_text(json.dumps(head, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return sum(map(len, families.values()))
@@ -211,3 +231,7 @@ def _replies(options: list[dict[str, object]]) -> list[dict[str, object]]:
         {"plan": o["plan"], "probability": round(float(str(o["probability"])), PLACES)}
         for o in likely
     ]
+
+
+def _shares(options: list[dict[str, Any]]) -> dict[Plan, float]:
+    return {named_plan(option["plan"]): float(option["probability"]) for option in options}

@@ -242,8 +242,8 @@ class VLLMTeacher:
         ids = {label: self._tokenizer.encode(label, add_special_tokens=False) for label in labels}
         if broken := [label for label, tokens in ids.items() if len(tokens) != 1]:
             raise TeacherError(
-                f"the letter {broken[0]!r} is not one token of {self._model!r}; "
-                "use the method sampling or verbalized"
+                f"the label {broken[0]!r} is not one token of {self._model!r}; use the method "
+                "sampling or verbalized, or judgments without scores"
             )
         return {label: tokens[0] for label, tokens in ids.items()}
 

@@ -83,6 +83,7 @@ class Elicitation(Protocol):
     settings: str  # all that changes its answers, e.g. "n=10,temperature=1"
     prompt_version: str
     min_coverage: float  # below it there is no advice
+    labels: tuple[str, ...]  # all whose scores its requests may ask for
 
     def requests(self, state: State) -> list[ChatRequest]:
         """Return what is asked about a state; nothing if there is nothing to choose from."""
@@ -98,6 +99,8 @@ class TextElicitation:
 
     (vLLM refuses n > 1 at temperature 0.)
     """
+
+    labels: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class OptionLogprobs:
     """Asks for one token, in several orders of the options."""
 
     method = "logprobs"
+    labels = tuple(LETTERS[:26])  # more are scored where they are needed
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Prompt templates: plain text files in, chat messages and a content hash out.
 
-A template is ``prompts/<family>.<use>.txt``, or one of the task's own, or else
+A template is one of the task's own, or ``prompts/<family>.<use>.txt``, or else
 ``prompts/standard/<use>.txt``, whose ``$about`` is what the task says about its world and its own
 verbs. Lines
 before the first section are comments, then ``[system]``, any number of ``[user]``/``[assistant]``
@@ -106,8 +106,7 @@ def _template_in_package(family: str, use: str, about: str) -> PromptTemplate:
     files, standard = template_files(), _texts_in("standard")
     if f"{family}.{use}" in files:
         return parse_template(files[f"{family}.{use}"].read_text("utf-8"), f"{family}.{use}")
-    families = {name.partition(".")[0] for name in files}
-    if use not in standard or family in families:
+    if use not in standard:
         uses = [name.partition(".")[2] for name in files if name.startswith(f"{family}.")]
         raise TeacherError(
             f"there is no {use} prompt for the task family {family!r}, only "

@@ -1,4 +1,4 @@
-"""A teacher that many runs share: each state is asked about once, whichever run meets it first."""
+"""A teacher that many runs share: each question is asked once, whichever run meets it first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.labeling.writer import to_advice
-from llm4teach.teacher_labeling.teacher import Advice, States, Teacher, question_key
+from llm4teach.teacher_labeling.teacher import Advice, States, Teacher
 
 
 class CachedTeacher:
@@ -41,9 +41,9 @@ class CachedTeacher:
         """
         taken = list(states)  # it can be iterated only once
         label_states(self._teacher, self._shared, taken, limits=self._limits)
-        rows = self._shared.lookup(map(question_key, taken))
+        rows = self._shared.lookup([state.key for state in taken])
         for state in taken:
-            yield to_advice(rows[question_key(state)], state)
+            yield to_advice(rows[state.key], state)
 
     def close(self) -> None:
         self._teacher.close()

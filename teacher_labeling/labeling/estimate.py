@@ -11,16 +11,16 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
-from llm4teach.teacher_labeling.teacher import Teacher, question_key
+from llm4teach.teacher_labeling.teacher import Teacher
 
-SAMPLE = 20  # states whose questions are counted
+SAMPLE = 20  # questions whose tokens are counted
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Tokens and US dollars of the states without advice; None where nothing is known of them."""
+    """Tokens and US dollars of unanswered questions; None where nothing is known of them."""
 
-    distinct_states: int
+    questions: int  # distinct ones
     missing: int
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -28,7 +28,7 @@ class Estimate:
     source: str  # where the figures come from
     prompt_is_guess: bool = False  # from the number of characters
     completion_is_bound: bool = False  # at most so many, and so the cost is at most so high
-    invalid: int = 0  # states whose stored advice is invalid
+    invalid: int = 0  # questions whose stored answer is invalid
 
 
 def estimate(
@@ -39,7 +39,7 @@ def estimate(
     *,
     retry_invalid: bool = False,
 ) -> Estimate:
-    """Estimate what `label_states` would take, from a sample of the states that it would ask about.
+    """Estimate what `label_states` would take, from a sample of the questions that it would ask.
 
     Prompt tokens are counted where the teacher can do so. Completion tokens are the mean of what
     this same teacher has answered before; if it has not, the most that it may answer. Repetitions
@@ -48,7 +48,7 @@ def estimate(
     Raises:
         TeacherError: the model cannot be loaded.
     """
-    by_key = {question_key(state): state for state in states}
+    by_key = {state.key: state for state in states}
     missing = store.missing(by_key)
     invalid = [key for key in by_key if store.is_invalid(key)]
     missing += invalid if retry_invalid else []
@@ -68,7 +68,7 @@ def estimate(
     is_bound = False
     if counts is not None:
         prompt = _scaled(counts.prompt, counts.prompt_once, len(sample), len(missing))
-        sources.insert(0, f"prompts of a sample of {len(sample)} states, by {counts.how}")
+        sources.insert(0, f"prompts of a sample of {len(sample)} questions, by {counts.how}")
         if completion is None:
             completion = _scaled(
                 counts.completion, counts.completion_once, len(sample), len(missing)

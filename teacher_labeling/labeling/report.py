@@ -11,8 +11,8 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, Usage
 class LabelReport:
     """Questions, answers and costs of one labeling, or of several."""
 
-    distinct_states: int = 0
-    known: int = 0  # had advice before
+    distinct_questions: int = 0
+    known: int = 0  # were answered before
     asked: int = 0
     ok: int = 0
     invalid: int = 0
@@ -21,7 +21,7 @@ class LabelReport:
     replies: int = 0
     invalid_replies: int = 0  # that say nothing usable
     truncated_replies: int = 0  # that max_tokens ended
-    invalid_reply: str = ""  # the first of a state without valid advice, else the first of all
+    invalid_reply: str = ""  # the first of a question without a valid answer, else the first
     dropped: tuple[str, ...] = ()  # request fields that the server refuses
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0  # of these, those that a cache held
@@ -29,8 +29,8 @@ class LabelReport:
     cost: float = 0.0  # US dollars
     seconds: float = 0.0
     answered_elsewhere: int = 0  # asked by another process in the meantime
-    waiting_for: int = 0  # states that other processes are asking about right now
-    left: int = 0  # states still without advice
+    waiting_for: int = 0  # that other processes are asking right now
+    left: int = 0  # still without an answer
     stopped_by: str = ""  # the budget that was reached, in words
 
     def count(self, advice: Advice) -> None:
@@ -58,11 +58,11 @@ class LabelReport:
         self.cost += cost
 
     def add(self, other: LabelReport) -> None:
-        """Add a later labeling's numbers; its states may be the same ones."""
-        states = max(self.distinct_states, other.distinct_states)
+        """Add a later labeling's numbers; its questions may be the same ones."""
+        questions = max(self.distinct_questions, other.distinct_questions)
         latest = {name: getattr(other, name) for name in ("waiting_for", "left", "stopped_by")}
         latest["invalid_reply"] = self.invalid_reply or other.invalid_reply
         latest["dropped"] = other.dropped or self.dropped
         for name, value in vars(other).items():
             setattr(self, name, latest[name] if name in latest else getattr(self, name) + value)
-        self.distinct_states = states
+        self.distinct_questions = questions

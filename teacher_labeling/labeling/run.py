@@ -15,7 +15,7 @@ from llm4teach.teacher_labeling.labeling.budget import Budget, with_cost
 from llm4teach.teacher_labeling.labeling.report import LabelReport as LabelReport
 from llm4teach.teacher_labeling.labeling.work_queue import WorkQueue
 from llm4teach.teacher_labeling.labeling.writer import AdviceWriter, to_row
-from llm4teach.teacher_labeling.teacher import Advice, Teacher, question_key
+from llm4teach.teacher_labeling.teacher import Advice, Teacher
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # between attempts to lock what other processes hold
 
@@ -45,7 +45,7 @@ def label_states(
         teacher: is asked. It must take the states as it comes to ask them, not all at once:
             budget and locks are looked at when it takes one.
         store: of this teacher's advice.
-        states: in any number and order.
+        states: or questions about them (`questions.distinct_questions`), in any number and order.
         on_progress: called after each answer, and while waiting for others.
         limits: budget, prices and expiry of the locks; see also `budget.priced`.
         budget: counts the questions, where it is not this labeling's alone.
@@ -149,7 +149,7 @@ class _Labeling:
         advice = with_cost(advice, self._price)
         self._budget.charge_answer(advice, is_billed=info.is_priced)
         report.count(advice)  # it is paid for, whether it can be stored or not
-        key = question_key(advice.state)
+        key = advice.state.key
         row = to_row(advice, info, self._queue.attempt_of(key))
         self._writer.add(row, self._queue.answered(key))
         if self._writer.is_due:

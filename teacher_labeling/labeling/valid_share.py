@@ -16,7 +16,7 @@ _LOOKED_AT = 100  # invalid answers that are described
 
 @dataclass(frozen=True)
 class ValidShare:
-    """How many of some states have an answer with advice, and how many one without."""
+    """How many of some questions have a valid answer, and how many one that is not."""
 
     valid: int
     invalid: int
@@ -24,7 +24,7 @@ class ValidShare:
 
     @property
     def judged(self) -> int:
-        """States for which the teacher was to give advice; those that it does not know are not."""
+        """Questions that the teacher was to answer; those about what it does not know are not."""
         return self.valid + self.invalid + self.refused
 
     @property
@@ -47,11 +47,11 @@ def valid_share(store: AdviceStore, question_keys: Sequence[str]) -> ValidShare:
 def check_valid_share(
     store: AdviceStore, question_keys: Sequence[str], least: float, max_tokens: int
 ) -> ValidShare:
-    """Return the share of valid advice on these questions, and stop if it is too small.
+    """Return the share of valid answers to these questions, and stop if it is too small.
 
     Args:
         store: of one teacher's answers.
-        question_keys: of the states to train on.
+        question_keys: about the states to train on.
         least: the smallest share to train on.
         max_tokens: of a reply, for the message.
 
@@ -69,8 +69,8 @@ def check_valid_share(
 def too_few_valid(found: ValidShare, teacher_id: str, least: float, reasons: str = "") -> str:
     """Write the message that the share of valid advice is below ``least``."""
     return (
-        f"only {found.valid} of {found.judged} states ({found.share:.0%}) have valid advice by "
-        f"{teacher_id}, and teacher.min_valid_share is {least:.0%}: nothing is trained on it."
+        f"only {found.valid} of {found.judged} questions ({found.share:.0%}) have a valid answer "
+        f"by {teacher_id}, and teacher.min_valid_share is {least:.0%}: nothing is trained on it."
         f"{reasons} See the replies with `llm4teach teacher check --replies`, fix the server or "
         f"the teacher's settings, and run `{RETRY}`; or lower --teacher.min-valid-share"
     )

@@ -16,7 +16,7 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.labeling.budget import Budget
 from llm4teach.teacher_labeling.labeling.report import LabelReport
-from llm4teach.teacher_labeling.teacher import Usage, question_key
+from llm4teach.teacher_labeling.teacher import Usage
 
 PARTITIONS = 16  # of the questions, by their keys: enough for a dozen processes side by side
 BATCH_QUESTIONS, BATCH_S = 1_024, 5.0  # of one partition, before other processes get their turn
@@ -50,7 +50,7 @@ class WorkQueue:
     Questions are handed out in the teacher's thread and answered in another one.
 
     Args:
-        states: in any number and order, equal ones too.
+        states: the questions, in any number and order, equal ones too.
         store: of the answers; what it has is left out.
         work: name of this work below the store's folder: the same for all that do it.
         budget: of the questions; when it is exhausted nothing more is handed out.
@@ -90,14 +90,14 @@ class WorkQueue:
         store.refresh()
         distinct: dict[str, State] = {}
         for state in states:
-            distinct.setdefault(question_key(state), state)
+            distinct.setdefault(state.key, state)
         # How often they were asked before, as of now: others may ask them again meanwhile.
         invalid = [key for key in distinct if store.is_invalid(key)] if retry_invalid else []
         self._again = {key: store.attempts(key) for key in invalid}
         for key, state in distinct.items():
             if not self._is_answered(key):
                 self._waiting.setdefault(partition_of(key), {})[key] = state
-        report.distinct_states, report.left = len(distinct), len(self)
+        report.distinct_questions, report.left = len(distinct), len(self)
         report.known = len(distinct) - len(self)
 
     def __len__(self) -> int:

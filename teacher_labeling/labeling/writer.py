@@ -10,7 +10,7 @@ from llm4teach.datasets.advice_store import AdviceRow, AdviceStore
 from llm4teach.envs.plan import named_plan
 from llm4teach.envs.task import Mixture, State
 from llm4teach.teacher_labeling.labeling.work_queue import Batch
-from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo, question_key
+from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 COMMIT_EVERY_S = 5.0  # after at most so long, others see an answer; a crash loses none
 COMMIT_EVERY_ROWS = 2_048
@@ -23,7 +23,7 @@ def to_row(advice: Advice, info: TeacherInfo, attempt: int = 1) -> dict[str, Any
     return {
         "state_key": advice.state.key,
         "state_text": advice.state.text,
-        "question_key": question_key(advice.state),
+        "question_key": advice.state.key,
         "status": advice.status.value,
         "options": [{"plan": _text(plan), "probability": p} for plan, p in advice.plans],
         "entropy": advice.entropy,

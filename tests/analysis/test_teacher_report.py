@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -211,7 +212,7 @@ def test_labels_are_as_long_as_they_must_be(tmp_path: Path) -> None:
         store = AdviceStore(workspace.advice("F", slug), teacher_id, version)
         store.commit([{**row, "model": "m", "method": "logprobs"}])
     store.commit([{**row, "options": []}])  # asked twice: the earlier counts
-    teachers = stored_teachers(workspace, "F")
+    teachers = stored_teachers(workspace, SimpleNamespace(family="F"))  # type: ignore[arg-type]
     assert [t.label for t in teachers] == ["x/m p1", "x/m p2", "y/m"]
     assert all(t.advice == {"s": {"explore": 1.0}} for t in teachers)
 

@@ -39,10 +39,10 @@ def test_it_stops_before_it_trains_until_the_server_is_fixed(
     states = len(server.bodies)
     assert f"{2 * states} of {2 * states} replies (100%) are invalid, the first: " in said
     assert f"{2 * states} replies reached max_tokens (200)" in said
-    assert f"only 0 of {states} states (0%) have valid advice" in said
+    assert f"only 0 of {states} questions (0%) have a valid answer" in said
     assert "label --retry-invalid" in said and "Traceback" not in said
     assert main(["pretrain", "--pretrain.epochs", "1", *teacher]) == 1
-    assert f"only 0 of {states} states (0%) have valid advice" in capfd.readouterr().err
+    assert f"only 0 of {states} questions (0%) have a valid answer" in capfd.readouterr().err
 
     server.reply = good
     assert main(["label", *teacher]) == 1, "they are not asked again on their own"

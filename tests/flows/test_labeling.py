@@ -49,7 +49,7 @@ def test_a_budget_a_dry_run_and_the_rest(
 ) -> None:
     before = dry_run(settings(workspace))
     states = int(before["distinct states"])
-    assert states >= 4 and before["without advice"] == str(states)
+    assert states >= 4 and before["without an answer"] == str(states)
     assert before["cost"] == "$0", "nobody bills it"
     assert before["prompt tokens"] == "unknown" and "nothing yet" in before["estimated from"]
     assert not list(Workspace(workspace).root.glob("advice/**/part-*")), "it asked nothing"
@@ -62,7 +62,7 @@ def test_a_budget_a_dry_run_and_the_rest(
 
     priced = LabelConfig(prices={"vicuna-33b": Price(prompt=1.0)})
     between = dry_run(settings(workspace, label=priced))
-    assert between["without advice"] == str(states - 2)
+    assert between["without an answer"] == str(states - 2)
     assert between["estimated from"] == "means of 2 stored answers"
 
     result = label(workspace)

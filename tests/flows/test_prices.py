@@ -59,7 +59,7 @@ def test_one_price_everywhere(
     assert f"300 tokens in, 30 out, {3 * dollars:.6f} US dollars" in capsys.readouterr().out
 
     said = labeling.dry_run(settings)
-    states = int(said["without advice"])
+    states = int(said["without an answer"])
     prompts = int(said["prompt tokens"].replace(",", ""))  # a character is a token to it
     assert said["completion tokens"] == f"at most {50 * states:,}"
     at_most = 7.0 * 50 * states / 1e6 if own else prompts / 1e6

@@ -89,7 +89,7 @@ def test_an_estimate_from_stored_answers(tmp_path: Path) -> None:
     asker, store = teacher(tmp_path), children.store_in(tmp_path)
     price = Price(prompt=10.0, completion=20.0)
     first = estimate(asker, store, STATES * 2, price)
-    assert (first.distinct_states, first.missing) == (100, 100)
+    assert (first.questions, first.missing) == (100, 100)
     assert (first.prompt_tokens, first.completion_tokens, first.cost) == (None, None, None)
     assert "nothing yet" in first.source
     label_states(asker, store, STATES[:10])
@@ -107,7 +107,7 @@ def test_an_estimate_where_the_teacher_counts(tmp_path: Path) -> None:
     found = estimate(Counts(tmp_path / "l", 0), children.store_in(tmp_path), STATES, None)
     assert found.prompt_tokens == 100 * len(STATES[0].text) + 7
     assert (found.completion_tokens, found.cost) == (201, None)
-    assert "sample of 20 states" in found.source
+    assert "sample of 20 questions" in found.source
 
 
 def test_a_budget_holds_with_a_server(

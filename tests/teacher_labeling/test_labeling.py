@@ -54,10 +54,10 @@ def store_of(teacher: Counting, folder: Path) -> AdviceStore:
 def test_each_distinct_state_is_asked_once_ever(tmp_path: Path) -> None:
     teacher = Counting()
     report = label_states(teacher, store_of(teacher, tmp_path), STATES[:4] * 3)
-    assert (report.distinct_states, report.known, report.asked, report.ok) == (4, 0, 4, 4)
+    assert (report.distinct_questions, report.known, report.asked, report.ok) == (4, 0, 4, 4)
     again = Counting()  # another process on another day
     report = label_states(again, store_of(again, tmp_path), STATES)
-    assert (report.distinct_states, report.known, report.asked) == (6, 4, 2)
+    assert (report.distinct_questions, report.known, report.asked) == (6, 4, 2)
     assert set(again.asked).isdisjoint(teacher.asked)
     report = label_states(again, store_of(again, tmp_path), STATES)
     assert report.asked == 0 and len(again.asked) == 2

@@ -210,7 +210,7 @@ def test_budgeted_asks_the_commonest_and_at_most_so_many_in_a_thousand_steps(
         step += size
         policy.saw(size)
         counts = rng.integers(1, 9, int(rng.integers(1, 5)))
-        chosen = policy.choose(numbers(0), np.zeros(1, int), counts)
+        chosen = policy.choose(numbers(0), np.zeros(1, int), counts, np.ones_like(counts))
         assert counts[chosen].min(initial=9) >= counts[~chosen].max(initial=0)
         times += [step] * int(chosen.sum())
     assert len(times) > 50
@@ -224,7 +224,7 @@ def test_less_than_one_question_in_1000_steps(rate: float, asked_at: list[int]) 
     policy, times = AskBudgeted(rate), []
     for step in range(100, 5_001, 100):
         policy.saw(100)
-        if policy.choose(numbers(0), np.zeros(1, int), np.ones(1, int)).any():
+        if policy.choose(numbers(0), np.zeros(1, int), np.ones(1, int), np.ones(1, int)).any():
             times.append(step)
     assert times == asked_at
 
@@ -241,7 +241,9 @@ def test_uncertain_asks_where_the_student_is_undecided(tmp_path: Path) -> None:
     assert probs.any(axis=1).tolist() == [False, True, True, False, True, True]
     # One undecided observation of a state is enough.
     policy = AskUncertain(lambda observations: np.array([0.1, 2.0, 0.3], np.float32), 1.0)
-    assert policy.choose(numbers(1, 2, 3), np.array([0, 1, 1]), np.array([1, 2])).tolist() == [
+    assert policy.choose(
+        numbers(1, 2, 3), np.array([0, 1, 1]), np.array([1, 2]), np.ones(2, int)
+    ).tolist() == [
         False,
         True,
     ]

@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from crafter_views import record
 from hypothesis import given
 from hypothesis import strategies as st
 from probe import probe_states
 
+from llm4teach.envs.crafter.task import NAME as CRAFTER
+from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.plan import Plan, parse_plan
-from llm4teach.envs.task import Family, State
+from llm4teach.envs.registry import task_of_family
+from llm4teach.envs.task import Family, State, describe
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.elicitation.parsing import (
     LETTERS,
@@ -22,6 +26,7 @@ from llm4teach.teacher_labeling.elicitation.prompts import (
     parse_template,
     template_files,
 )
+from llm4teach.teacher_labeling.questions import JUDGMENTS, Judgments
 
 USES = ["sampling", "embedded", "embedded-six"]
 SMALL = "note\n[system]\nrules\n[user]\nu1\n[assistant]\na1\n[user]\nu2\n[assistant]\na2\n[user]\n"
@@ -55,7 +60,14 @@ def test_golden_texts(name: str) -> None:
     A changed prompt asks every state anew.
     """
     family, _, use = name.partition(".")
-    template, state = load_template(family, use), probe_states(family)[1]
+    template = load_template(family, use)
+    if family == CRAFTER:  # whose environments need a package that not everyone has
+        (state,) = describe(crafter_task(), record(["@T"])[None])
+    else:
+        state = probe_states(family)[1]
+    if use == JUDGMENTS:
+        task = crafter_task() if family == CRAFTER else task_of_family(family)
+        *_, state = Judgments(task).of(state)
     messages = template.messages(state.text, options=list_options(state.options))
     body = "".join(f"[{m['role']}]\n{m['content']}\n" for m in messages)
     text = f"prompt_version {template.version}\n{body}"
@@ -132,6 +144,14 @@ def test_scene_placeholders() -> None:
 def test_not_a_template(text: str) -> None:
     with pytest.raises(TeacherError, match="bad"):
         parse_template(text, "bad")
+
+
+def test_a_family_without_a_prompt_for_judgments_has_the_standard_one() -> None:
+    assert load_template("SimpleDoorKey", JUDGMENTS) == load_template("NoSuchTask", JUDGMENTS)
+    assert {answer for _, answer in load_template("NoSuchTask", JUDGMENTS).examples} == {
+        "Yes",
+        "No",
+    }
 
 
 @pytest.mark.parametrize("family", ["NoSuchTask", "../prompts/SimpleDoorKey", ""])

@@ -23,7 +23,6 @@ from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
 from llm4teach.teacher_labeling.labeling.valid_share import valid_share
-from llm4teach.teacher_labeling.teacher import question_key
 
 FAMILY = "SimpleDoorKey"
 PLANS = tuple(map(parse_plan, ("explore", "go to key > pick up key")))
@@ -69,8 +68,9 @@ def label(server: ScriptedServer, folder: Path, **settings: Any) -> Labeled:
     except TeacherError as failure:
         error = failure
     seconds = time.monotonic() - began
-    found = valid_share(store, [question_key(state) for state in STATES])
-    return Labeled(store.rows(), report, summary(report, found, 200), error, seconds)
+    found = valid_share(store, [state.key for state in STATES])
+    line = summary(report, found, 200, len(STATES), report.left)
+    return Labeled(store.rows(), report, line, error, seconds)
 
 
 def always(case: dict[str, Any]) -> Reply:
@@ -149,7 +149,7 @@ def test_a_truncated_reply_is_no_advice(name: str, method: str, serve: Any, tmp_
     assert (done.report.invalid_replies, done.report.truncated_replies) == (replies, replies)
     assert f"{replies} of {replies} replies (100%) are invalid" in done.summary
     assert f"{replies} replies reached max_tokens (200)" in done.summary
-    assert "3 of 3 states without valid advice" in done.summary
+    assert "3 of 3 questions without a valid answer" in done.summary
     assert "--retry-invalid" in done.summary
 
 
@@ -224,7 +224,7 @@ def test_the_list_of_models_is_a_hint(name: str, serve: Any, tmp_path: Path) -> 
 def test_logprobs_null(serve: Any, tmp_path: Path) -> None:
     done = label(serve(always(CASES["logprobs_null"])), tmp_path, method="logprobs")
     assert done.error is not None and done.seconds < 5
-    assert "without logprobs" in str(done.error) and "method logprobs" in str(done.error)
+    assert "without logprobs" in str(done.error) and "method sampling" in str(done.error)
 
 
 def test_logprobs_noise(serve: Any, tmp_path: Path) -> None:
@@ -232,4 +232,4 @@ def test_logprobs_noise(serve: Any, tmp_path: Path) -> None:
     assert [row["status"] for row in done.rows] == ["invalid"] * 3
     assert all(row["coverage"] == pytest.approx(2.2e-8, rel=0.1) for row in done.rows)
     assert {row["min_coverage"] for row in done.rows} == {0.01}
-    assert "3 of 3 states without valid advice" in done.summary
+    assert "3 of 3 questions without a valid answer" in done.summary

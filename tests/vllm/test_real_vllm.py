@@ -127,13 +127,13 @@ def ask(states: list[State], **settings: Any) -> dict[str, Advice]:
     return found
 
 
-@pytest.mark.parametrize("method", ["sampling", "verbalized", "logprobs"])
+@pytest.mark.parametrize("method", ["sampling", "verbalized", "logprobs", "judgments"])
 def test_every_elicitation(method: str, smollm2: str) -> None:
     found = ask(real_states(), teacher="openai", base_url=smollm2, method=method)
     for advice in found.values():
         assert advice.prompt_tokens > 100 and advice.completion_tokens > 0
         assert advice.replies
-        if method == "logprobs":
+        if method in ("logprobs", "judgments"):
             assert advice.status is AdviceStatus.OK
             assert 0 < advice.coverage <= 1
             assert all("[logprob_token_ids]" in reply for reply in advice.replies)

@@ -3,6 +3,7 @@
 -- One row a state and teacher (teacher_id and prompt_version). `entropy` is in nats, 0 where the
 -- teacher names one plan only; `coverage` is its mass on admissible plans before normalising;
 -- `steps` is how often the state was met in all stored trajectories. The least certain come first.
+-- Teachers with judgments answer questions that many states share; the query judgments lists them.
 --
 -- $teacher = '': only teachers whose teacher_id contains this
 -- $family = '': only task families whose name contains this
@@ -12,6 +13,7 @@ WITH met AS (
 answers AS (
     FROM advice
     WHERE contains(teacher_id, $teacher) AND contains(family, $family)
+      AND method IS DISTINCT FROM 'judgments'
     QUALIFY row_number() OVER (
         PARTITION BY state_key, teacher_id, prompt_version
         ORDER BY coalesce(attempt, 1) DESC, created_at

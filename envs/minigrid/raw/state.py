@@ -8,16 +8,20 @@ text costs a question.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
 from llm4teach.envs.minigrid.raw.scene import RawScene, Thing
-from llm4teach.envs.plan import parse_plan
+from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.task import State, state_key
 
 FAMILY = "MiniGridRaw"
 _MOVABLE = ("key", "ball", "box")
 _NO_WAY = " (no way to it)"
+_UNEXPLORED = "unexplored space"
+_SEEN = re.compile(r"(?<=^You see: ).*?(?=\. You hold: )")
+_DOOR = re.compile(r"^(?:open|closed|locked) ")
 
 
 class Facts(NamedTuple):
@@ -41,7 +45,7 @@ def facts_of(scene: RawScene) -> Facts:
 def raw_state(facts: Facts) -> State:
     """Return the text of these facts, and the plans that are physically possible."""
     seen = list(dict.fromkeys(map(_shown, facts.things)))
-    seen += ["unexplored space"] * facts.is_unexplored
+    seen += [_UNEXPLORED] * facts.is_unexplored
     held = f"a {facts.held}" if facts.held else "nothing"
     text = (
         f"You see: {', '.join(seen) or 'nothing'}. You hold: {held}. "
@@ -73,3 +77,26 @@ def _plans(facts: Facts) -> list[str]:
             plans.append(f"put {facts.held} next to {name}")
     plans += [f"drop {facts.held}"] * bool(facts.held)
     return plans or ["explore"]
+
+
+def raw_question(state: State, plan: Plan) -> str:
+    """Return a state's text with only those of the things seen that the plan names, and the plan.
+
+    Whether there is unexplored space matters where the plan goes through a door or just somewhere.
+    Exploring is not asked about: it counts as undecided, so it is what remains where no plan is
+    judged worth following.
+    """
+    option = plan.options[-1]
+    if option.verb == "explore":
+        return ""
+    named = {option.target, option.beside}
+
+    def matters(item: str) -> bool:
+        if item == _UNEXPLORED:
+            return option.verb in ("open", "go to")
+        return _DOOR.sub("", item.removesuffix(_NO_WAY)) in named
+
+    def chosen(seen: re.Match[str]) -> str:
+        return ", ".join(filter(matters, seen[0].split(", "))) or "nothing else"
+
+    return f"{_SEEN.sub(chosen, state.text, count=1)}\nOption: {plan}"

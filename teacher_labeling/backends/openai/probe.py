@@ -104,7 +104,7 @@ async def with_version(client: OpenAIClient, session: Session, facts: ServerFact
 
 
 async def label_tokens(
-    client: OpenAIClient, session: Session, facts: ServerFacts, labels: str
+    client: OpenAIClient, session: Session, facts: ServerFacts, labels: Sequence[str]
 ) -> dict[str, int]:
     """Return each label's token id, or {} if the server cannot report them.
 
@@ -115,7 +115,7 @@ async def label_tokens(
         TeacherError: the server is busy or gone, and so did not say whether it can. Going on would
             let a moment's load decide the protocol, and with it the scores, of a whole run.
     """
-    file = _token_file(client.shown_url, facts.model)
+    file = _token_file(client.shown_url, facts.model, labels)
     tokens = _read_tokens(file, facts, labels)
     if tokens and await _token_of(client, session, facts.model, labels[-1]) == tokens[labels[-1]]:
         return tokens
@@ -143,12 +143,13 @@ async def _token_of(client: OpenAIClient, session: Session, model: str, label: s
     return tokens[0] if is_one and tokens else None
 
 
-def _token_file(base_url: str, model: str) -> Path:
-    name = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:16]
+def _token_file(base_url: str, model: str, labels: Sequence[str]) -> Path:
+    what = f"{base_url}\n{model}\n{' '.join(labels)}"
+    name = hashlib.sha256(what.encode()).hexdigest()[:16]
     return cache_folder() / "label_tokens" / f"{name}.json"
 
 
-def _read_tokens(file: Path, facts: ServerFacts, labels: str) -> dict[str, int]:
+def _read_tokens(file: Path, facts: ServerFacts, labels: Sequence[str]) -> dict[str, int]:
     """Return the stored table; {} where there is none for these weights, or it is not valid."""
     try:
         content = json.loads(file.read_bytes())

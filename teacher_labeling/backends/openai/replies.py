@@ -26,7 +26,8 @@ from llm4teach.teacher_labeling.elicitation.base import (
 )
 
 ASK_OTHERWISE = (
-    "the method logprobs needs them: use --teacher.method sampling or verbalized with this server"
+    "the method needs them: with this server use --teacher.method sampling or verbalized, or "
+    "judgments with --no-teacher.scores"
 )
 _ABOVE_ZERO = 1e-3  # rounding; a log probability is at most 0
 # Reasons to end a reply that are no fault of the question: it can be asked again.

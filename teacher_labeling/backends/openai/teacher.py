@@ -22,7 +22,6 @@ from llm4teach.teacher_labeling.backends.openai.scheduler import Scheduler
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.elicitation.base import Answer, ChatRequest
 from llm4teach.teacher_labeling.elicitation.factory import make_elicitation
-from llm4teach.teacher_labeling.elicitation.parsing import LETTERS
 from llm4teach.teacher_labeling.elicitation.token_counts import (
     CHARACTERS_PER_TOKEN,
     TokenCounts,
@@ -131,8 +130,8 @@ class OpenAITeacher:
             return
         facts = await look_at_server(self._client, session, self._config)
         self._engine.note = facts.note
-        if self._elicitation.method == "logprobs":
-            self._engine.use_tokens(await label_tokens(self._client, session, facts, LETTERS[:26]))
+        if labels := self._elicitation.labels:
+            self._engine.use_tokens(await label_tokens(self._client, session, facts, labels))
         self._is_open = True
 
 

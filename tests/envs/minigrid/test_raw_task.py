@@ -14,7 +14,7 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from llm4teach.envs.minigrid.map_env import NOTES, WORDS
 from llm4teach.envs.minigrid.raw.env import START, WordedMapEnv
 from llm4teach.envs.minigrid.raw.scene import RawScene
-from llm4teach.envs.minigrid.raw.state import facts_of, raw_state
+from llm4teach.envs.minigrid.raw.state import facts_of, raw_question, raw_state
 from llm4teach.envs.minigrid.words import decode_words, encode_words, words_of
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.registry import get_task
@@ -246,3 +246,22 @@ def test_records_with_a_parsers_marks_are_read_as_raw_ones() -> None:
     name = "MiniGrid-Fetch-8x8-N3-v0"
     states = describe(get_task(name), observed(f"{name}-parsed", 3))
     assert all("Mission: pick up a " in state.text and state.options for state in states)
+
+
+def test_a_question_names_only_what_its_plan_does() -> None:
+    things = (("ball", "red", 0, 1, -1), ("box", "blue", 0, 2, 0), ("door", "grey", 2, 3, 1))
+    state = state_of(room("open the grey door", *things))
+    asked = {str(plan): raw_question(state, plan) for plan in state.options}
+    assert asked["pick up red ball"] == (
+        "You see: red ball. You hold: nothing. Mission: open the grey door.\n"
+        "Option: pick up red ball"
+    )
+    assert asked["open grey door"].startswith("You see: locked grey door.")
+    other = state_of(room("open the grey door", *things[:2]))
+    shared = {raw_question(other, plan) for plan in other.options} & set(asked.values())
+    assert len(shared) == len(other.options), "a door that does not matter changes nothing"
+    text = "You see: blue box, unexplored space. You hold: a red key. Mission: x."
+    unexplored = State("k", text, ())
+    assert "You see: nothing else. You" in raw_question(unexplored, parse_plan("drop red key"))
+    assert "unexplored" in raw_question(unexplored, parse_plan("go to blue box"))
+    assert raw_question(unexplored, parse_plan("explore")) == ""
