@@ -159,7 +159,7 @@ def test_a_recording_answers_questions(tmp_path: Path) -> None:
 @pytest.mark.extended
 @pytest.mark.parametrize("scores", [True, False])
 def test_the_embedded_model_judges(scores: bool) -> None:
-    settings = {"method": "judgments", "scores": scores, "n_samples": 2, "max_tokens": 8}
+    settings = {"method": "judgments", "scores": scores, "n_samples": 2, "max_tokens": 16}
     teacher = make_teacher(TeacherConfig(**settings), SWITCHES.family)
     asked: list[State] = [UP, DOWN]
     answers = list(teacher.advise(asked))
