@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from llm4teach.envs.custom.gym_task import GymTask as GymTask
     from llm4teach.student.check_task import check_task as check_task
     from llm4teach.teacher_labeling.backends.function import FunctionTeacher as FunctionTeacher
+    from llm4teach.teacher_labeling.factory import Backend as Backend
     from llm4teach.teacher_labeling.teacher import Advice as Advice
     from llm4teach.teacher_labeling.teacher import Teacher as Teacher
     from llm4teach.teacher_labeling.teacher import TeacherInfo as TeacherInfo
+    from llm4teach.teacher_labeling.teacher import advice_from_weights as advice_from_weights
 
 # Run from the repository's root, this folder hides an installed package, whose sub-packages are
 # then found through the rest of sys.path.
@@ -46,7 +48,9 @@ _HOMES = {  # of the names that this package offers
     "GymTask": "llm4teach.envs.custom.gym_task",
     "check_task": "llm4teach.student.check_task",
     "FunctionTeacher": "llm4teach.teacher_labeling.backends.function",
+    "Backend": "llm4teach.teacher_labeling.factory",
     **dict.fromkeys(("Advice", "Teacher", "TeacherInfo"), "llm4teach.teacher_labeling.teacher"),
+    "advice_from_weights": "llm4teach.teacher_labeling.teacher",
 }
 __all__ = [*_HOMES]
 
