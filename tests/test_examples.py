@@ -71,7 +71,6 @@ def kl_from(teacher: lt.TeacherPolicy, probabilities: Callable[[Any], Any]) -> f
 
 def test_none_is_longer_than_promised() -> None:
     lengths = {path.stem: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert lengths.keys() == MOST_LINES.keys()
     assert all(length <= MOST_LINES[name] for name, length in lengths.items()), lengths
 
 
