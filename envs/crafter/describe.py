@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from llm4teach.envs.crafter.symbols import (
@@ -29,29 +30,32 @@ FAMILY = Family(
     "sink; if one is used up, health does, too.",
     verbs=Verbs.of(OPTIONS),
 )
-LEVEL_NAMES = ("low", "medium", "high", "full")
+LEVEL_NAMES = ("low", "good", "full")
 VITAL_SIGNS = ("health", "food", "drink", "energy")
 KIND_NAMES = (
     *("water", "tree", "grass", "stone", "coal", "iron", "diamond"),
     *("table", "furnace", "plant", "ripe plant"),
 )
 CREATURE_NAMES = ("cow", "zombie", "skeleton")
-PLACE_NAMES = ("", "beside", "near", "away", "far", "out of reach")
-_ASLEEP, _STUCK = "The player sleeps.", "Nothing new was seen or got for 60 steps."
+PLACE_NAMES = ("", "near", "far")
+_ASLEEP = "The player sleeps."
 _BOTH = "Table and furnace are in reach of one place."
 _OLD = "The player's own plant has stood for over two days."
-_NEEDS = {  # what must be seen, remembered or carried
-    "collect wood": "tree",
-    "collect sapling": "grass",
-    "drink water": "water",
-    "eat cow": "cow",
-    "fight zombie": "zombie",
-    "fight skeleton": "skeleton",
-    "place stone": "stone",
-    "place table": "wood",
-    "place furnace": "stone",
-    "place plant": "sapling",
-    **{f"collect {kind}": kind for kind in ("stone", "coal", "iron", "diamond")},
+# One of these must be seen or remembered, or carried; the other options need nothing.
+_OBJECTS = {
+    "collect wood": {"tree"},
+    "collect sapling": {"grass"},
+    "drink water": {"water"},
+    "eat cow": {"cow"},
+    "eat plant": {"plant", "ripe plant"},
+    "fight zombie": {"zombie"},
+    "fight skeleton": {"skeleton"},
+    **{f"collect {kind}": {kind} for kind in ("stone", "coal", "iron", "diamond")},
+    **{option: {"table"} for option in OPTIONS if option.startswith("make")},
+    "place stone": {"carried stone"},
+    "place table": {"carried wood"},
+    "place furnace": {"carried stone"},
+    "place plant": {"carried sapling"},
 }
 PLANS = {name: named_plan(name) for name in OPTIONS}
 
@@ -59,33 +63,30 @@ PLANS = {name: named_plan(name) for name in OPTIONS}
 class Facts(NamedTuple):
     """All that a state's text says; the numbers of `facts_kernel`, in its order."""
 
-    asleep: int
+    asleep: int  # then all others are 0
     dark: int
-    stuck: int
     vitals: tuple[int, ...]  # a level of `LEVEL_NAMES` each
     counts: tuple[int, ...]  # of `ITEMS`, at most `MOST`
     where: tuple[int, ...]  # a place of `PLACE_NAMES` for each of `KIND_NAMES`
-    in_sight: tuple[int, ...]  # likewise for `CREATURE_NAMES`
+    in_sight: tuple[int, ...]  # whether each of `CREATURE_NAMES` is
     uses_both: int
     old_plant: int
     done: tuple[int, ...]  # of `ACHIEVEMENTS`
-    failed: tuple[int, ...]  # of `OPTIONS`
 
     @classmethod
     def of(cls, row: bytes) -> Facts:
         """Read a row of `facts_kernel.facts_all`."""
-        numbers = list(row)
+        vitals, counts, where, in_sight, flags = accumulate(
+            [2, len(VITAL_SIGNS), len(ITEMS), len(KIND_NAMES), len(CREATURE_NAMES)]
+        )
+        return cls(
+            *(row[0], row[1], tuple(row[vitals:counts]), tuple(row[counts:where])),
+            *(tuple(row[where:in_sight]), tuple(row[in_sight:flags])),
+            *(row[flags], row[flags + 1], tuple(row[flags + 2 :])),
+        )
 
-        def take(count: int) -> tuple[int, ...]:
-            taken = tuple(numbers[:count])
-            del numbers[:count]
-            return taken
 
-        (asleep, dark, stuck), vitals, counts = take(3), take(len(VITAL_SIGNS)), take(len(ITEMS))
-        where, in_sight = take(len(KIND_NAMES)), take(len(CREATURE_NAMES))
-        (uses_both, old_plant), done, failed = take(2), take(len(ACHIEVEMENTS)), take(len(OPTIONS))
-        seen = where, in_sight
-        return cls(asleep, dark, stuck, vitals, counts, *seen, uses_both, old_plant, done, failed)
+SLEEPING = Facts(1, 0, (0,) * 4, (0,) * len(ITEMS), (0,) * 11, (0,) * 3, 0, 0, (0,) * 22)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -101,35 +102,28 @@ def possible_options(facts: Facts) -> list[str]:
     """Names of the options whose object is seen, remembered or carried; recipes do not matter."""
     if facts.asleep:
         return ["sleep"]
-    seen = dict(zip(KIND_NAMES + CREATURE_NAMES, facts.where + facts.in_sight, strict=True))
-    carried = dict(zip(ITEMS, facts.counts, strict=True))
-
-    def is_possible(option: str) -> bool:
-        if option == "eat plant":
-            return bool(seen["plant"] or seen["ripe plant"])
-        if option.startswith("make"):
-            return bool(seen["table"])
-        if option.startswith("place"):
-            return bool(carried[_NEEDS[option]])
-        return option not in _NEEDS or bool(seen[_NEEDS[option]])
-
-    return [option for option in OPTIONS if is_possible(option)]
+    things = {name for name, where in zip(KIND_NAMES, facts.where, strict=True) if where}
+    things |= {name for name, seen in zip(CREATURE_NAMES, facts.in_sight, strict=True) if seen}
+    things |= {f"carried {name}" for name, n in zip(ITEMS, facts.counts, strict=True) if n}
+    return [name for name in OPTIONS if name not in _OBJECTS or _OBJECTS[name] & things]
 
 
 def facts_text(facts: Facts) -> str:
     """Return what the teacher reads."""
+    if facts.asleep:
+        return _ASLEEP
     vitals = (f"{name} {LEVEL_NAMES[v]}" for name, v in zip(VITAL_SIGNS, facts.vitals, strict=True))
-    creatures = _placed(CREATURE_NAMES, facts.in_sight)
     lines = [
         f"It is {'dark' if facts.dark else 'day'}. The player's {', '.join(vitals)}.",
         f"Has: {_listed(_carried(facts.counts))}.",
-        f"Sees or remembers: {_listed(_placed(KIND_NAMES, facts.where))}.",
-        f"Creatures in sight: {_listed(creatures)}.",
+        f"Sees or remembers: {_listed(_placed(facts.where))}.",
+        f"Creatures in sight: {_listed(_chosen(CREATURE_NAMES, facts.in_sight))}.",
         f"Done before: {_listed(_chosen(ACHIEVEMENTS, facts.done))}.",
-        f"Failed lately: {_listed(_chosen(OPTIONS, facts.failed))}.",
     ]
-    flags = (facts.asleep, facts.uses_both, facts.old_plant, facts.stuck)
-    lines += [line for line, on in zip((_ASLEEP, _BOTH, _OLD, _STUCK), flags, strict=True) if on]
+    if facts.uses_both:
+        lines.append(_BOTH)
+    if facts.old_plant:
+        lines.append(_OLD)
     return "\n".join(lines)
 
 
@@ -139,22 +133,22 @@ def parse_text(text: str) -> Facts:
     Raises:
         ValueError: it is another text.
     """
+    if text == _ASLEEP:
+        return SLEEPING
     try:
-        first, has, seen, creatures, done, failed, *flags = text.split("\n")
+        first, has, seen, creatures, done, *flags = text.split("\n")
         light, _, vitals = first.removesuffix(".").partition(". The player's ")
         levels = dict(sign.split(" ") for sign in vitals.split(", "))
         return Facts(
-            int(_ASLEEP in flags),
+            0,
             int(light == "It is dark"),
-            int(_STUCK in flags),
             tuple(LEVEL_NAMES.index(levels[name]) for name in VITAL_SIGNS),
             _counts(_items(has, "Has: ")),
-            _places(KIND_NAMES, _items(seen, "Sees or remembers: ")),
-            _places(CREATURE_NAMES, _items(creatures, "Creatures in sight: ")),
+            _places(_items(seen, "Sees or remembers: ")),
+            _flags(CREATURE_NAMES, _items(creatures, "Creatures in sight: ")),
             int(_BOTH in flags),
             int(_OLD in flags),
             _flags(ACHIEVEMENTS, _items(done, "Done before: ")),
-            _flags(OPTIONS, _items(failed, "Failed lately: ")),
         )
     except (KeyError, ValueError) as error:
         raise ValueError(f"this is no state of Crafter ({error!r}): {text!r}") from None
@@ -189,16 +183,16 @@ def _counts(names: list[str]) -> tuple[int, ...]:
     return tuple(counts[name] for name in ITEMS)
 
 
-def _placed(names: tuple[str, ...], where: tuple[int, ...]) -> list[str]:
-    return [f"{name} {PLACE_NAMES[w]}" for name, w in zip(names, where, strict=True) if w]
+def _placed(where: tuple[int, ...]) -> list[str]:
+    return [f"{name} {PLACE_NAMES[w]}" for name, w in zip(KIND_NAMES, where, strict=True) if w]
 
 
-def _places(names: tuple[str, ...], listed: list[str]) -> tuple[int, ...]:
-    places = dict.fromkeys(names, 0)
+def _places(listed: list[str]) -> tuple[int, ...]:
+    places = [0] * len(KIND_NAMES)
     for item in listed:
-        place = next(p for p in range(1, len(PLACE_NAMES)) if item.endswith(f" {PLACE_NAMES[p]}"))
-        places[item.removesuffix(f" {PLACE_NAMES[place]}")] = place
-    return tuple(places[name] for name in names)
+        name, _, place = item.rpartition(" ")
+        places[KIND_NAMES.index(name)] = PLACE_NAMES.index(place)
+    return tuple(places)
 
 
 def _chosen(names: tuple[str, ...], flags: tuple[int, ...]) -> list[str]:

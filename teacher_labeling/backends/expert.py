@@ -16,16 +16,17 @@ from llm4teach.envs.crafter.describe import (
     parse_text,
     possible_options,
 )
-from llm4teach.envs.crafter.symbols import ACHIEVEMENTS, ITEMS, MATERIALS, OPTIONS
+from llm4teach.envs.crafter.symbols import ACHIEVEMENTS, ITEMS, MATERIALS
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo
 
-_LOW, _MEDIUM, _HIGH, _FULL = range(4)
-_NOWHERE, _BESIDE, _NEAR, _AWAY, _FAR, _OUT_OF_REACH = range(6)
+_LOW, _GOOD, _FULL = range(3)
+_NEAR = 1
+_SHARES = (1 - 1e-3 - 1e-6, 1e-3, 1e-6)  # of the best options: the next acts where one cannot
 
 
 class ExpertTeacher:
-    """Advises the one option that its rules select.
+    """Advises the option that its rules select, and two for where that cannot act.
 
     Args:
         family: of the tasks; the rules are those of Crafter.
@@ -35,7 +36,7 @@ class ExpertTeacher:
     """
 
     info = TeacherInfo(
-        backend="expert", model="crafter-rules", model_revision="1", method="hand-written"
+        backend="expert", model="crafter-rules", model_revision="2", method="hand-written"
     )
 
     def __init__(self, family: str) -> None:
@@ -46,25 +47,36 @@ class ExpertTeacher:
             )
 
     def advise(self, states: States) -> Iterator[Advice]:
-        """Yield each state's option with probability 1."""
+        """Yield each state's best options, nearly all of the probability to the first."""
         for state in states:
-            plan = PLANS[choose(parse_text(state.text))]
-            yield Advice(state, AdviceStatus.OK, ((plan, 1.0),), coverage=1.0)
+            ranked = rank(parse_text(state.text))[: len(_SHARES)]
+            total = sum(_SHARES[: len(ranked)])
+            plans = tuple((PLANS[n], p / total) for n, p in zip(ranked, _SHARES, strict=False))
+            yield Advice(state, AdviceStatus.OK, plans, coverage=1.0)
 
     def close(self) -> None:
         """Free nothing."""
 
 
-def choose(facts: Facts) -> str:
-    """Return the name of the best option by the rules: danger, needs, tools, then materials."""
-    failed = {name for name, flag in zip(OPTIONS, facts.failed, strict=True) if flag}
-    possible = [name for name in possible_options(facts) if name not in failed]
-    scene = _Scene(facts, set(possible))
-    for rule in (_stay_alive, _satisfy_needs, _grow_food, _make_tools, _gather):
-        option = rule(scene)
-        if option and option in scene.possible:
-            return option
-    return "sleep" if facts.asleep else "explore"
+def rank(facts: Facts) -> list[str]:
+    """Return the names of options, best first: each is what the rules select without those before.
+
+    The last one is always possible. The rules: danger, needs, food, tools, then materials.
+    """
+    if facts.asleep:
+        return ["sleep"]
+    ranked: list[str] = []
+    possible = set(possible_options(facts)) - {"explore"}
+    while len(ranked) < len(_SHARES) - 1:
+        scene = _Scene(facts, possible)
+        options = (rule(scene) for rule in (_stay_alive, _satisfy_needs, _grow_food, _make_tools,
+                                            _gather))  # fmt: skip
+        best = next((option for option in options if option in possible), None)
+        if best is None:
+            break
+        ranked.append(best)
+        possible.remove(best)
+    return [*ranked, "explore"]
 
 
 class _Scene:
@@ -78,9 +90,9 @@ class _Scene:
         self.where = dict(zip(names, facts.where + facts.in_sight, strict=True))
         self.done = {n for n, flag in zip(ACHIEVEMENTS, facts.done, strict=True) if flag}
 
-    def is_within(self, name: str, place: int) -> bool:
-        """Whether something is no farther than a place, and can be reached."""
-        return _NOWHERE < self.where[name] <= place
+    def is_near(self, name: str) -> bool:
+        """Whether something is near."""
+        return self.where[name] == _NEAR
 
     @property
     def is_safe(self) -> bool:
@@ -89,41 +101,32 @@ class _Scene:
 
 
 def _stay_alive(scene: _Scene) -> str | None:
-    if scene.facts.asleep:
-        return "sleep"
-    zombie, skeleton = scene.where["zombie"], scene.where["skeleton"]
-    hunts = "defeat zombie" not in scene.done and scene.health >= _MEDIUM
-    if zombie in (_BESIDE, _NEAR) or (zombie == _AWAY and hunts):
+    if scene.where["zombie"]:
         return "fight zombie"
-    is_due = "defeat skeleton" not in scene.done or skeleton in (_BESIDE, _NEAR)
-    if skeleton and skeleton != _OUT_OF_REACH and is_due and scene.health >= _MEDIUM:
+    is_due = "defeat skeleton" not in scene.done
+    if scene.where["skeleton"] and is_due and scene.health == _GOOD:
         return "fight skeleton"
     return None
 
 
 def _satisfy_needs(scene: _Scene) -> str | None:
-    if scene.facts.stuck:
-        return "explore"
-    thirsty, hungry = scene.drink == _LOW, scene.food <= _LOW
-    if thirsty and scene.is_within("water", _FAR):
+    if scene.drink == _LOW and scene.where["water"]:
         return "drink water"
-    if hungry and scene.is_within("ripe plant", _FAR):
-        return "eat plant"
-    if hungry and scene.is_within("cow", _FAR):
-        return "eat cow"
-    if scene.is_within("water", _BESIDE) and scene.drink < _FULL:
+    if scene.food == _LOW:
+        if scene.where["ripe plant"]:
+            return "eat plant"
+        if scene.where["cow"]:
+            return "eat cow"
+    if scene.is_near("water") and scene.drink < _FULL:
         return "drink water"
-    if scene.is_safe and not scene.facts.dark:  # by night zombies come in numbers
-        is_nap = "wake up" not in scene.done and scene.energy < _FULL
-        is_fit = scene.health == _FULL if is_nap else scene.health >= _MEDIUM
-        if is_fit and (is_nap or scene.energy == _LOW):  # a sleeper that is hit loses 7 of 9
-            return "sleep"
-    if scene.drink <= _MEDIUM and scene.is_within("water", _NEAR):
+    is_nap = "wake up" not in scene.done
+    tired = is_nap or scene.energy == _LOW
+    # By night zombies come in numbers, and a sleeper that is hit loses 7 of 9.
+    if tired and scene.is_safe and not scene.facts.dark and scene.health == _GOOD:
+        return "sleep"
+    if "collect drink" not in scene.done and scene.where["water"]:
         return "drink water"
-    if "collect drink" not in scene.done and scene.is_within("water", _AWAY):
-        return "drink water"
-    eats = "eat cow" not in scene.done or scene.food <= _MEDIUM
-    if eats and scene.is_within("cow", _NEAR):
+    if "eat cow" not in scene.done and scene.where["cow"]:
         return "eat cow"
     return None
 
@@ -131,11 +134,8 @@ def _satisfy_needs(scene: _Scene) -> str | None:
 def _grow_food(scene: _Scene) -> str | None:
     if "place plant" not in scene.done:
         return "place plant" if scene.has["sapling"] else "collect sapling"
-    if "eat plant" not in scene.done:
-        if scene.is_within("ripe plant", _FAR):
-            return "eat plant"
-        if scene.facts.old_plant and scene.is_within("plant", _FAR):
-            return "eat plant" if not scene.is_within("plant", _BESIDE) else None
+    if "eat plant" not in scene.done and (scene.where["ripe plant"] or scene.facts.old_plant):
+        return "eat plant"
     return None
 
 
@@ -143,7 +143,7 @@ def _make_tools(scene: _Scene) -> str | None:
     has, done = scene.has, scene.done
     if has["stone"] and "place stone" not in done:
         return "place stone"  # and digs it out again
-    at_table = scene.is_within("table", _AWAY)
+    at_table = scene.is_near("table")
     simple = [
         name
         for name in ("wood pickaxe", "wood sword", "stone pickaxe", "stone sword")
@@ -168,26 +168,24 @@ def _make_tools(scene: _Scene) -> str | None:
 
 
 def _sees_trees(scene: _Scene) -> bool:
-    return "collect wood" in scene.possible and scene.is_within("tree", _FAR)
+    return "collect wood" in scene.possible and bool(scene.where["tree"])
 
 
 def _gather(scene: _Scene) -> str | None:
     has = scene.has
     lacking = sum(not has[name] for name in ITEMS[MATERIALS:])
     only_iron = bool(lacking) and bool(has["stone pickaxe"] and has["stone sword"])
-    wanted = min(5, lacking + 2 * only_iron)  # each tool takes 1, another table 2
-    if has["wood"] < wanted and scene.is_within("tree", _AWAY):
+    wanted = min(4, lacking + 2 * only_iron)  # each tool takes 1, another table 2
+    if has["wood"] < wanted and scene.is_near("tree"):
         return "collect wood"
     if has["wood pickaxe"]:
-        if has["stone"] < 3 and scene.is_within("stone", _FAR):
+        if has["stone"] < 2 and scene.where["stone"]:
             return "collect stone"
-        if has["coal"] < 2 and scene.is_within("coal", _FAR):
+        if has["coal"] < 2 and scene.where["coal"]:
             return "collect coal"
-        if has["stone pickaxe"] and has["iron"] < 2 and scene.is_within("iron", _FAR):
+        if has["stone pickaxe"] and has["iron"] < 2 and scene.where["iron"]:
             return "collect iron"
         wants_diamond = has["iron pickaxe"] and "collect diamond" not in scene.done
-        if wants_diamond and scene.is_within("diamond", _FAR):
+        if wants_diamond and scene.where["diamond"]:
             return "collect diamond"
-    if scene.drink <= _MEDIUM and scene.is_within("water", _AWAY):
-        return "drink water"
     return None
