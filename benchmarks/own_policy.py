@@ -97,10 +97,14 @@ class WatchedOptions(Watched, OptionBehavior):
         OptionBehavior.__init__(self, task, advice, 0.0, np.random.default_rng(0))
 
     def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+        self,
+        observations: Observations,
+        envs: NDArray[np.intp],
+        started: NDArray[np.bool_],
+        states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Follow plans; see `OptionBehavior.act`."""
-        probs, labels = super().act(observations, envs, started)
+        probs, labels = super().act(observations, envs, started, states)
         self.count(observations, labels.count(NOISE))
         return probs, labels
 

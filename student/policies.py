@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from llm4teach.envs.task import Observations
+from llm4teach.envs.task import Observations, State
 from llm4teach.student.model.network import Student
 
 Policy = Callable[[Observations], NDArray[np.float32]]  # (N, *shape) -> (N, n_actions)
@@ -20,7 +20,11 @@ class BehaviorPolicy(Protocol):
     """Chooses actions in some of the environments that are stepped together, with a memory."""
 
     def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+        self,
+        observations: Observations,
+        envs: NDArray[np.intp],
+        started: NDArray[np.bool_],
+        states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Return action probabilities (n, n_actions) and the behavior label of each step.
 
@@ -28,6 +32,7 @@ class BehaviorPolicy(Protocol):
             observations: uint8 (n, *observation_shape).
             envs: index of the environment of each row, (n,).
             started: whether the row is the first step of an episode, (n,).
+            states: of these observations, if the caller has described them already.
         """
         ...
 

@@ -80,9 +80,15 @@ class Facts(NamedTuple):
             [2, len(VITAL_SIGNS), len(ITEMS), len(KIND_NAMES), len(CREATURE_NAMES)]
         )
         return cls(
-            *(row[0], row[1], tuple(row[vitals:counts]), tuple(row[counts:where])),
-            *(tuple(row[where:in_sight]), tuple(row[in_sight:flags])),
-            *(row[flags], row[flags + 1], tuple(row[flags + 2 :])),
+            asleep=row[0],
+            dark=row[1],
+            vitals=tuple(row[vitals:counts]),
+            counts=tuple(row[counts:where]),
+            where=tuple(row[where:in_sight]),
+            in_sight=tuple(row[in_sight:flags]),
+            uses_both=row[flags],
+            old_plant=row[flags + 1],
+            done=tuple(row[flags + 2 :]),
         )
 
 

@@ -1,7 +1,6 @@
 """Craftax-Classic on the CPU, 64 worlds at a time, compiled once per machine.
 
-One compiled program of 64 lanes serves every number of environments. Programs for other numbers
-would round some pixels otherwise, and an episode would depend on how many are played beside it.
+One compiled program of 64 lanes serves every number of environments, so it is compiled once.
 Worlds are made one at a time, where an episode starts: 64 at once are not cheaper.
 """
 
@@ -20,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llm4teach.envs.crafter.symbols import ITEMS, OUTSIDE, SEEN_COLUMNS, SEEN_ROWS
+from llm4teach.envs.crafter.symbols import COLUMNS, ITEMS, OUTSIDE, ROWS, SEEN_COLUMNS, SEEN_ROWS
+from llm4teach.envs.crafter.textures import CELL, Textures, frame_textures
 from llm4teach.errors import TaskError
 
 LANES = 64
-_TEXTURE = 7  # pixels a cell
 _NO_TIME_LIMIT = 1 << 30  # steps; the vector environment has its own
 _QUIET = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -33,13 +32,20 @@ _QUIET = {
 }
 
 
+class Scene(NamedTuple):
+    """What worlds show, in the form that `pixels_kernel.show` reads."""
+
+    glimpses: NDArray[np.uint8]  # (N, GLIMPSE)
+    light: NDArray[np.float32]  # (N,)
+    noise: NDArray[np.float32]  # (N, 49, 63), zeros if it is dark nowhere
+
+
 class Moment(NamedTuple):
-    """What 64 worlds show after a step; all arrays have one row per lane."""
+    """64 worlds after a step; all arrays have one row per lane."""
 
     rewards: NDArray[np.float32]
     over: NDArray[np.bool_]  # the player is dead
-    symbols: NDArray[np.uint8]  # (LANES, SYMBOLS)
-    pixels: NDArray[np.uint8]  # (LANES, 63, 63, 3)
+    scene: Scene
 
 
 class Engine:
@@ -51,27 +57,29 @@ class Engine:
 
     def __init__(self) -> None:
         self._programs = _programs()
+        self.textures = self._programs.textures
         self._worlds, self._keys = self._programs.empty()
 
-    def start(self, lane: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Start an episode; return its symbols (SYMBOLS,) and pixels (63, 63, 3)."""
-        self._worlds, self._keys, symbols, pixels = self._programs.start(
+    def start(self, lane: int, seed: int) -> Scene:
+        """Start an episode; return what its world shows, as one row."""
+        self._worlds, self._keys, shown = self._programs.start(
             self._worlds, self._keys, np.int32(lane), np.uint32(seed)
         )
-        return np.asarray(symbols), np.asarray(pixels)
+        return Scene(*map(np.asarray, shown))
 
     def step(self, actions: NDArray[np.integer[Any]]) -> Moment:
         """Act in every lane, also in those without an episode; actions are int (LANES,)."""
-        self._worlds, *shown = self._programs.step(
+        self._worlds, rewards, over, shown = self._programs.step(
             self._worlds, self._keys, np.asarray(actions, np.int32)
         )
-        return Moment(*map(np.asarray, shown))
+        return Moment(np.asarray(rewards), np.asarray(over), Scene(*map(np.asarray, shown)))
 
 
 class _Programs(NamedTuple):
     empty: Callable[[], Any]
     start: Callable[..., Any]
     step: Callable[..., Any]
+    textures: Textures
 
 
 def check_installed() -> None:
@@ -99,45 +107,60 @@ def _programs() -> _Programs:
 
     _keep_compiled(jax.config)
     with contextlib.redirect_stdout(io.StringIO()):  # craftax prints
-        from craftax.craftax_classic import renderer
         from craftax.craftax_classic.constants import load_all_textures_given_size
         from craftax.craftax_classic.envs.craftax_state import EnvParams, StaticEnvParams
         from craftax.craftax_classic.game_logic import craftax_step, is_game_over
         from craftax.craftax_classic.world_gen import generate_world
 
-        # Its own loader makes textures of all sizes, for minutes, and writes them beside its code.
-        renderer.load_all_textures = lambda: {_TEXTURE: load_all_textures_given_size(_TEXTURE)}
-        render = renderer.make_craftax_pixel_renderer(_TEXTURE)
+        textures = frame_textures(load_all_textures_given_size(CELL))
+    noise_shape = SEEN_ROWS * CELL, SEEN_COLUMNS * CELL
     parameters, sizes = EnvParams(max_timesteps=_NO_TIME_LIMIT), StaticEnvParams()
 
-    def symbols_of(world: Any) -> Any:
-        """Blocks and creatures in sight, then the status, as uint8 (SYMBOLS,)."""
-        margin = max(SEEN_ROWS, SEEN_COLUMNS)
-        padded = jnp.pad(world.map, margin, constant_values=OUTSIDE)
+    def glimpse_of(world: Any) -> Any:
+        """Blocks in sight, the mobs' cells and codes, then the status, as uint8 (GLIMPSE,)."""
         corner = world.player_position - jnp.array([SEEN_ROWS // 2, SEEN_COLUMNS // 2])
-        seen = jax.lax.dynamic_slice(padded, corner + margin, (SEEN_ROWS, SEEN_COLUMNS))
-        creatures = jnp.zeros((SEEN_ROWS, SEEN_COLUMNS), jnp.uint8)
+        rows = corner[0] + jnp.arange(SEEN_ROWS)[:, None]
+        columns = corner[1] + jnp.arange(SEEN_COLUMNS)[None, :]
+        inside = (rows >= 0) & (rows < ROWS) & (columns >= 0) & (columns < COLUMNS)
+        blocks = world.map[jnp.clip(rows, 0, ROWS - 1), jnp.clip(columns, 0, COLUMNS - 1)]
+        seen = jnp.where(inside, blocks, OUTSIDE)  # (SEEN_ROWS, SEEN_COLUMNS)
         kinds = (world.zombies, world.cows, world.skeletons, world.arrows)
-        for code, mobs in enumerate(kinds, start=1):
-            for i in range(mobs.mask.shape[0]):
-                row, column = mobs.position[i] - corner
-                inside = (row >= 0) & (row < SEEN_ROWS) & (column >= 0) & (column < SEEN_COLUMNS)
-                row = jnp.where(inside & mobs.mask[i], row, SEEN_ROWS)  # outside: dropped
-                creatures = creatures.at[row, column].set(code, mode="drop")
+        place = jnp.concatenate([mobs.position for mobs in kinds]) - corner  # (MOBS_SHOWN, 2)
+        sizes_seen = jnp.array([SEEN_ROWS, SEEN_COLUMNS])
+        in_sight = ((place >= 0) & (place < sizes_seen)).all(axis=1)
+        codes = [jnp.full(mobs.mask.shape, code) for code, mobs in enumerate(kinds[:-1], start=1)]
+        down, right = world.arrow_directions.T
+        codes.append(4 + (down + right > 0) + 2 * (right != 0))  # up, down, left, right
+        shown = in_sight & jnp.concatenate([mobs.mask for mobs in kinds])
+        mobs = jnp.stack([place[:, 0] * SEEN_COLUMNS + place[:, 1], jnp.concatenate(codes)], axis=1)
         status = [
             *(world.player_position[0], world.player_position[1], world.player_direction),
             *(world.player_health, world.player_food, world.player_drink, world.player_energy),
             *(world.is_sleeping, jnp.clip(world.light_level * 100, 0, 100)),
             *(getattr(world.inventory, name.replace(" ", "_")) for name in ITEMS),
         ]
-        numbers = jnp.stack([jnp.asarray(number).astype(jnp.uint8) for number in status])
-        return jnp.concatenate(
-            [seen.ravel().astype(jnp.uint8), creatures.ravel(), numbers,
-             world.achievements.astype(jnp.uint8)]
-        )  # fmt: skip
+        parts = (
+            seen.ravel(),
+            jnp.where(shown[:, None], mobs, 0).ravel(),
+            jnp.stack([jnp.asarray(number).astype(jnp.uint8) for number in status]),
+            world.achievements,
+        )
+        return jnp.concatenate([part.astype(jnp.uint8) for part in parts])
 
-    def pixels_of(world: Any) -> Any:
-        return jnp.clip(jnp.round(render(world)), 0, 255).astype(jnp.uint8)
+    def noise_of(world: Any) -> Any:
+        """Of the night, as craftax draws it: uniform from 0 to 1, (49, 63)."""
+        return jax.random.uniform(world.state_rng, noise_shape)
+
+    def scene_of(worlds: Any) -> Any:
+        is_dark = (worlds.light_level < 0.5).any()
+        noise = jax.lax.cond(
+            is_dark,
+            jax.vmap(noise_of),
+            lambda worlds: jnp.zeros((len(worlds.light_level), *noise_shape)),
+            worlds,
+        )
+        light = worlds.light_level.astype(jnp.float32)
+        return jax.vmap(glimpse_of)(worlds), light, noise
 
     def make(seed: Any) -> Any:
         key = jax.random.PRNGKey(seed)
@@ -146,13 +169,17 @@ def _programs() -> _Programs:
     def start(worlds: Any, keys: Any, lane: Any, seed: Any) -> Any:
         world, key = make(seed)
         put = jax.tree_util.tree_map(lambda many, one: many.at[lane].set(one), worlds, world)
-        return put, keys.at[lane].set(key), symbols_of(world), pixels_of(world)
+        only = jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf)[None], world)
+        return put, keys.at[lane].set(key), scene_of(only)
 
     def step_one(world: Any, key: Any, action: Any) -> Any:
         chance = jax.random.fold_in(key, world.timestep)
         after, reward = craftax_step(chance, world, action, parameters, sizes)
-        over = is_game_over(after, parameters)
-        return after, reward, over, symbols_of(after), pixels_of(after)
+        return after, reward, is_game_over(after, parameters)
+
+    def step(worlds: Any, keys: Any, actions: Any) -> Any:
+        after, rewards, over = jax.vmap(step_one)(worlds, keys, actions)
+        return after, rewards, over, scene_of(after)
 
     def empty() -> Any:
         shapes = jax.eval_shape(make, jax.ShapeDtypeStruct((), jnp.uint32))
@@ -164,7 +191,8 @@ def _programs() -> _Programs:
     return _Programs(
         empty,
         jax.jit(start, donate_argnums=(0, 1)),
-        jax.jit(jax.vmap(step_one), donate_argnums=(0,)),
+        jax.jit(step, donate_argnums=(0,)),
+        textures,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from llm4teach.envs.crafter.engine import LANES, Engine
+from llm4teach.envs.crafter.engine import LANES, Engine, Scene
 from llm4teach.envs.crafter.symbols import (
     ACHIEVEMENTS,
     ACTIONS,
@@ -42,9 +42,10 @@ class CrafterVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
     metadata = AUTORESET_METADATA
 
     def __init__(self, num_envs: int) -> None:
-        from llm4teach.envs.crafter.memory_kernel import remember  # imports numba
+        from llm4teach.envs.crafter.memory_kernel import remember  # these import numba
+        from llm4teach.envs.crafter.pixels_kernel import show
 
-        self.num_envs, self._remember = num_envs, remember
+        self.num_envs, self._remember, self._show = num_envs, remember, show
         self.single_observation_space = _SPACE
         self.single_action_space = gym.spaces.Discrete(len(ACTIONS))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -71,8 +72,8 @@ class CrafterVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         seeds, mask = seeds_and_mask(self, seed, options)
         for i in np.flatnonzero(mask):
             engine, lane = self._engines[i // LANES], int(i) % LANES
-            self._symbols[i], pixels = engine.start(lane, int(seeds[i]) % _SEEDS)
-            self._records[i, :PIXELS] = pixels.ravel()
+            scene = engine.start(lane, int(seeds[i]) % _SEEDS)
+            self._draw(engine, scene, slice(i, i + 1), mask[i : i + 1])
         self._remember(self._records, self._symbols, self._actions, mask, True)
         self._steps[mask], self._running[mask] = 0, True
         return self._records.copy(), {}
@@ -105,14 +106,17 @@ class CrafterVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
             used = len(play)
             rewards[rows] = moment.rewards[:used] * play
             over[rows] = moment.over[:used] & play
-            self._symbols[rows] = moment.symbols[:used]
-            pixels = moment.pixels[:used].reshape(used, PIXELS)
-            self._records[rows, :PIXELS][play] = pixels[play]
+            self._draw(engine, moment.scene, rows, play)
         self._remember(self._records, self._symbols, self._actions, running, False)
         self._steps += running
         truncated = running & ~over & (self._steps >= MAX_STEPS)
         self._running &= ~(over | truncated)
         return self._records.copy(), rewards, over, truncated, {"measures": self._measures()}
+
+    def _draw(self, engine: Engine, scene: Scene, rows: slice, which: NDArray[np.bool_]) -> None:
+        """Write the symbols and pixels of the rows that are chosen."""
+        symbols, records = self._symbols[rows], self._records[rows]
+        self._show(*scene, which, engine.textures, symbols, records)
 
     def _measures(self) -> dict[str, NDArray[np.float64]]:
         first = PIXELS + DONE

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Plan, named_plan
-from llm4teach.envs.task import Mixture, Observations, State, Task
+from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.student.policies import Policy
 
 OPTION = "option: "  # prefix of the behavior label of steps that follow a plan
 NOISE = "noise"  # behavior label of uniformly random actions
+_POOLS = 10_000  # states whose plans are kept ready
 _IDLE = 2  # steps that change nothing, after which a plan gives way
 
 
@@ -25,7 +27,11 @@ class PolicyBehavior:
         self.name, self.policy = name, policy
 
     def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+        self,
+        observations: Observations,
+        envs: NDArray[np.intp],
+        started: NDArray[np.bool_],
+        states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         return self.policy(observations), [self.name] * len(observations)
 
@@ -61,24 +67,35 @@ class OptionBehavior:
     ) -> None:
         self._task, self._advice, self._plan_epsilon, self._rng = task, advice, plan_epsilon, rng
         self._current: dict[int, tuple[str, Plan]] = {}  # state key and plan, by environment
+        self._pools: dict[str, _Pool] = {}  # by state key
         self._replaced: dict[int, _Replaced] = {}  # by environment, of tasks that replace plans
 
     def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+        self,
+        observations: Observations,
+        envs: NDArray[np.intp],
+        started: NDArray[np.bool_],
+        states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Where no plan can act, all actions are equally likely."""
         n, n_actions = len(observations), len(self._task.action_names)
         probs = np.zeros((n, n_actions), np.float32)
-        state_ids = self._task.identify(observations)  # (n,)
-        states = {int(i): self._task.state(int(i)) for i in np.unique(state_ids)}
-        advice = dict(zip(states, self._advice(list(states.values())), strict=True))
-        candidates: list[list[Plan]] = []
-        for i, env in enumerate(map(int, envs)):
+        states = describe(self._task, observations) if states is None else states
+        distinct = {state.key: state for state in states}
+        advice = self._advice(list(distinct.values()))
+        pools = {
+            key: self._pool(state, mixture)
+            for (key, state), mixture in zip(distinct.items(), advice, strict=True)
+        }
+        ends = np.cumsum([len(pools[state.key].plans) for state in states])  # (n,)
+        noise = self._rng.gumbel(size=ends[-1])
+        candidates: list[Iterator[Plan]] = []
+        for i, (env, state) in enumerate(zip(map(int, envs), states, strict=True)):
             if started[i]:
                 for memory in (self._current, self._replaced):
                     memory.pop(env, None)
-            state = states[int(state_ids[i])]
-            drawn = self._draw(state, advice[int(state_ids[i])])
+            pool = pools[state.key]
+            drawn = pool.in_order(noise[ends[i] - len(pool.plans) : ends[i]])
             key, plan = self._current.get(env, ("", None))
             continues = plan is not None and key == state.key
             if self._task.many_plans:
@@ -86,22 +103,22 @@ class OptionBehavior:
                 if replaced.is_stuck(observations[i]) and plan is not None:
                     replaced.follow(state.key, plan, acts=False)
                     continues = False
-                drawn = replaced.sort(state.key, drawn, plan if key != state.key else None)
-            candidates.append([plan, *drawn] if continues and plan else drawn)
+                drawn = iter(replaced.sort(state.key, drawn, plan if key != state.key else None))
+            candidates.append(chain([plan], drawn) if continues and plan else drawn)
         labels = [""] * n
-        pending = [i for i in range(n) if candidates[i]]  # a state may have no plan at all
-        while pending:
-            plans = [candidates[i].pop(0) for i in pending]
-            mixtures = [((plan, 1.0),) for plan in plans]
+        pending = list(range(n))
+        while tried := [(i, plan) for i in pending if (plan := next(candidates[i], None))]:
+            pending = [i for i, _ in tried]  # those with another plan to try
+            mixtures = [((plan, 1.0),) for _, plan in tried]
             rows = self._task.ground(observations[pending], mixtures, np.arange(len(pending)))
-            for i, plan, row in zip(pending, plans, rows, strict=True):
-                env, key = int(envs[i]), states[int(state_ids[i])].key
+            for (i, plan), row in zip(tried, rows, strict=True):
+                env, key = int(envs[i]), states[i].key
                 if env in self._replaced:
                     self._replaced[env].follow(key, plan, acts=bool(row.any()))
                 if row.any():
                     probs[i], labels[i] = row, f"{OPTION}{plan}"
                     self._current[env] = (key, plan)
-            pending = [i for i in pending if not labels[i] and candidates[i]]
+            pending = [i for i in pending if not labels[i]]
         probs[[i for i in range(n) if not labels[i]]] = 1 / n_actions
         return probs, [label or NOISE for label in labels]
 
@@ -115,14 +132,31 @@ class OptionBehavior:
         self._current = {env: (key, named_plan(plan)) for env, key, plan in state["plans"]}
         self._replaced = {env: _Replaced(memory) for env, memory in state.get("replaced", ())}
 
-    def _draw(self, state: State, advice: Mixture) -> list[Plan]:
-        """All plans of a state in random order, drawn without replacement (Gumbel top-k)."""
-        weights = {plan: (1 - self._plan_epsilon) * share for plan, share in advice}
-        for plan in state.options:
-            weights[plan] = weights.get(plan, 0.0) + self._plan_epsilon / len(state.options)
-        plans, shares = list(weights), np.array(list(weights.values()), np.float64)
-        keys = np.log(np.maximum(shares, 1e-9)) + self._rng.gumbel(size=len(plans))
-        return [plans[i] for i in np.argsort(-keys)]
+    def _pool(self, state: State, advice: Mixture) -> _Pool:
+        pool = self._pools.get(state.key)
+        if pool is None or pool.advice is not advice:
+            if len(self._pools) >= _POOLS:
+                self._pools.clear()
+            weights = {plan: (1 - self._plan_epsilon) * share for plan, share in advice}
+            for plan in state.options:
+                weights[plan] = weights.get(plan, 0.0) + self._plan_epsilon / len(state.options)
+            shares = np.array(list(weights.values()), np.float64)
+            pool = _Pool(advice, tuple(weights), np.log(np.maximum(shares, 1e-9)))
+            self._pools[state.key] = pool
+        return pool
+
+
+class _Pool(NamedTuple):
+    """The plans of a state, with the distribution to draw from."""
+
+    advice: Mixture
+    plans: tuple[Plan, ...]
+    logits: NDArray[np.float64]  # (n_plans,)
+
+    def in_order(self, noise: NDArray[np.float64]) -> Iterator[Plan]:
+        """All plans in random order, drawn without replacement (Gumbel top-k)."""
+        for i in np.argsort(-(self.logits + noise)):
+            yield self.plans[i]
 
 
 class _Replaced:
@@ -156,7 +190,7 @@ class _Replaced:
         self._digest = digest
         return self._idle >= _IDLE
 
-    def sort(self, key: str, plans: list[Plan], present: Plan | None) -> list[Plan]:
+    def sort(self, key: str, plans: Iterable[Plan], present: Plan | None) -> list[Plan]:
         """Put plans that were followed from this state on last, but for the present one."""
         tried = self._tried.get(key, set())
         return sorted(plans, key=lambda plan: str(plan) in tried and plan != present)

@@ -165,16 +165,18 @@ class Collector:
         observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
         probs = np.zeros((len(chosen), len(self._task.action_names)), np.float32)
         labels = np.full(len(chosen), "", object)
+        states = describe(self._task, observations)
         for i, behavior in enumerate(behaviors):
             envs = np.flatnonzero(chosen == i)
             if len(envs):
-                probs[envs], labels[envs] = behavior.act(observations[envs], envs, started[envs])
+                probs[envs], labels[envs] = behavior.act(
+                    observations[envs], envs, started[envs], [states[k] for k in envs]
+                )
         uniform = np.full_like(probs, 1 / probs.shape[1])
         noisy = self._rng.random(len(probs)) < self._action_epsilon
         actions = sample(np.where(noisy[:, None], uniform, probs), self._rng)
         epsilon = self._action_epsilon
         mixture = (1 - epsilon) * probs + epsilon * uniform  # (n_envs, n_actions)
-        states = describe(self._task, observations)
         before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
         step = self._envs.step(actions)
         self._observations.append(observations)
