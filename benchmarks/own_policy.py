@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.analysis.measures import score
 from llm4teach.analysis.statistics import bootstrap_mean_interval, wilson_interval
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
@@ -142,7 +143,6 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
     n = len(played)
     names = [name for name in played[0]["measures"] if name != ACHIEVEMENTS]
     rates = {name: sum(e["measures"][name] for e in played) / n for name in names}
-    score = np.exp(np.mean(np.log1p([100 * rate for rate in rates.values()]))) - 1
     unlocked = [episode["measures"][ACHIEVEMENTS] for episode in played]
     lengths = [episode["length"] for episode in played]
     shares = [100 * episode["return"] / SCORE_OF for episode in played]
@@ -151,7 +151,7 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
     for name, values in measured.items():
         low, high = bootstrap_mean_interval(values)
         parts.append(f"{name} {np.mean(values):.1f} [{low:.1f}, {high:.1f}]")
-    return f"{n} episodes: {', '.join(parts)}; score {score:.1f}%", rates
+    return f"{n} episodes: {', '.join(parts)}; score {score(rates.values()):.1f}%", rates
 
 
 def play(

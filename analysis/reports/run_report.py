@@ -15,6 +15,7 @@ import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from llm4teach.analysis.measures import measure_table
 from llm4teach.analysis.reports import report_content as content
 from llm4teach.analysis.reports.agreement import agreement_map
 from llm4teach.analysis.reports.curves import learning_curves
@@ -67,6 +68,7 @@ def write_report(
     metrics = read_metrics(folder)
     episodes = _table(folder / EVALUATION, schema.EVALUATIONS)
     rows = summary_table(episodes)
+    measured_policies, measures = measure_table(episodes)
     of_teacher = (row["success_rate"] for row in rows if row["policy"] == "teacher")
     teacher_success = next(of_teacher, None)
     advice = content.advice_view(_advice(workspace, results))
@@ -91,6 +93,8 @@ def write_report(
             rows=rows,
             intervals=interval_figure(rows) if rows else "",
             difference=success_difference(episodes),
+            measures=measures,
+            measured_policies=measured_policies,
             costs=content.costs(results, metrics),
             advice=advice[: content.MAX_ADVICE],
             judgments=any(row["method"] == JUDGMENTS for row in advice[:1]),

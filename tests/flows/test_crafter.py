@@ -38,3 +38,5 @@ def test_a_student_is_taught(teacher: str, tmp_path: Path) -> None:
     rows = run_query(Workspace(tmp_path / "ws"), "achievements", {}).to_pylist()
     assert {row["achievement"] for row in rows} >= {"collect wood", "wake up"}
     assert {row["policy"] for row in rows} >= {"student", "teacher"}
+    (page,) = (tmp_path / "ws").rglob("report.html")
+    assert "What the environment measures" in page.read_text() and "wake up" in page.read_text()
