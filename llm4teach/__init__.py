@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llm4teach.api import label as label
     from llm4teach.api import load_student as load_student
     from llm4teach.api import make_env as make_env
+    from llm4teach.api import query as query
     from llm4teach.api import teach as teach
     from llm4teach.envs.custom.base import BaseTask as BaseTask
     from llm4teach.envs.custom.gym_task import GymTask as GymTask
@@ -41,9 +42,9 @@ __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 
 _API = "llm4teach.api"
 _HOMES = {  # of the names that this package offers
-    **dict.fromkeys(("teach", "collect", "label", "advice", "load_student"), _API),
     **dict.fromkeys(("TeacherPolicy", "StudentPolicy", "export_trajectories"), _API),
     **dict.fromkeys(("make_env", "evaluate"), _API),
+    **dict.fromkeys(("teach", "collect", "label", "advice", "query", "load_student"), _API),
     "BaseTask": "llm4teach.envs.custom.base",
     "GymTask": "llm4teach.envs.custom.gym_task",
     "check_task": "llm4teach.student.check_task",

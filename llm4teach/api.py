@@ -22,6 +22,7 @@ from llm4teach.teacher_labeling.teacher import Teacher
 
 if TYPE_CHECKING:
     import gymnasium as gym
+    import pyarrow as pa
     from duckdb import DuckDBPyRelation
 
     from llm4teach.student.config import Mode
@@ -199,6 +200,17 @@ def evaluate(
         "mean_return": float(np.mean([episode["return"] for episode in played])),
         "mean_length": float(np.mean([episode["length"] for episode in played])),
     }
+
+
+def query(name: str, workspace: str = "workspace", **parameters: str) -> pa.Table:
+    """Answer a named query (``llm4teach sql --list``) as an Arrow table.
+
+    Raises:
+        QueryError: there is no such query, or its parameters are wrong.
+    """
+    from llm4teach.analysis.sql.query import run_query
+
+    return run_query(Workspace(workspace), name, parameters)
 
 
 class TeacherPolicy:
