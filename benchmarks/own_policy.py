@@ -188,7 +188,9 @@ def main() -> None:
     parser.add_argument("--seeds", choices=("test", "development"), default="test")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
-    parser.add_argument("--follow", action="store_true", help="Crafter: also follow plans")
+    parser.add_argument(
+        "--follow", action="store_true", help="Crafter: follow plans, do not mix them"
+    )
     parser.add_argument("--csv", type=Path, help="write the rates of achievements to this file")
     parser.add_argument("--record", type=Path, help="also write the advice as a recording (JSON)")
     arguments = parser.parse_args()
@@ -217,20 +219,24 @@ def main() -> None:
             episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
             questions = questions_of(task, config, info)
             live = LiveTeacher(task, store, teacher, questions=questions)
-            line, watched, played = play(task, live, episodes, arguments.hard)
-            print(line, flush=True)
-            ways = {"mixed": played} if ACHIEVEMENTS in played[0]["measures"] else {}
-            if ways and arguments.follow:
+            ways: dict[str, list[dict[str, Any]]] = {}
+            if arguments.follow:
                 ways["followed"] = follow(task, live, arguments.episodes)
-            for way, episodes in ways.items():
-                sentence, rates = published(episodes)
+            else:
+                line, watched, played = play(task, live, episodes, arguments.hard)
+                print(line, flush=True)
+                if ACHIEVEMENTS in played[0]["measures"]:
+                    ways["mixed"] = played
+                if arguments.show_states:
+                    print(*sorted(watched.states.values()), sep="
+", file=sys.stderr)
+            for way, played in ways.items():
+                sentence, rates = published(played)
                 print(f"\nplans {way}, {sentence}", flush=True)
                 rows += [
                     {"task": task_name, "teacher": name, "plans": way, "achievement": a, "rate": r}
                     for a, r in rates.items()
                 ]
-            if arguments.show_states:
-                print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
         for teacher in teachers.values():
             teacher.close()
         if arguments.record:

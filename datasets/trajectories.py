@@ -70,7 +70,7 @@ def write_steps(
     raw = np.ascontiguousarray(observations).reshape(len(observations), -1)  # (N, bytes)
     size = raw.shape[1]
     binary = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(size), len(raw), [None, pa.py_buffer(raw.tobytes())]
+        pa.binary(size), len(raw), [None, pa.py_buffer(raw)]
     )
     columns = [binary if f.name == "observation" else pa.array(steps[f.name], f.type) for f in kind]
     return write_part(folder, pa.Table.from_arrays(columns, schema=kind))

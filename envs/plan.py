@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 VERBS = ("explore", "go to", "go through", "pick up", "drop", "open", "put")
 _WORD = r"(?!(?:with|to|through|up|next|the|a|and|then)\b)[a-z0-9]+"
@@ -49,6 +50,10 @@ class Plan:
     options: tuple[Option, ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return " > ".join(map(str, self.options))
 
 

@@ -164,9 +164,14 @@ def read_json(path: StoragePath) -> Any:
 
 
 def write_parquet(path: StoragePath, table: pa.Table) -> None:
-    """Write one Parquet file atomically (zstd level 3)."""
+    """Write one Parquet file atomically (zstd level 3).
+
+    Observations, of a fixed size in bytes, hardly ever repeat: looking for repetitions among them
+    would take longer than to compress them.
+    """
+    names = [f.name for f in table.schema if not pa.types.is_fixed_size_binary(f.type)]
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, **COMPRESSED)
+        pq.write_table(table, temporary, use_dictionary=names, **COMPRESSED)
 
 
 def write_part(folder: StoragePath, table: pa.Table) -> StoragePath:

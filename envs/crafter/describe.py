@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -95,7 +94,6 @@ class Facts(NamedTuple):
 SLEEPING = Facts(1, 0, (0,) * 4, (0,) * len(ITEMS), (0,) * 11, (0,) * 3, 0, 0, (0,) * 22)
 
 
-@lru_cache(maxsize=1 << 16)
 def crafter_state(facts: Facts) -> State:
     """Return the text of these facts, and the options that are possible by what it says."""
     text = facts_text(facts)

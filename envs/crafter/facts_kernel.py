@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.crafter.option_kernel import nearest_user
-from llm4teach.envs.crafter.paths_kernel import FAR, beside_distance, search
+from llm4teach.envs.crafter.paths_kernel import beside_distance, search
 from llm4teach.envs.crafter.symbols import (
     ACHIEVEMENTS,
     ASLEEP,
@@ -63,6 +63,7 @@ IS_DONE = IS_OLD + 1
 N_FACTS = IS_DONE + len(ACHIEVEMENTS)
 _CELLS, _N_ITEMS, _N_DONE = ROWS * COLUMNS, len(ITEMS), len(ACHIEVEMENTS)
 _N_KINDS, _N_CREATURES = len(KINDS), len(CREATURES)
+_TABLE, _FURNACE = KINDS.index(TABLE), KINDS.index(FURNACE)
 
 
 @compiled
@@ -85,8 +86,9 @@ def facts_all(records: NDArray[np.uint8], paths: Any, facts: NDArray[np.uint8]) 
             row[COUNTS + k] = min(int(view[HELD + k]), most)
         search(view, paths)
         _places(view, paths, row)
-        both, _ = nearest_user(view, paths, True)
-        row[USES_BOTH] = both >= 0
+        if row[WHERE + _TABLE] and row[WHERE + _FURNACE]:
+            both, _ = nearest_user(view, paths, True)
+            row[USES_BOTH] = both >= 0
         age = int(view[PLANT_AGE]) * 256 + int(view[PLANT_AGE + 1])
         row[IS_OLD] = view[PLANT_ROW] != NO_PLANT and age >= OLD_AFTER
         row[IS_DONE : IS_DONE + _N_DONE] = view[DONE : DONE + _N_DONE]
@@ -97,16 +99,13 @@ def _places(view: Any, paths: Any, row: Any) -> None:
     column_of = np.full(RIPE_PLANT + 1, -1, np.int64)
     for k in range(_N_KINDS):
         column_of[KINDS[k]] = k
-    nearest = np.full(_N_KINDS, 2 * FAR, np.int64)
     for cell in range(_CELLS):
         k = column_of[view[MAP + cell]]
-        if k >= 0:
+        if k >= 0 and row[WHERE + k] != NEAR:
             distance, _ = beside_distance(paths, cell)
-            nearest[k] = min(nearest[k], distance)
-        for m in range(_N_CREATURES):
-            if paths.mobs[cell] == CREATURES[m]:
-                row[IN_SIGHT + m] = 1
-    for k in range(_N_KINDS):
-        if nearest[k] <= FAR:
-            is_near = nearest[k] <= (NEAR_WATER if KINDS[k] == WATER else NEAR_STEPS)
-            row[WHERE + k] = NEAR if is_near else DISTANT
+            steps = NEAR_WATER if KINDS[k] == WATER else NEAR_STEPS
+            row[WHERE + k] = NEAR if distance <= steps else DISTANT
+        if paths.mobs[cell]:
+            for m in range(_N_CREATURES):
+                if paths.mobs[cell] == CREATURES[m]:
+                    row[IN_SIGHT + m] = 1

@@ -41,7 +41,7 @@ class CrafterTask(BaseTask):
     return_scale = 10.0
 
     def __init__(self) -> None:
-        self._facts: list[Facts] = []
+        self._states: list[State] = []
         self._ids: dict[bytes, int] = {}  # by the bytes of the facts
         self._option_numbers = {plan: number for number, plan in enumerate(PLANS.values())}
         self._lock = Lock()
@@ -76,13 +76,13 @@ class CrafterTask(BaseTask):
             for i, row in enumerate(facts):
                 key = row.tobytes()
                 if key not in self._ids:
-                    self._ids[key] = len(self._facts)
-                    self._facts.append(Facts.of(key))
+                    self._ids[key] = len(self._states)
+                    self._states.append(crafter_state(Facts.of(key)))
                 ids[i] = self._ids[key]
         return ids
 
     def state(self, state_id: int) -> State:
-        return crafter_state(self._facts[state_id])
+        return self._states[state_id]
 
     def question(self, state: State, plan: Plan) -> str:
         """Return an option, its rule and the facts that the rule speaks of."""

@@ -110,7 +110,8 @@ class OptionBehavior:
         while tried := [(i, plan) for i in pending if (plan := next(candidates[i], None))]:
             pending = [i for i, _ in tried]  # those with another plan to try
             mixtures = [((plan, 1.0),) for _, plan in tried]
-            rows = self._task.ground(observations[pending], mixtures, np.arange(len(pending)))
+            seen = observations if len(pending) == n else observations[pending]
+            rows = self._task.ground(seen, mixtures, np.arange(len(pending)))
             for (i, plan), row in zip(tried, rows, strict=True):
                 env, key = int(envs[i]), states[i].key
                 if env in self._replaced:

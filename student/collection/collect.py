@@ -169,8 +169,9 @@ class Collector:
         for i, behavior in enumerate(behaviors):
             envs = np.flatnonzero(chosen == i)
             if len(envs):
+                seen = observations if len(envs) == len(chosen) else observations[envs]
                 probs[envs], labels[envs] = behavior.act(
-                    observations[envs], envs, started[envs], [states[k] for k in envs]
+                    seen, envs, started[envs], [states[k] for k in envs]
                 )
         uniform = np.full_like(probs, 1 / probs.shape[1])
         noisy = self._rng.random(len(probs)) < self._action_epsilon

@@ -12,6 +12,8 @@ from llm4teach.datasets.trajectories import write_steps
 from llm4teach.envs.crafter import engine
 from llm4teach.envs.crafter import symbols as s
 from llm4teach.envs.crafter.task import crafter_task
+from llm4teach.envs.crafter.textures import CELL
+from llm4teach.envs.crafter.vector import CrafterVectorEnv
 from llm4teach.envs.custom.check import check_task
 from llm4teach.envs.registry import get_task, listed_task_names
 from llm4teach.envs.vector.episodes import EpisodeVector
@@ -74,6 +76,41 @@ def test_an_episode_is_the_same_in_any_company_and_is_seen_as_it_is() -> None:
     assert set(info["measures"]) == {*s.ACHIEVEMENTS, "achievements"}
     with pytest.raises(ValueError, match="65 actions from 0 to 16 are needed"):
         many.step(np.full(65, 17))
+
+
+@needs_craftax
+@minutes
+@pytest.mark.extended
+def test_pixels_are_those_of_craftaxs_own_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By day and night, awake and asleep; a rounding may differ by one level of 255."""
+    import jax
+    from craftax.craftax_classic import renderer
+    from craftax.craftax_classic.constants import load_all_textures_given_size
+
+    monkeypatch.setattr(
+        renderer, "load_all_textures", lambda: {CELL: load_all_textures_given_size(CELL)}
+    )
+    render = jax.jit(jax.vmap(renderer.make_craftax_pixel_renderer(CELL)))
+    envs = TASK.make_vector_env(engine.LANES)
+    assert isinstance(envs, CrafterVectorEnv)
+    observations, _ = envs.reset(seed=np.arange(engine.LANES))
+    rng, differing, seen = np.random.default_rng(0), [], set()
+    running = np.ones(engine.LANES, bool)
+    for t in range(211):
+        if t % 15 == 0:
+            frames = np.asarray(render(envs._engines[0]._worlds)).reshape(engine.LANES, s.PIXELS)
+            apart = np.abs(np.rint(frames) - observations[:, : s.PIXELS])[running]
+            assert apart.max() <= 1
+            differing.append((apart > 0).mean())
+            for view in observations[running][:, s.PIXELS :]:
+                seen |= {"dark"} if view[s.LIGHT] < 50 else {"light"}
+                seen |= {"asleep"} if view[s.ASLEEP] else {"awake"}
+                seen |= {int(code) for code in view[s.MOBS : s.STATUS]}
+        actions = rng.choice([1, 2, 3, 4, s.DO, s.SLEEP], engine.LANES)
+        observations, _, terminated, _, _ = envs.step(actions)
+        running &= ~terminated
+    assert seen >= {"dark", "light", "asleep", "awake", 0, s.ZOMBIE, s.COW}
+    assert np.mean(differing) < 1e-4
 
 
 @needs_craftax
