@@ -4,9 +4,9 @@
 
 Episodes of 64 environments under the teacher's plans, each followed until the state changes, as
 `llm4teach collect` plays them: both teachers without an LLM. The first repetition, which compiles,
-does not count; its distinct texts are what an LLM would have to label. The last column is the size of
-what was written. First comes the compiled game alone, without views, pixels and texts: it shows how
-fast this machine is at the moment.
+does not count; its distinct texts are what an LLM would have to label. The last column is the size
+of what was written. First comes the compiled game alone, without views, pixels and texts: it shows
+how fast this machine is at the moment.
 """
 
 from __future__ import annotations
