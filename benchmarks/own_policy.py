@@ -228,8 +228,7 @@ def main() -> None:
                 if ACHIEVEMENTS in played[0]["measures"]:
                     ways["mixed"] = played
                 if arguments.show_states:
-                    print(*sorted(watched.states.values()), sep="
-", file=sys.stderr)
+                    print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
             for way, played in ways.items():
                 sentence, rates = published(played)
                 print(f"\nplans {way}, {sentence}", flush=True)

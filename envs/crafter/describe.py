@@ -67,7 +67,7 @@ class Facts(NamedTuple):
     vitals: tuple[int, ...]  # a level of `LEVEL_NAMES` each
     counts: tuple[int, ...]  # of `ITEMS`, at most `MOST`
     where: tuple[int, ...]  # a place of `PLACE_NAMES` for each of `KIND_NAMES`
-    in_sight: tuple[int, ...]  # whether each of `CREATURE_NAMES` is
+    in_sight: tuple[int, ...]  # likewise for `CREATURE_NAMES`
     uses_both: int
     old_plant: int
     done: tuple[int, ...]  # of `ACHIEVEMENTS`
@@ -120,8 +120,8 @@ def facts_text(facts: Facts) -> str:
     lines = [
         f"It is {'dark' if facts.dark else 'day'}. The player's {', '.join(vitals)}.",
         f"Has: {_listed(_carried(facts.counts))}.",
-        f"Sees or remembers: {_listed(_placed(facts.where))}.",
-        f"Creatures in sight: {_listed(_chosen(CREATURE_NAMES, facts.in_sight))}.",
+        f"Sees or remembers: {_listed(_placed(KIND_NAMES, facts.where))}.",
+        f"Creatures in sight: {_listed(_placed(CREATURE_NAMES, facts.in_sight))}.",
         f"Done before: {_listed(_chosen(ACHIEVEMENTS, facts.done))}.",
     ]
     if facts.uses_both:
@@ -148,8 +148,8 @@ def parse_text(text: str) -> Facts:
             int(light == "It is dark"),
             tuple(LEVEL_NAMES.index(levels[name]) for name in VITAL_SIGNS),
             _counts(_items(has, "Has: ")),
-            _places(_items(seen, "Sees or remembers: ")),
-            _flags(CREATURE_NAMES, _items(creatures, "Creatures in sight: ")),
+            _places(KIND_NAMES, _items(seen, "Sees or remembers: ")),
+            _places(CREATURE_NAMES, _items(creatures, "Creatures in sight: ")),
             int(_BOTH in flags),
             int(_OLD in flags),
             _flags(ACHIEVEMENTS, _items(done, "Done before: ")),
@@ -187,15 +187,15 @@ def _counts(names: list[str]) -> tuple[int, ...]:
     return tuple(counts[name] for name in ITEMS)
 
 
-def _placed(where: tuple[int, ...]) -> list[str]:
-    return [f"{name} {PLACE_NAMES[w]}" for name, w in zip(KIND_NAMES, where, strict=True) if w]
+def _placed(names: tuple[str, ...], where: tuple[int, ...]) -> list[str]:
+    return [f"{name} {PLACE_NAMES[w]}" for name, w in zip(names, where, strict=True) if w]
 
 
-def _places(listed: list[str]) -> tuple[int, ...]:
-    places = [0] * len(KIND_NAMES)
+def _places(names: tuple[str, ...], listed: list[str]) -> tuple[int, ...]:
+    places = [0] * len(names)
     for item in listed:
         name, _, place = item.rpartition(" ")
-        places[KIND_NAMES.index(name)] = PLACE_NAMES.index(place)
+        places[names.index(name)] = PLACE_NAMES.index(place)
     return tuple(places)
 
 

@@ -13,6 +13,7 @@ from llm4teach.envs.crafter.symbols import (
     ACHIEVEMENTS,
     ASLEEP,
     COAL,
+    COLUMN,
     COLUMNS,
     COW,
     DIAMOND,
@@ -33,6 +34,7 @@ from llm4teach.envs.crafter.symbols import (
     PLANT_AGE,
     PLANT_ROW,
     RIPE_PLANT,
+    ROW,
     ROWS,
     SKELETON,
     STONE,
@@ -46,9 +48,12 @@ from llm4teach.envs.kernels.jit import compiled
 KINDS = (WATER, TREE, GRASS, STONE, COAL, IRON, DIAMOND, TABLE, FURNACE, PLANT, RIPE_PLANT)
 CREATURES = (COW, ZOMBIE, SKELETON)
 LOW, FULL = 4, 8  # vital signs below and from which on
-DRINK_SIGN = 2  # the one vital sign whose fullness is told: a drink adds 1, so it says when to stop
+# Vital signs whose fullness is told: health says when to risk something, and a drink adds but 1. A
+# meal or a night fills up at once.
+TOLD_FULL = (True, False, True, False)  # health, food, drink, energy
 NEAR, DISTANT = 1, 2  # where something is: up to these steps, or farther, or out of reach
 NEAR_STEPS, NEAR_WATER = 24, 6  # water is so common that only what is on the way counts
+NEAR_CREATURES = (24, 3, 3)  # rows and columns together; cows in sight always are
 DARK_BELOW = 50  # percent of light
 OLD_AFTER = 600  # steps of the own plant: two days
 
@@ -80,7 +85,7 @@ def facts_all(records: NDArray[np.uint8], paths: Any, facts: NDArray[np.uint8]) 
         row[IS_DARK] = view[LIGHT] < DARK_BELOW
         for k in range(4):
             level = view[HEALTH + k]
-            row[VITALS + k] = (level >= LOW) + (k == DRINK_SIGN and level >= FULL)
+            row[VITALS + k] = (level >= LOW) + (TOLD_FULL[k] and level >= FULL)
         for k in range(_N_ITEMS):
             most = MOST[k] if k < MATERIALS else 1
             row[COUNTS + k] = min(int(view[HELD + k]), most)
@@ -106,6 +111,7 @@ def _places(view: Any, paths: Any, row: Any) -> None:
             steps = NEAR_WATER if KINDS[k] == WATER else NEAR_STEPS
             row[WHERE + k] = NEAR if distance <= steps else DISTANT
         if paths.mobs[cell]:
+            apart = abs(cell // COLUMNS - int(view[ROW])) + abs(cell % COLUMNS - int(view[COLUMN]))
             for m in range(_N_CREATURES):
-                if paths.mobs[cell] == CREATURES[m]:
-                    row[IN_SIGHT + m] = 1
+                if paths.mobs[cell] == CREATURES[m] and row[IN_SIGHT + m] != NEAR:
+                    row[IN_SIGHT + m] = NEAR if apart <= NEAR_CREATURES[m] else DISTANT

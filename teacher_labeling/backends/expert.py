@@ -101,10 +101,11 @@ class _Scene:
 
 
 def _stay_alive(scene: _Scene) -> str | None:
-    if scene.where["zombie"]:
+    hunts = "defeat zombie" not in scene.done and scene.health >= _GOOD
+    if scene.is_near("zombie") or (scene.where["zombie"] and hunts):
         return "fight zombie"
-    is_due = "defeat skeleton" not in scene.done
-    if scene.where["skeleton"] and is_due and scene.health == _GOOD:
+    is_due = "defeat skeleton" not in scene.done or scene.is_near("skeleton")
+    if scene.where["skeleton"] and is_due and scene.health >= _GOOD:
         return "fight skeleton"
     return None
 
@@ -120,9 +121,9 @@ def _satisfy_needs(scene: _Scene) -> str | None:
     if scene.is_near("water") and scene.drink < _FULL:
         return "drink water"
     is_nap = "wake up" not in scene.done
-    tired = is_nap or scene.energy == _LOW
+    is_fit = scene.health == _FULL if is_nap else scene.health >= _GOOD
     # By night zombies come in numbers, and a sleeper that is hit loses 7 of 9.
-    if tired and scene.is_safe and not scene.facts.dark and scene.health == _GOOD:
+    if is_fit and scene.is_safe and not scene.facts.dark and (is_nap or scene.energy == _LOW):
         return "sleep"
     if "collect drink" not in scene.done and scene.where["water"]:
         return "drink water"

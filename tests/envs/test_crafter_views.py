@@ -108,13 +108,16 @@ def test_a_sleeper_sleeps_on() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [
-        ({"vitals": (4, 9, 4, 5)}, {"vitals": (9, 4, 7, 9)}, True),
+        ({"vitals": (4, 9, 4, 5)}, {"vitals": (7, 4, 7, 9)}, True),
+        ({"vitals": (7, 9, 9, 9)}, {"vitals": (8, 9, 9, 9)}, False),
         ({"vitals": (9, 9, 3, 9)}, {"vitals": (9, 9, 4, 9)}, False),
         ({"vitals": (9, 9, 7, 9)}, {"vitals": (9, 9, 8, 9)}, False),
         ({"held": {"wood": 4}}, {"held": {"wood": 9}}, True),
         ({"held": {"wood": 1}}, {"held": {"wood": 2}}, False),
         ({"mobs": {(0, 1): s.COW}}, {"mobs": {(1, 3): s.COW}}, True),
         ({"mobs": {(0, 1): s.COW}}, {"mobs": {(0, 1): s.ZOMBIE}}, False),
+        ({"mobs": {(1, 2): s.ZOMBIE}}, {"mobs": {(1, 3): s.ZOMBIE}}, False),
+        ({"mobs": {(1, 3): s.ZOMBIE}}, {"mobs": {(1, 4): s.ZOMBIE}}, True),
         ({"facing": UP}, {"facing": DOWN}, True),
     ],
 )
@@ -206,7 +209,7 @@ facts = st.builds(
     st.tuples(*[st.integers(0, len(LEVEL_NAMES) - 1)] * 4),
     st.tuples(*[st.integers(0, most) for most in (*s.MOST, *[1] * 6)]),
     st.tuples(*[st.integers(0, len(PLACE_NAMES) - 1)] * len(KIND_NAMES)),
-    st.tuples(*[st.integers(0, 1)] * len(CREATURE_NAMES)),
+    st.tuples(*[st.integers(0, len(PLACE_NAMES) - 1)] * len(CREATURE_NAMES)),
     *[st.integers(0, 1)] * 2,
     st.tuples(*[st.integers(0, 1)] * len(s.ACHIEVEMENTS)),
 )
