@@ -47,7 +47,7 @@ from llm4teach.envs.kernels.jit import compiled
 
 KINDS = (WATER, TREE, GRASS, STONE, COAL, IRON, DIAMOND, TABLE, FURNACE, PLANT, RIPE_PLANT)
 CREATURES = (COW, ZOMBIE, SKELETON)
-LOW, FULL = 4, 8  # vital signs below and from which on
+LOW, FULL = (4, 6, 4, 4), 8  # vital signs below and from which on; a cow gives 6 food
 # Vital signs whose fullness is told: health says when to risk something, and a drink adds but 1. A
 # meal or a night fills up at once.
 TOLD_FULL = (True, False, True, False)  # health, food, drink, energy
@@ -85,7 +85,7 @@ def facts_all(records: NDArray[np.uint8], paths: Any, facts: NDArray[np.uint8]) 
         row[IS_DARK] = view[LIGHT] < DARK_BELOW
         for k in range(4):
             level = view[HEALTH + k]
-            row[VITALS + k] = (level >= LOW) + (TOLD_FULL[k] and level >= FULL)
+            row[VITALS + k] = (level >= LOW[k]) + (TOLD_FULL[k] and level >= FULL)
         for k in range(_N_ITEMS):
             most = MOST[k] if k < MATERIALS else 1
             row[COUNTS + k] = min(int(view[HELD + k]), most)

@@ -54,15 +54,15 @@ def show(
     """Write the symbols and draw the pixels of some worlds.
 
     Args:
-        glimpses: uint8 (N, GLIMPSE): blocks in sight, cell and code of each mob, status.
-        light: of the day, (N,), 0 to 1.
-        noise: of the night, (N, 49, 63), 0 to 1; read where light is below a half.
+        glimpses: uint8 (N or more, GLIMPSE): blocks in sight, cell and code of each mob, status.
+        light: of the day, (N or more,), 0 to 1.
+        noise: of the night, (N or more, 49, 63), 0 to 1; read where light is below a half.
         which: the rows to write, bool (N,).
         textures: of `textures.frame_textures`.
         symbols: uint8 (N, SYMBOLS).
         pixels: uint8 (N, PIXELS or more), of which the first are written.
     """
-    for i in range(len(glimpses)):
+    for i in range(len(which)):  # an engine may show more worlds than are in use
         if which[i]:
             glimpse, row = glimpses[i], symbols[i]
             row[:_LOCAL] = glimpse[:_LOCAL]

@@ -32,7 +32,7 @@ ITEMS = (
     *("wood sword", "stone sword", "iron sword"),
 )
 MATERIALS = 6  # items before the tools
-MOST = (4, 2, 2, 2, 1, 1)  # counts of materials from which on more is not told apart
+MOST = (5, 3, 2, 2, 1, 1)  # counts of materials from which on more is not told apart
 ACHIEVEMENTS = (
     *("collect wood", "place table", "eat cow", "collect sapling", "collect drink"),
     *("make wood pickaxe", "make wood sword", "place plant", "defeat zombie", "collect stone"),

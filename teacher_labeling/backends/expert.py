@@ -176,11 +176,11 @@ def _gather(scene: _Scene) -> str | None:
     has = scene.has
     lacking = sum(not has[name] for name in ITEMS[MATERIALS:])
     only_iron = bool(lacking) and bool(has["stone pickaxe"] and has["stone sword"])
-    wanted = min(4, lacking + 2 * only_iron)  # each tool takes 1, another table 2
+    wanted = min(5, lacking + 2 * only_iron)  # each tool takes 1, another table 2
     if has["wood"] < wanted and scene.is_near("tree"):
         return "collect wood"
     if has["wood pickaxe"]:
-        if has["stone"] < 2 and scene.where["stone"]:
+        if has["stone"] < 3 and scene.where["stone"]:
             return "collect stone"
         if has["coal"] < 2 and scene.where["coal"]:
             return "collect coal"

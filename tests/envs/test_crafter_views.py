@@ -108,11 +108,11 @@ def test_a_sleeper_sleeps_on() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [
-        ({"vitals": (4, 9, 4, 5)}, {"vitals": (7, 4, 7, 9)}, True),
+        ({"vitals": (4, 9, 4, 5)}, {"vitals": (7, 6, 7, 9)}, True),
         ({"vitals": (7, 9, 9, 9)}, {"vitals": (8, 9, 9, 9)}, False),
         ({"vitals": (9, 9, 3, 9)}, {"vitals": (9, 9, 4, 9)}, False),
         ({"vitals": (9, 9, 7, 9)}, {"vitals": (9, 9, 8, 9)}, False),
-        ({"held": {"wood": 4}}, {"held": {"wood": 9}}, True),
+        ({"held": {"wood": 5}}, {"held": {"wood": 9}}, True),
         ({"held": {"wood": 1}}, {"held": {"wood": 2}}, False),
         ({"mobs": {(0, 1): s.COW}}, {"mobs": {(1, 3): s.COW}}, True),
         ({"mobs": {(0, 1): s.COW}}, {"mobs": {(0, 1): s.ZOMBIE}}, False),
