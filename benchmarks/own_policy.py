@@ -3,7 +3,7 @@
     python benchmarks/own_policy.py --task MiniGrid-DoorKey-8x8-v0-parsed BabyAI-GoToObj-v0 \\
                                     --teacher recorded/handwritten --episodes 200
 
-Held-out episodes (`--seeds development`: those for tuning), actions sampled from grounded advice;
+Held-out episodes (`--seeds development`: for tuning), actions sampled from grounded advice;
 of raw MiniGrid tasks, plans are followed as in collection. "States" are those told apart in these
 episodes, each of which is asked about once; "silent" is the share of steps where no advice could
 act, and a random action was taken. Advice is kept in the workspace: a second run asks nothing.
@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from llm4teach.analysis.statistics import bootstrap_mean_interval, wilson_interv
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import held_out_seeds
+from llm4teach.envs.seeds import EpisodeSet, episode_seeds
 from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.collection.behavior import NOISE, OptionBehavior
@@ -110,12 +110,14 @@ class WatchedOptions(Watched, OptionBehavior):
         return probs, labels
 
 
-def follow(task: Task, live: LiveTeacher, episodes: int) -> list[dict[str, Any]]:
+def follow(
+    task: Task, live: LiveTeacher, episodes: int, kind: EpisodeSet
+) -> list[dict[str, Any]]:
     """Play held-out episodes, each plan followed until the state changes."""
     rng = np.random.default_rng(0)
     behavior = OptionBehavior(task, live.mixtures, 0.0, rng)
     envs = EpisodeVector(
-        task, min(EvaluateConfig().n_envs, episodes), iter(held_out_seeds(episodes))
+        task, min(EvaluateConfig().n_envs, episodes), iter(episode_seeds(kind, episodes))
     )
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     played: list[dict[str, Any]] = []
@@ -185,7 +187,7 @@ def main() -> None:
     parser.add_argument(
         "--hard", action="store_true", help="raw tasks: follow the likeliest plan, draw none"
     )
-    parser.add_argument("--seeds", choices=("test", "development"), default="test")
+    parser.add_argument("--seeds", choices=get_args(EpisodeSet), default="test-2")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
     parser.add_argument("--show-states", action="store_true", help="list the states, on stderr")
     parser.add_argument(
@@ -221,7 +223,7 @@ def main() -> None:
             live = LiveTeacher(task, store, teacher, questions=questions)
             ways: dict[str, list[dict[str, Any]]] = {}
             if arguments.follow:
-                ways["followed"] = follow(task, live, arguments.episodes)
+                ways["followed"] = follow(task, live, arguments.episodes, arguments.seeds)
             else:
                 line, watched, played = play(task, live, episodes, arguments.hard)
                 print(line, flush=True)

@@ -1,13 +1,28 @@
-"""Episode seeds: those of training, evaluation and validation are disjoint by construction."""
+"""Episode seeds: those of training, development and both test sets are disjoint by construction.
+
+| seeds | what they are for |
+| --- | --- |
+| from 0 | training |
+| from `HELD_OUT_START` | ``test``: earlier tables; docs/LOG.md made choices on them |
+| from `TEST_2_START` | ``test-2``: final tables; no choice is ever made on them |
+| from `VALIDATION_START`, below 2^31 | ``development``: learning curves, tuning, prompts |
+
+A set keeps its name and its seeds for ever, so stored results keep their meaning. Once choices have
+been made on a test set, the next one gets a new name.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
+EpisodeSet = Literal["test-2", "test", "development"]  # of episodes that no training uses
+
 VALIDATION_START = 3 << 29  # from here on those of learning curves
+TEST_2_START = 5 << 28  # from here on those of final tables
 HELD_OUT_START = 1 << 30  # training seeds lie below, held-out seeds from here on
 _AT_ONCE = 256
 
@@ -38,18 +53,22 @@ def _words(number: int) -> list[int]:
     return [number >> shift & 0xFFFFFFFF for shift in range(0, max(number.bit_length(), 1), 32)]
 
 
-def held_out_seeds(count: int, start: int = 0) -> list[int]:
-    """The first ``count`` evaluation seeds; the same for every run, so that runs compare."""
-    return _block(HELD_OUT_START, count, start)
+def episode_seeds(kind: EpisodeSet, count: int, start: int = 0) -> list[int]:
+    """Return seeds ``start`` to ``start + count`` of a set; the same for every run.
 
-
-def validation_seeds(count: int) -> list[int]:
-    """The first ``count`` seeds for watching a student learn; the same for every run."""
-    return _block(VALIDATION_START, count)
-
-
-def _block(first: int, count: int, start: int = 0) -> list[int]:
-    there_are = VALIDATION_START - HELD_OUT_START  # of either kind
-    if start + count > there_are:
-        raise ValueError(f"{start + count} seeds were asked for; there are {there_are} of a kind")
-    return [first + i for i in range(start, start + count)]
+    Raises:
+        ValueError: there are not so many, or no such set.
+    """
+    limits = {
+        "test": (HELD_OUT_START, TEST_2_START),
+        "test-2": (TEST_2_START, VALIDATION_START),
+        "development": (VALIDATION_START, 1 << 31),
+    }
+    if kind not in limits:
+        raise ValueError(f"there are no episodes {kind!r}; choose one of {', '.join(limits)}")
+    first, end = limits[kind]
+    if start + count > end - first:
+        raise ValueError(
+            f"{start + count} {kind} seeds were asked for; there are {end - first} of them"
+        )
+    return list(range(first + start, first + start + count))

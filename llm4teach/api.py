@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from llm4teach.datasets.runs import CHECKPOINT
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task, register_task
+from llm4teach.envs.seeds import EpisodeSet
 from llm4teach.envs.task import Task
 from llm4teach.errors import TeacherError
 from llm4teach.flows.launch import launch
@@ -162,7 +163,7 @@ def evaluate(
     policy: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     episodes: int = 500,
     *,
-    seeds: Literal["test", "development"] = "test",
+    seeds: EpisodeSet = "test-2",
     mode: Mode = "sampled",
     seed: int = 0,
 ) -> dict[str, float]:
@@ -173,7 +174,8 @@ def evaluate(
         policy: from observations, uint8 (N, *observation_shape), to action probabilities, float32
             (N, n_actions), such as `StudentPolicy.probabilities`.
         episodes: how many.
-        seeds: those of final tables, or those to choose settings by.
+        seeds: those of final tables (test-2), those of earlier tables (test), or those to choose
+            settings by (development).
         mode: draw from the probabilities, or take the likeliest action: always (``argmax``), or
             unless it has led back to the same observation (``greedy``).
         seed: random seed of the drawn actions.

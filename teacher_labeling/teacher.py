@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import State
 
+NO_LLM = "none/"  # how teacher ids of the control start, which asks nothing
+
 
 class AdviceStatus(StrEnum):
     """The outcome of a question."""

@@ -14,7 +14,7 @@ from counter_task import counter
 
 import llm4teach as lt
 from llm4teach.envs.registry import _registered, get_task
-from llm4teach.envs.seeds import held_out_seeds
+from llm4teach.envs.seeds import episode_seeds
 from llm4teach.envs.task import State
 from llm4teach.errors import ConfigError, DatasetError, TaskError, TeacherError
 from llm4teach.student.policies import uniform_policy
@@ -80,7 +80,8 @@ def test_evaluate_plays_the_held_out_episodes_with_any_policy(workspace: str) ->
         return teacher.teacher_probs(observations)
 
     good = lt.evaluate("SimpleDoorKey", watched, 20)
-    starts = [lt.make_env("SimpleDoorKey").reset(seed=s)[0] for s in held_out_seeds(20)]
+    seeds = episode_seeds("test-2", 20)
+    starts = [lt.make_env("SimpleDoorKey").reset(seed=s)[0] for s in seeds]
     assert (seen[0] == np.stack(starts)).all()
     assert good["success_rate"] == 1 == good["success_high"] and good["success_low"] > 0.8
     assert 0 < good["mean_return"] < 1 and 10 < good["mean_length"] < 100

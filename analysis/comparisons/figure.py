@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from llm4teach.analysis.comparisons import panels
 from llm4teach.analysis.comparisons.panels import Panel, Theme
-from llm4teach.analysis.comparisons.results import Comparison, Findings
+from llm4teach.analysis.comparisons.results import Comparison, Findings, middle_of
 from llm4teach.analysis.reports.figures import FAINT, INK, draw_figure, draw_svg, standalone, style
 from llm4teach.datasets.storage.parquet import replacing
 from llm4teach.datasets.storage.paths import StoragePath
@@ -63,7 +63,7 @@ def page_figures(findings: Findings, comparison: Comparison) -> list[Markup]:
 def description(comparison: Comparison) -> str:
     """The final levels in words."""
     lines = [
-        f"{method.label} {method.sampled.iqm:.1%} "
+        f"{method.label} {method.sampled.middle:.1%} "
         f"({method.sampled.interval.low:.1%} to {method.sampled.interval.high:.1%})"
         for method in comparison.methods
     ]
@@ -93,6 +93,6 @@ def _fill(figure: Any, findings: Findings, theme: Theme) -> None:
             panel(one, comparison, theme)
     first = findings.comparisons[0]
     n = len(first.seeds)
-    over = "one seed" if n == 1 else f"IQM of {n} seeds, bootstrap 95% intervals"
+    over = "one seed" if n == 1 else f"{middle_of(n)} of {n} seeds"
     tasks = ", ".join(comparison.task for comparison in findings.comparisons)
     figure.suptitle(f"{tasks}: {over}", x=0.01, ha="left", fontsize=11, color=theme.faint)

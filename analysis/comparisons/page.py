@@ -18,10 +18,17 @@ def write_findings_page(findings: Findings, path: StoragePath) -> None:
             "figures": page_figures(findings, comparison),
             "tables": [
                 rows
-                for rows in (table.comparison_rows(comparison), table.shifted_rows(comparison))
+                for rows in (
+                    table.comparison_rows(comparison),
+                    table.shifted_rows(comparison),
+                    table.share_rows(comparison),
+                )
                 if rows
             ],
-            "notes": table.notes(comparison),
+            "notes": [
+                table.notes(comparison),
+                *([table.share_notes(comparison)] if table.share_rows(comparison) else []),
+            ],
         }
         for comparison in findings.comparisons
     ]

@@ -43,12 +43,12 @@ def looks(comparison: Comparison) -> dict[str, Look]:
 
 
 def curves(axes: Any, comparison: Comparison, theme: Theme) -> None:
-    """Success on validation episodes against env steps: IQM over the seeds, bootstrap bands."""
+    """Success on validation episodes against env steps: middle of the seeds, with bands."""
     if comparison.offline_steps and any(m.curve_steps[-1] for m in comparison.methods):
         axes.axvspan(0, comparison.offline_steps, color=theme.faint, alpha=0.1, linewidth=0)
     for method in comparison.methods:
         steps, look = method.curve_steps, looks(comparison)[method.label]
-        middle = [100 * point.iqm for point in method.curve]
+        middle = [100 * point.middle for point in method.curve]
         _band(axes, steps, method, look)
         size = 7 if len(steps) == 1 or steps[-1] < 0.9 * comparison.budget else 4
         axes.plot(
@@ -67,7 +67,7 @@ def tokens(axes: Any, comparison: Comparison, theme: Theme) -> None:
         if not any(method.token_curve):
             continue
         look = looks(comparison)[method.label]
-        middle = [100 * point.iqm for point in method.curve]
+        middle = [100 * point.middle for point in method.curve]
         axes.plot(
             method.token_curve,
             middle,
@@ -91,14 +91,14 @@ def _success_by(axes: Any, comparison: Comparison, theme: Theme, what: str, titl
 
 
 def finals(axes: Any, comparison: Comparison, theme: Theme) -> None:
-    """Held-out success of each method: IQM, bootstrap interval, every seed; and its teacher's."""
+    """Held-out success of each method: middle, interval, every seed; and its teacher's."""
     names = [method.label for method in comparison.methods]
     for place, method in enumerate(comparison.methods):
         look, level = looks(comparison)[method.label], method.sampled
         _bar(axes, place, level.interval, look.color)
         dots = [100 * value for value in level.per_seed]
         axes.plot(dots, [place] * len(dots), "o", color=look.color, alpha=0.35, markersize=3)
-        axes.plot(100 * level.iqm, place, look.marker, color=look.color, markersize=7)
+        axes.plot(100 * level.middle, place, look.marker, color=look.color, markersize=7)
         if len(comparison.teachers) > 1 and (teacher := comparison.teacher_of(method)):
             axes.plot(100 * teacher.sampled, place, "|", color=theme.ink, markersize=13)
     if len(comparison.teachers) == 1:
@@ -117,11 +117,11 @@ def levels(axes: Any, comparison: Comparison, theme: Theme) -> None:
         look, level = looks(comparison)[method.label], method.sampled
         teacher = comparison.teacher_of(method)
         if teacher is None:  # a level to compare with, whatever a teacher can do
-            axes.axhline(100 * level.iqm, color=look.color, linewidth=1.4, linestyle=(0, (1, 2)))
+            axes.axhline(100 * level.middle, color=look.color, linewidth=1.4, linestyle=(0, (1, 2)))
             continue
         x, low, high = (100 * value for value in (teacher.sampled, *level.interval))
         axes.plot([x, x], [low, high], color=look.color, linewidth=2, clip_on=False)
-        axes.plot(x, 100 * level.iqm, look.marker, color=look.color, markersize=7, clip_on=False)
+        axes.plot(x, 100 * level.middle, look.marker, color=look.color, markersize=7, clip_on=False)
     axes.set_xlim(*_LIMITS)
     axes.set_ylim(*_LIMITS)
     axes.set_xlabel("success of the teacher's own policy")
@@ -141,7 +141,7 @@ def shifts(axes: Any, comparison: Comparison, theme: Theme) -> None:
             place = row + 0.7 * (m / (n - 1) - 0.5)
             _bar(axes, place, level.interval, look.color)
             axes.plot(
-                100 * level.iqm,
+                100 * level.middle,
                 place,
                 look.marker,
                 color=look.color,

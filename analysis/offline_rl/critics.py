@@ -75,7 +75,12 @@ def fitted_q_evaluation(
 
 
 def conservative_q(
-    logged: Logged, n_actions: int, gamma: float, steps: int, seed: int = 0
+    logged: Logged,
+    n_actions: int,
+    gamma: float,
+    steps: int,
+    seed: int = 0,
+    batch_size: int = 64,
 ) -> QFunction | None:
     """Fit the Q function of the best policy by d3rlpy's DiscreteCQL.
 
@@ -88,6 +93,7 @@ def conservative_q(
         gamma: discount factor of a step.
         steps: gradient steps.
         seed: of the network and the batches.
+        batch_size: steps per gradient step.
 
     Returns:
         None where d3rlpy is not installed.
@@ -99,7 +105,7 @@ def conservative_q(
     with _quiet():
         config = d3rlpy.algos.DiscreteCQLConfig(
             learning_rate=_LEARNING_RATE,
-            batch_size=64,
+            batch_size=batch_size,
             gamma=gamma,
             target_update_interval=_TARGET_UPDATE,
             encoder_factory=_encoder(logged),
@@ -107,6 +113,54 @@ def conservative_q(
         cql = config.create(device="cpu:0")
         _fit(cql, logged, n_actions, steps)
     return partial(_values, cql, n_actions=n_actions)
+
+
+def greedy_policy(q: QFunction) -> Policy:
+    """Return the policy that takes the action of the highest value."""
+
+    def act(observations: Observations) -> NDArray[np.float32]:
+        values = q(observations)  # (N, n_actions)
+        chosen: NDArray[np.float32] = np.eye(values.shape[1], dtype=np.float32)[values.argmax(1)]
+        return chosen
+
+    return act
+
+
+def cloned_policy(
+    logged: Logged, n_actions: int, steps: int, seed: int = 0, batch_size: int = 64
+) -> Policy | None:
+    """Fit a policy to the logged actions by d3rlpy's DiscreteBC (behavior cloning).
+
+    Args:
+        logged: what was played; all of it is learned from.
+        n_actions: of the task.
+        steps: gradient steps.
+        seed: of the network and the batches.
+        batch_size: steps per gradient step.
+
+    Returns:
+        None where d3rlpy is not installed.
+    """
+    d3rlpy = _d3rlpy()
+    if d3rlpy is None:
+        return None
+    import torch
+
+    d3rlpy.seed(seed)
+    with _quiet():
+        config = d3rlpy.algos.DiscreteBCConfig(
+            learning_rate=_LEARNING_RATE, batch_size=batch_size, encoder_factory=_encoder(logged)
+        )
+        cloning = config.create(device="cpu:0")
+        _fit(cloning, logged, n_actions, steps)
+
+    @torch.no_grad()
+    def act(observations: Observations) -> NDArray[np.float32]:
+        logits = cloning.impl.modules.imitator(torch.from_numpy(_flat(observations))).logits
+        probs: NDArray[np.float32] = torch.softmax(logits, -1).numpy()
+        return probs
+
+    return act
 
 
 def _d3rlpy() -> ModuleType | None:

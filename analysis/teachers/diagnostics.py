@@ -30,7 +30,7 @@ from llm4teach.analysis.teachers.stored import StoredTeacher, stored_teachers
 from llm4teach.datasets.storage.parquet import part_paths
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.envs.seeds import validation_seeds
+from llm4teach.envs.seeds import episode_seeds
 from llm4teach.envs.task import Mixture, Observations, State, Task
 from llm4teach.errors import DatasetError
 from llm4teach.student.config import EvaluateConfig
@@ -88,7 +88,7 @@ def diagnose(
         key: list(dict.fromkeys(plan for t in teachers for plan in t.plans(key)))
         for key in {key for teacher in teachers for key in teacher.advice}
     }
-    seeds = validation_seeds(ROLLOUT_EPISODES)
+    seeds = episode_seeds("development", ROLLOUT_EPISODES)
     values = option_values(task, seeds, also, gamma=GAMMA, seed=seed)
     for teacher in teachers:
         for state_values in values.values():

@@ -35,7 +35,7 @@ from llm4teach.analysis.offline_rl.off_policy import (
 )
 from llm4teach.analysis.statistics import wilson_interval
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import validation_seeds
+from llm4teach.envs.seeds import episode_seeds
 from llm4teach.envs.task import Observations, Task
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.stages.checkpoints import PRETRAINED, new_student, stored_student
@@ -170,7 +170,7 @@ def candidates(task: Task, episodes: int, seed: int) -> tuple[list[Candidate], L
 
 
 def measured(task: Task, name: str, policy: Policy, episodes: int) -> Candidate:
-    seeds = validation_seeds(episodes)
+    seeds = episode_seeds("development", episodes)
     config = EvaluateConfig(episodes=episodes)
     played = evaluate_policy(task, policy, "sampled", config, 0, seeds=seeds)
     return Candidate(name, policy, sum(e["success"] for e in played), episodes)

@@ -13,25 +13,40 @@ from llm4teach.errors import ConfigError
 from llm4teach.flows.cli.parser import Argument, QuietCommand, RunArgument, SettingsCommand
 from llm4teach.flows.runtime.settings import Settings
 
+Name = Literal[
+    "ppo",
+    "bc",
+    "discrete-bc",
+    "discrete-cql",
+    "pretrain",
+    "ppo-kl",
+    "paper-no-llm",
+    "paper",
+    "no-llm",
+    "teach",
+]  # of `baselines.VARIANTS`, which takes torch to import
+
 _TRIAL = ("student", "collect", "pretrain", "finetune", "evaluate", "validation")
 
 
 class Compare(QuietCommand):
-    """Compare plain PPO, pretraining only, PPO + KL and the whole method: one table, one figure."""
+    """Compare the method with controls without an LLM and with baselines: one table, one figure."""
 
     command = "compare"
     examples = (
         "llm4teach compare --seeds 5",
         "llm4teach compare --teacher recorded/vicuna-33b --finetune.steps 8192 --jobs 2",
-        "llm4teach compare --seeds 3 --format json > comparison.json",
+        "llm4teach compare --methods teach no-llm ppo --seeds 3 --format json > comparison.json",
     )
     uses = ("task", "workspace", "seed", "teacher", *_TRIAL)
 
     seeds: PositiveInt = Field(5, description="number of seeds, from --seed on")
     jobs: PositiveInt = Field(1, description="processes to train in")
-    methods: list[Literal["ppo", "pretrain", "ppo-kl", "teach"]] = Field(
+    methods: list[Name] = Field(
         [],
-        description="only these: plain PPO, pretraining only, PPO + KL alone, the whole method",
+        description="only these: plain PPO; behavior cloning, by distillation or d3rlpy's "
+        "DiscreteBC; d3rlpy's DiscreteCQL; pretraining only; PPO + KL alone; the paper's method "
+        "(no reweighting), without an LLM or with it; the whole method, likewise",
     )
     format: Literal["markdown", "json"] = Field("markdown", description="format of the result")
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from llm4teach.errors import ConfigError
+from llm4teach.flows.experiments.baselines import VARIANTS
 from llm4teach.flows.experiments.spec import Experiment, Variant
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH
 
 _Section = dict[str, Any]  # of the settings
 _PLAYED: _Section = {
     "evaluate": {"episodes": 200},
-    "validation": {"points": 12, "episodes": 64},
+    "validation": {"points": 12, "episodes": 200},
 }
 _OFFLINE: _Section = {"collect": {"steps": 4_000, "rounds": 2}, "pretrain": {"epochs": 10}}
 _ROLLOUTS: _Section = {
@@ -72,6 +73,14 @@ _ELICITATIONS: dict[str, _Section] = {
 _RL_ONLY = Variant("RL only", PPO)
 
 EXPERIMENTS = (
+    Experiment(
+        "controls",
+        "What does the LLM contribute, beside the same pipeline without it and other baselines?",
+        tuple(VARIANTS.values()),
+        baseline=VARIANTS["ppo"].label,
+        seeds=5,
+        settings=_SMALL,
+    ),
     Experiment(
         "ablation",
         "What does each part of the method bring: the teacher, its decay, pretraining?",

@@ -13,21 +13,25 @@ from llm4teach.analysis.comparisons import results
 from llm4teach.analysis.comparisons.figure import write_findings_figure
 from llm4teach.analysis.comparisons.page import write_findings_page
 from llm4teach.analysis.comparisons.results import Comparison, Findings, MethodResult, TeacherResult
-from llm4teach.analysis.comparisons.table import NAME, findings_csv, findings_markdown
+from llm4teach.analysis.comparisons.seed_rows import findings_csv
+from llm4teach.analysis.comparisons.table import NAME, findings_markdown
 from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.storage.parquet import replacing, write_json
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import ConfigError
+from llm4teach.flows.experiments.baselines import chosen_variants, has_d3rlpy
 from llm4teach.flows.experiments.scheduler import run_trials
 from llm4teach.flows.experiments.spec import (
     Experiment,
-    Variant,
+    control_trial,
     on_task,
     shifted_tasks,
     teacher_trial,
 )
-from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH, Trial, teacher_of
+from llm4teach.flows.experiments.trial import TEACH, Trial, teacher_of
+from llm4teach.flows.runtime.origin import machine, source_commit
+from llm4teach.flows.runtime.progress import say
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import LabelConfig
@@ -44,6 +48,7 @@ class _Played:
     trials: Grid
     students: dict[Key, str]
     teachers: dict[Key, str]  # where the variant has one
+    controls: dict[Key, str]  # students of the same trials without the LLM, where there is one
     shifted: dict[str, dict[Key, str]]  # students on shifted tasks, by task
     teachers_shifted: dict[str, dict[Key, str]]
 
@@ -72,6 +77,7 @@ def run_experiment(
         TrialError: training failed. Complete trials stay, others resume with the next command.
     """
     _refuse_a_budget(settings.label)
+    _need_d3rlpy(experiment)
     settings = settings.model_copy(update={"teacher": resolve_teacher(settings.teacher)})
     workspace = Workspace(settings.workspace)
     numbers = [settings.seed + i for i in range(seeds)]
@@ -100,6 +106,8 @@ def run_experiment(
         check_installed(teacher)
     teachers = run("teachers", asking)
     students = run("students", trials)
+    without = {key: control for key, trial in trials.items() if (control := control_trial(trial))}
+    controls = run("controls without an LLM", without) if without else {}
     shifted, teachers_shifted = {}, {}
     for task in tasks if experiment.shifted else ():
         task_trials = {key: trial for key, trial in trials.items() if key[0] == task}
@@ -110,9 +118,10 @@ def run_experiment(
             shifted[name] = run(f"on {name}", played)
             advisors = {key: on_task(asking[key], name) for key in task_trials if key in asking}
             teachers_shifted[name] = run(f"on {name}", advisors)
-    played_all = _Played(trials, students, teachers, shifted, teachers_shifted)
+    played_all = _Played(trials, students, teachers, controls, shifted, teachers_shifted)
     comparisons = [_comparison(workspace, experiment, task, numbers, played_all) for task in tasks]
-    every = [run_id for runs in (students, *shifted.values()) for run_id in runs.values()]
+    grids = (students, controls, *shifted.values())
+    every = [run_id for runs in grids for run_id in runs.values()]
     ends = [read_manifest(workspace.run(run_id))["finished_at"] for run_id in every]
     return Findings(
         name=experiment.name,
@@ -122,6 +131,8 @@ def run_experiment(
         date=max(ends).replace("T", " ").replace("+00:00", " UTC"),
         comparisons=comparisons,
         overall=results.overall_improvements(comparisons),
+        commit=source_commit(),
+        machine=machine(),
     )
 
 
@@ -137,6 +148,15 @@ def _must_differ(experiment: Experiment, trials: Sequence[Trial]) -> None:
                 f"teacher {trial.settings.teacher.teacher}, which ignores what they differ in; "
                 "choose another --teacher"
             )
+
+
+def _need_d3rlpy(experiment: Experiment) -> None:
+    labels = [variant.label for variant in experiment.variants if variant.method.algorithm]
+    if labels and not has_d3rlpy():
+        raise ConfigError(
+            f"{' and '.join(labels)}: there is no d3rlpy; pip install 'llm4teach[offline-rl]', "
+            "or leave them out (`compare --methods`)"
+        )
 
 
 def _refuse_a_budget(label: LabelConfig) -> None:
@@ -174,6 +194,7 @@ def _comparison(
         replace(_method(workspace, label, keys[label], task, played), teacher=names.get(label))
         for label in labels
     ]
+    methods, controls = _with_shares(workspace, methods, keys, played)
     first, whole = played.trials[keys[labels[0]][0]], [c for k, c in played.trials.items()]
     return Comparison(
         task=task,
@@ -183,7 +204,29 @@ def _comparison(
         methods=results.with_improvements(methods, experiment.baseline),
         teachers=[_teacher(workspace, name, one, task, played) for name, one in by_name.items()],
         baseline=experiment.baseline,
+        controls=controls,
     )
+
+
+def _with_shares(
+    workspace: Workspace,
+    methods: Sequence[MethodResult],
+    keys: Mapping[str, Sequence[Key]],
+    played: _Played,
+) -> tuple[list[MethodResult], list[MethodResult]]:
+    """Return the methods with the LLM's share, and the controls that are none of them."""
+    by_runs = {tuple(method.runs): method for method in methods}
+    controls: list[MethodResult] = []
+    shared = []
+    for method in methods:
+        runs = tuple(played.controls[k] for k in keys[method.label] if k in played.controls)
+        if runs and runs not in by_runs:
+            seeds = [results.read_seed(workspace, run_id) for run_id in runs]
+            controls += [results.method_result(f"{method.label}, no LLM", seeds)]
+            by_runs[runs] = controls[-1]
+        share = results.llm_share(method, by_runs[runs]) if runs else None
+        shared += [replace(method, share=share)]
+    return shared, controls
 
 
 def _teachers(played: _Played, keys: Sequence[Key]) -> tuple[Key, ...]:
@@ -239,14 +282,6 @@ def _on_shifted(
             yield name, [results.read_seed(workspace, runs[key]) for key in keys]
 
 
-METHODS = {  # by what the table calls them
-    "plain PPO": PPO,
-    "pretraining only": PRETRAIN,
-    "PPO + KL, no pretraining": PPO_KL,
-    "whole method": TEACH,
-}
-
-
 def compare(
     settings: Settings, seeds: int, jobs: int, only: Sequence[str] = (), command: str = ""
 ) -> tuple[Findings, StoragePath]:
@@ -256,7 +291,7 @@ def compare(
         settings: of the whole method; its ``seed`` is the first one.
         seeds: how many.
         jobs: processes to train in.
-        only: names of the methods to compare (`Method.name`); none for all.
+        only: names of the variants (`baselines.VARIANTS`); none for all.
         command: that makes the comparison again.
 
     Returns:
@@ -266,8 +301,9 @@ def compare(
     Raises:
         TrialError: training failed. Complete trials stay, others resume with the next command.
     """
-    methods = {k: m for k, m in METHODS.items() if not only or m.name in only}
-    variants = tuple(Variant(label, method) for label, method in methods.items())
+    variants, left_out = chosen_variants(only, settings.teacher.teacher)
+    if left_out:
+        say(f"llm4teach: without {' and '.join(left_out)}: pip install 'llm4teach[offline-rl]'")
     experiment = Experiment("compare", "", variants, baseline=variants[0].label)
     findings = run_experiment(experiment, settings, [settings.task], seeds, jobs, command)
     info = teacher_of(settings)

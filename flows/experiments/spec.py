@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from llm4teach.envs.registry import task_names
 from llm4teach.errors import ConfigError
-from llm4teach.flows.experiments.trial import TEACH, TEACHER, TRANSFER, Method, Trial
+from llm4teach.flows.experiments.trial import (
+    TEACH,
+    TEACHER,
+    TRANSFER,
+    Method,
+    Trial,
+    teacher_of,
+)
 from llm4teach.flows.runtime.settings import Settings, merge
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.teacher import NO_LLM
 
+_NONE = TeacherConfig(teacher="none")
 Figure = Literal["curves", "levels", "shifts"]
 
 
@@ -70,6 +80,13 @@ def shifted_tasks(task: str) -> list[str]:
 def teacher_trial(trial: Trial, seed: int) -> Trial:
     """Return the trial in which the teacher of ``trial`` plays by itself."""
     return Trial(TEACHER, trial.settings.model_copy(update={"seed": seed}))
+
+
+def control_trial(trial: Trial) -> Trial | None:
+    """Return the same trial without an LLM; None if there is no LLM in it."""
+    if not trial.method.asks or teacher_of(trial.settings).teacher_id.startswith(NO_LLM):
+        return None
+    return replace(trial, settings=trial.settings.model_copy(update={"teacher": _NONE}))
 
 
 def on_task(trial: Trial, task: str, student: str | None = None) -> Trial:

@@ -15,89 +15,19 @@ from llm4teach.datasets.metrics import read_metrics
 from llm4teach.datasets.runs import ADVICE, MANIFEST
 from llm4teach.datasets.storage.locks import LockedError, locked
 from llm4teach.datasets.workspace import Workspace
-from llm4teach.envs.seeds import validation_seeds
 from llm4teach.errors import DatasetError
+from llm4teach.flows.experiments.fit_trial import fit
+from llm4teach.flows.experiments.learning_curve import CONFIRMATION, POINT, LearningCurve
 from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
 from llm4teach.flows.stages.checkpoints import new_student, stored_student
 from llm4teach.flows.stages.context import Context, opened
 from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
 from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
-from llm4teach.student.config import EvaluateConfig, ValidationConfig
-from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
-
-STAGE = "validate"  # of the metrics; their step counts the env steps of training, offline ones too
-LEAST_EPISODES = 16
-LEAST_SPACING = 1_024  # env steps between two points
-
-
-class LearningCurve:
-    """Measures a student now and then, and logs it with the run; points already there stay.
-
-    Watching must stay cheap beside learning, and the episodes of a poor student are long. So a
-    point has only as many episodes as take, at the length they had a point before, the env steps
-    trained in between, or `LEAST_EPISODES`; and points keep `LEAST_SPACING`. The number does not
-    depend on the point's own outcome, which would bias it.
-
-    Args:
-        ctx: the run that trains.
-        config: how many points, and episodes at each.
-        budget: env steps in all, offline ones included.
-    """
-
-    def __init__(self, ctx: Context, config: ValidationConfig, budget: int) -> None:
-        self._ctx, self._config = ctx, config
-        self._every = max(LEAST_SPACING, budget // config.points)  # env steps
-        self._lengths: dict[int, float] = {}  # mean episode length by step
-        for row in read_metrics(ctx.run.folder).to_pylist():
-            if (row["stage"], row["name"]) == (STAGE, "episode_length"):
-                self._lengths[row["step"]] = row["value"]
-
-    def maybe(self, step: int, student: Student, train_cpu_s: float) -> None:
-        """Measure the student if the next point is due after ``step`` env steps."""
-        last = max(self._lengths, default=-self._every)
-        if step // self._every > last // self._every:
-            self.measure(step, student, train_cpu_s)
-
-    def measure(self, step: int, student: Student, train_cpu_s: float) -> None:
-        """Measure the student after ``step`` env steps and so many CPU-seconds of training."""
-        if step in self._lengths:
-            return
-        began = time.process_time()
-        seeds = validation_seeds(self._episodes(step))
-        config = EvaluateConfig(episodes=len(seeds), n_envs=len(seeds))
-        policy, seed = student_policy(student), self._ctx.seed
-        played = evaluate_policy(
-            self._ctx.task, policy, "sampled", config, seed, lambda ended: None, seeds
-        )
-        length = sum(e["length"] for e in played) / len(played)
-        self._lengths[step] = length
-        seconds = time.process_time() - began
-        spent = self._ctx.store.table(["prompt_tokens", "completion_tokens"])
-        tokens = sum(sum(filter(None, column)) for column in spent.to_pydict().values())
-        self._ctx.run.log(
-            STAGE,
-            step,
-            {
-                "success_rate": sum(e["success"] for e in played) / len(played),
-                "episodes": len(played),
-                "episode_length": length,
-                "tokens": tokens,
-                "train_cpu_s": train_cpu_s,
-                "cpu_s": seconds,
-            },
-        )
-
-    def _episodes(self, step: int) -> int:
-        if not self._lengths:
-            return min(LEAST_EPISODES, self._config.episodes)
-        last = max(self._lengths)
-        fit = int((step - last) / self._lengths[last])
-        return min(max(LEAST_EPISODES, fit), self._config.episodes)
 
 
 def run_trial(trial: Trial, run_id: str | None = None) -> str:
@@ -121,6 +51,8 @@ def run_trial(trial: Trial, run_id: str | None = None) -> str:
             assert trial.student is not None
             ctx.run.note(evaluated_run=trial.student)
             evaluate_students(ctx, config, trial.student, ["student"])
+        elif trial.method.algorithm:
+            fit(ctx, trial)
         else:
             _train(ctx, trial)
             evaluate_students(ctx, config, ctx.run.run_id, ["student"])
@@ -176,7 +108,8 @@ def _train(ctx: Context, trial: Trial) -> None:
     run, sections = ctx.run, trial.sections()
     stages = Stages(sections.get("collect"), sections.get("pretrain"), sections.get("finetune"))
     curve = LearningCurve(ctx, trial.settings.validation, trial.budget)
-    curve.maybe(0, new_student(ctx.task, ctx.settings.student, ctx.seed), 0.0)
+    fresh = new_student(ctx.task, ctx.settings.student, ctx.seed)
+    curve.maybe(0, student_policy(fresh), 0.0)
     offline_steps = run.results.get("collect_steps", 0)  # env steps
     offline_cpu_s, since = run.results.get("offline_cpu_s", 0.0), 0.0
     online_cpu_s: float | None = None  # until the first update: a resumed run drops some
@@ -191,7 +124,7 @@ def _train(ctx: Context, trial: Trial) -> None:
     def after_round(number: int, student: Student) -> None:
         nonlocal offline_steps
         offline_steps = run.results["collect_steps"]
-        curve.measure(offline_steps, student, offline_cpu_s)
+        curve.measure(offline_steps, student_policy(student), offline_cpu_s)
         run.flush()
         run.note(offline_cpu_s=offline_cpu_s)
 
@@ -202,15 +135,16 @@ def _train(ctx: Context, trial: Trial) -> None:
             online_cpu_s = _logged_cpu_s(ctx, "finetune")
         online_cpu_s += spent
         run.log("finetune", step, {"cpu_s": spent})
-        curve.maybe(offline_steps + step, student, offline_cpu_s + online_cpu_s)
+        curve.maybe(offline_steps + step, student_policy(student), offline_cpu_s + online_cpu_s)
         since = time.process_time()
 
     run_pipeline(ctx, stages, Hooks(run_stage, after_round, on_update))
     train_s = offline_cpu_s + _logged_cpu_s(ctx, "finetune")
-    if stages.finetune:
-        trained = stored_student(ctx.workspace, ctx.task, run.run_id)
-        curve.measure(offline_steps + run.results["finetune_steps"], trained, train_s)
-    run.note(train_cpu_s=train_s, validation_cpu_s=_logged_cpu_s(ctx, STAGE))
+    trained = stored_student(ctx.workspace, ctx.task, run.run_id)
+    steps = offline_steps + run.results.get("finetune_steps", 0)
+    curve.finish(steps, student_policy(trained), train_s)
+    validation_s = _logged_cpu_s(ctx, POINT) + _logged_cpu_s(ctx, CONFIRMATION)
+    run.note(train_cpu_s=train_s, validation_cpu_s=validation_s)
 
 
 def _logged_cpu_s(ctx: Context, stage: str) -> float:

@@ -31,22 +31,30 @@ class Method:
     pretrains: bool = False  # rounds of collect, label, pretrain
     finetunes: bool = False
     guided: bool = False  # by the KL term while fine-tuning; else kl_coef is 0
+    algorithm: str = ""  # of d3rlpy, fitted to rounds of collected trajectories
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it learns from collected trajectories."""
+        return self.pretrains or bool(self.algorithm)
 
     @property
     def asks(self) -> bool:
         """Whether a teacher has any part in it."""
-        return self.pretrains or self.guided or self.name == "teacher"
+        return self.is_offline or self.guided or self.name == "teacher"
 
     @property
     def trains(self) -> bool:
-        """Whether it makes a student."""
-        return self.pretrains or self.finetunes
+        """Whether it learns anything."""
+        return self.is_offline or self.finetunes
 
 
 PPO = Method("ppo", finetunes=True)
 PRETRAIN = Method("pretrain", pretrains=True)
 PPO_KL = Method("ppo-kl", finetunes=True, guided=True)
 TEACH = Method("teach", pretrains=True, finetunes=True, guided=True)
+DISCRETE_BC = Method("discrete-bc", algorithm="DiscreteBC")
+DISCRETE_CQL = Method("discrete-cql", algorithm="DiscreteCQL")
 TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
 TRANSFER = Method("transfer")  # trains nothing: a stored student plays another task
 
@@ -73,20 +81,25 @@ class Trial:
     def sections(self) -> dict[str, Any]:
         """The sections of the settings that this method uses, as it uses them.
 
-        Without the offline stages their env steps go to fine-tuning.
+        Every method has the same env steps: those of stages that it lacks go to the others.
         """
         method, settings = self.method, self.settings
         used: dict[str, BaseModel] = {"evaluate": settings.evaluate}
-        if method.pretrains:
-            used |= {"collect": settings.collect, "pretrain": settings.pretrain}
+        offline, online = settings.collect.steps, settings.finetune.steps
+        if method.is_offline:
+            steps = offline if method.finetunes else offline + online
+            used["collect"] = settings.collect.model_copy(update={"steps": steps})
+            used["pretrain"] = settings.pretrain
         if method.finetunes:
-            steps = settings.finetune.steps + (0 if method.pretrains else settings.collect.steps)
+            steps = online if method.is_offline else offline + online
             weight = settings.finetune.kl_coef if method.guided else 0.0
             used["finetune"] = settings.finetune.model_copy(
                 update={"steps": steps, "kl_coef": weight}
             )
         if method.trains:
-            used |= {"student": settings.student, "validation": settings.validation}
+            used["validation"] = settings.validation
+        if method.pretrains or method.finetunes:
+            used["student"] = settings.student
         return used
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llm4teach.envs.seeds import held_out_seeds, validation_seeds
+from llm4teach.envs.seeds import episode_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
@@ -41,8 +41,7 @@ def evaluate_policy(
     """
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
     if seeds is None:
-        of_kind = held_out_seeds if config.seeds == "test" else validation_seeds
-        seeds = of_kind(config.episodes)
+        seeds = episode_seeds(config.seeds, config.episodes)
     n_envs = min(config.n_envs, len(seeds))
     envs = EpisodeVector(task, n_envs, iter(seeds))
     played: list[list[int]] = [[] for _ in range(n_envs)]

@@ -10,13 +10,6 @@ from minigrid.core.constants import OBJECT_TO_IDX
 
 from llm4teach.envs.door_key.rooms import env_id
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import (
-    HELD_OUT_START,
-    VALIDATION_START,
-    held_out_seeds,
-    training_seeds,
-    validation_seeds,
-)
 from llm4teach.errors import TaskError
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOOP = range(7)
@@ -123,24 +116,6 @@ def test_the_map_holds_what_minigrid_showed_and_nothing_else() -> None:
             obs, _, terminated, truncated, _ = env.step(rng.integers(0, 6))
             if terminated or truncated:
                 break
-
-
-def test_training_and_held_out_seeds_are_disjoint() -> None:
-    stream = training_seeds(7, "collect")
-    seeds = [next(stream) for _ in range(1000)]
-    assert max(seeds) < HELD_OUT_START <= min(held_out_seeds(500))
-    assert len(set(seeds)) > 990
-    assert next(training_seeds(7, "collect", start=10)) == seeds[10]
-    assert next(training_seeds(7, "finetune")) != seeds[0]
-
-
-def test_validation_seeds_are_neither() -> None:
-    assert max(held_out_seeds(500)) < VALIDATION_START <= min(validation_seeds(100))
-    assert held_out_seeds(1, start=(1 << 29) - 1) == [VALIDATION_START - 1]
-    with pytest.raises(ValueError, match="seeds were asked for"):
-        held_out_seeds(1, start=1 << 29)  # the first that would be a validation seed
-    with pytest.raises(ValueError, match="seeds were asked for"):
-        validation_seeds((1 << 29) + 1)
 
 
 def test_unknown_task() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import HELD_OUT_START, held_out_seeds, training_seeds
+from llm4teach.envs.seeds import HELD_OUT_START, episode_seeds, training_seeds
 from llm4teach.envs.task import State, describe
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.flows.stages.warm_up import warm_up
@@ -152,7 +152,7 @@ def test_evaluation_plays_each_held_out_seed_once() -> None:
     config = EvaluateConfig(episodes=30, n_envs=7)
     policy = uniform_policy(7)
     episodes = evaluate_policy(DOOR_KEY, policy, "sampled", config, seed=0)
-    assert [episode["seed"] for episode in episodes] == held_out_seeds(30)
+    assert [episode["seed"] for episode in episodes] == episode_seeds("test-2", 30)
     env = DOOR_KEY.make_env()
     for episode in episodes:
         env.reset(seed=episode["seed"])
