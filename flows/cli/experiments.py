@@ -15,6 +15,7 @@ from llm4teach.flows.runtime.settings import Settings
 
 Name = Literal[
     "ppo",
+    "hrl",
     "bc",
     "discrete-bc",
     "discrete-cql",
@@ -44,9 +45,10 @@ class Compare(QuietCommand):
     jobs: PositiveInt = Field(1, description="processes to train in")
     methods: list[Name] = Field(
         [],
-        description="only these: plain PPO; behavior cloning, by distillation or d3rlpy's "
-        "DiscreteBC; d3rlpy's DiscreteCQL; pretraining only; PPO + KL alone; the paper's method "
-        "(no reweighting), without an LLM or with it; the whole method, likewise",
+        description="only these: plain PPO; hierarchical RL (PPO over options, no LLM); behavior "
+        "cloning, by distillation or d3rlpy's DiscreteBC; d3rlpy's DiscreteCQL; pretraining only; "
+        "PPO + KL alone; the paper's method (no reweighting), without an LLM or with it; the whole "
+        "method, likewise",
     )
     format: Literal["markdown", "json"] = Field("markdown", description="format of the result")
 

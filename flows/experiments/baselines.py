@@ -9,6 +9,7 @@ from llm4teach.flows.experiments.spec import Variant
 from llm4teach.flows.experiments.trial import (
     DISCRETE_BC,
     DISCRETE_CQL,
+    HIERARCHICAL,
     PPO,
     PPO_KL,
     PRETRAIN,
@@ -25,6 +26,7 @@ _CLONED = {
 }
 VARIANTS: dict[str, Variant] = {  # by the name that `compare --methods` takes
     "ppo": Variant("plain PPO", PPO),
+    "hrl": Variant("hierarchical RL", HIERARCHICAL),
     "bc": Variant("behavior cloning", PRETRAIN, _CLONED),
     "discrete-bc": Variant("DiscreteBC (d3rlpy)", DISCRETE_BC, _CLONED),
     "discrete-cql": Variant("DiscreteCQL (d3rlpy)", DISCRETE_CQL, _CLONED),

@@ -18,6 +18,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.errors import DatasetError
 from llm4teach.flows.experiments.fit_trial import fit
 from llm4teach.flows.experiments.learning_curve import CONFIRMATION, POINT, LearningCurve
+from llm4teach.flows.experiments.option_trial import train_over_options
 from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
 from llm4teach.flows.stages.checkpoints import new_student, stored_student
 from llm4teach.flows.stages.context import Context, opened
@@ -51,6 +52,8 @@ def run_trial(trial: Trial, run_id: str | None = None) -> str:
             assert trial.student is not None
             ctx.run.note(evaluated_run=trial.student)
             evaluate_students(ctx, config, trial.student, ["student"])
+        elif trial.method.over_options:
+            train_over_options(ctx, trial)
         elif trial.method.algorithm:
             fit(ctx, trial)
         else:

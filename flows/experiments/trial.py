@@ -31,6 +31,7 @@ class Method:
     pretrains: bool = False  # rounds of collect, label, pretrain
     finetunes: bool = False
     guided: bool = False  # by the KL term while fine-tuning; else kl_coef is 0
+    over_options: bool = False  # whether PPO chooses among options instead of actions
     algorithm: str = ""  # of d3rlpy, fitted to rounds of collected trajectories
 
     @property
@@ -53,6 +54,7 @@ PPO = Method("ppo", finetunes=True)
 PRETRAIN = Method("pretrain", pretrains=True)
 PPO_KL = Method("ppo-kl", finetunes=True, guided=True)
 TEACH = Method("teach", pretrains=True, finetunes=True, guided=True)
+HIERARCHICAL = Method("hrl", finetunes=True, over_options=True)
 DISCRETE_BC = Method("discrete-bc", algorithm="DiscreteBC")
 DISCRETE_CQL = Method("discrete-cql", algorithm="DiscreteCQL")
 TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
