@@ -11,16 +11,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from llm4teach.analysis.comparisons.results import read_seed
 from llm4teach.analysis.sql.query import run_sql
 from llm4teach.datasets.storage.locks import locked
+from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.errors import DatasetError
+from llm4teach.flows.cli.experiments import Name
+from llm4teach.flows.experiments.baselines import VARIANTS, chosen_variants
 from llm4teach.flows.experiments.train_trial import run_trial
 from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, StoredTrial, Trial, find_trial
 from llm4teach.flows.runtime.settings import Settings, load_settings
@@ -37,8 +40,10 @@ FLAGS = (
     *("--finetune.epochs", "1", "--finetune.checkpoint-every", "1"),
     *("--finetune.rollout-length", "32"),
     *("--evaluate.episodes", "2", "--validation.episodes", "2"),
+    *("--methods", "ppo", "pretrain", "ppo-kl", "teach"),
 )
-TRIALS = 1 + 2 * 4  # the teacher, and two seeds of four methods
+STUDENTS, CONTROLS = 2 * 4, 2 * 3  # two seeds of four methods, of which three ask
+TRIALS = 1 + STUDENTS + CONTROLS  # and the teacher's own
 
 
 def command(workspace: Path, *more: str) -> list[str]:
@@ -63,9 +68,13 @@ def result(workspace: Path) -> dict[str, Any]:
     """The stored comparison, less what differs from one time to the next."""
     (path,) = workspace.glob("comparisons/*/comparison.json")
     (found,) = json.loads(path.read_text())["comparisons"]
-    for row in (*found["methods"], *found["teachers"]):
+    for row in (*found["methods"], *found["controls"], *found["teachers"]):
         for name in ("runs", "train_cpu_s", "validation_cpu_s"):
             row.pop(name, None)
+        for seed in row.get("seeds", ()):
+            del seed["run_id"], seed["train_cpu_s"]
+        for steps in row.get("steps_to", ()):
+            del steps["cpu_s"]
     comparison: dict[str, Any] = found
     return comparison
 
@@ -75,9 +84,10 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A workspace in which one comparison ran, and what it printed."""
     workspace = tmp_path_factory.mktemp("compared")
     done = compare(workspace)
-    teachers, students = done.stderr.splitlines()
+    teachers, students, controls = done.stderr.splitlines()
     assert "1 trials, 0 of them known" in teachers
-    assert f"{TRIALS - 1} trials, 0 of them known" in students
+    assert f"{STUDENTS} trials, 0 of them known" in students
+    assert f"{CONTROLS} trials, 0 of them known" in controls
     return workspace, done.stdout
 
 
@@ -87,14 +97,17 @@ def test_files_and_figures(compared: tuple[Path, str]) -> None:
     endings = {path.suffix for path in folder.iterdir()}
     assert endings == {".csv", ".html", ".json", ".md", ".png", ".svg"}
     rows = list(csv.DictReader((folder / "comparison.csv").open(encoding="utf-8")))
-    students = {(r["variant"], r["seed"], r["mode"]) for r in rows if r["policy"] == "student"}
-    assert len(students) == 4 * 2 * 2 and {r["policy"] for r in rows} == {"student", "teacher"}
+    students = {(r["variant"], r["seed"]) for r in rows if r["policy"] == "student"}
+    assert len(students) == STUDENTS + CONTROLS
+    assert {r["policy"] for r in rows} == {"student", "teacher"}
+    assert all("--seeds 2" in r["command"] and "CPUs" in r["machine"] for r in rows)
+    assert {r["env_steps"] for r in rows if r["seed"]} == {"1536"}, "all have the same budget"
     assert (folder / "comparison.md").read_text() in printed and str(folder) in printed
     everything = json.loads((folder / "comparison.json").read_text())
     assert str(workspace) not in everything["command"] and "--seeds 2" in everything["command"]
     (found,) = everything["comparisons"]
     plain, offline, unprepared, whole = found["methods"]
-    assert [m["env_steps"] for m in found["methods"]] == [1536, 512, 1536, 1536]
+    assert [m["env_steps"] for m in found["methods"]] == [1536] * 4
     assert plain["questions"] == 0 and offline["questions"] == whole["questions"] == 6
     assert 0 < unprepared["questions"] <= 6
     assert [teacher["sampled"] for teacher in found["teachers"]] == [1.0]
@@ -105,17 +118,20 @@ def test_files_and_figures(compared: tuple[Path, str]) -> None:
         assert [s for s in method["curve_steps"] if not 0 < s <= 512] == [0, 1024, 1536]
         assert len(method["runs"]) == len(method["sampled"]["per_seed"]) == 2
         assert method["train_cpu_s"] > 0
-    assert offline["curve_steps"] == [0, 256, 512]
-    shared = [whole["curve_steps"].index(step) for step in offline["curve_steps"]]
-    assert [whole["curve"][i]["per_seed"] for i in shared] == [
-        point["per_seed"] for point in offline["curve"]
-    ], "the whole method begins with that very pretraining"
+    assert offline["curve_steps"] == [0, 768, 1536]
+    assert all(m["validation_episodes"] == 2 * (1 + len(m["curve_steps"])) for m in (plain, whole))
+    assert all(m["validation_steps"] > 0 for m in found["methods"])
+    assert plain["share"] is None
+    labels = [f"{method['label']}, no LLM" for method in (offline, unprepared, whole)]
+    assert [m["label"] for m in found["controls"]] == labels
+    assert [m["share"]["control"] for m in (offline, unprepared, whole)] == labels
+    assert all(m["questions"] == m["tokens"] == 0 for m in found["controls"])
 
 
 def test_what_the_runs_hold(compared: tuple[Path, str]) -> None:
     workspace, _ = compared
     (asked,) = run_sql(workspace, "SELECT count(*) AS n FROM advice").to_pylist()
-    assert asked["n"] == 6, "in spite of seven trials that needed it"
+    assert asked["n"] == 12, "six by seven trials, and the control's answers to the same states"
     weights = run_sql(
         workspace,
         "SELECT config->>'method' AS method, max(value) AS kl_coef FROM metrics "
@@ -194,7 +210,7 @@ def test_interrupted_twice_it_ends_with_the_same_figures(
     assert known < TRIALS
 
     done = compare(tmp_path)
-    assert f"{TRIALS - 1} trials, {known - 1} of them known" in done.stderr
+    assert f"{STUDENTS} trials, " in done.stderr
     begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
     assert complete() == TRIALS == len(begun), "taken up, not begun again"
     assert result(tmp_path) == result(compared[0])
@@ -259,9 +275,9 @@ def test_a_trial_does_not_depend_on_settings_it_does_not_use() -> None:
     plain = Trial(PPO, Settings())
     found = find_trial(plain, plain.identity(INFO), [stored(plain, "a", teacher=["another", ""])])
     assert found is not None, "plain PPO has no teacher"
-    longer = load_settings({"finetune": {"steps": 9_000}})
-    assert Trial(PRETRAIN, longer).identity(INFO) == Trial(PRETRAIN, Settings()).identity(INFO)
-    assert Trial(TEACH, longer).identity(INFO) != Trial(TEACH, Settings()).identity(INFO)
+    other = load_settings({"finetune": {"clip": 0.3}})
+    assert Trial(PRETRAIN, other).identity(INFO) == Trial(PRETRAIN, Settings()).identity(INFO)
+    assert Trial(TEACH, other).identity(INFO) != Trial(TEACH, Settings()).identity(INFO)
 
 
 def test_the_control_asks_no_llm(tmp_path: Path) -> None:
@@ -270,17 +286,86 @@ def test_the_control_asks_no_llm(tmp_path: Path) -> None:
             "workspace": str(tmp_path),
             "teacher": {"teacher": "none"},
             "collect": {"steps": 256, "rounds": 1, "n_envs": 8},
+            "finetune": {"steps": 0},
             "pretrain": {"epochs": 1},
             "validation": {"episodes": 2},
             "evaluate": {"episodes": 2},
         }
     )
     run_id = run_trial(Trial(PRETRAIN, settings))
-    assert read_seed(Workspace(tmp_path), run_id).tokens == {}
+    assert read_seed(Workspace(tmp_path), run_id).questions == {}
 
 
 def test_every_method_has_the_same_budget() -> None:
     settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 7_000}})
-    assert Trial(PPO, settings).budget == Trial(TEACH, settings).budget == 7_300
+    for variant in VARIANTS.values():
+        trial = variant.trial(settings, "SimpleDoorKey", 0)
+        assert trial.budget == 7_300, variant.label
     assert Trial(PPO, settings).sections()["finetune"].kl_coef == 0
-    assert Trial(PRETRAIN, settings).budget == 300
+    assert Trial(PRETRAIN, settings).sections()["collect"].steps == 7_300
+    assert Trial(TEACH, settings).sections()["collect"].steps == 300
+
+
+def test_pretraining_without_online_steps_is_the_trial_of_earlier_versions() -> None:
+    """Its budget was collect.steps; with --finetune.steps 0 it still is, and stored runs count."""
+    settings = load_settings({"collect": {"steps": 300}, "finetune": {"steps": 0}})
+    assert Trial(PRETRAIN, settings).sections()["collect"] == settings.collect
+
+
+def test_with_the_teacher_none_no_control_is_trained_twice() -> None:
+    chosen, _ = chosen_variants([], "none")
+    assert not [variant.label for variant in chosen if "no LLM" in variant.label]
+    only, _ = chosen_variants(["no-llm"], "none")
+    assert [variant.label for variant in only] == ["whole method, no LLM"]
+    some, left_out = chosen_variants(["teach", "discrete-bc", "no-llm"], "embedded")
+    assert [v.label for v in some] == [
+        "DiscreteBC (d3rlpy)",
+        "whole method, no LLM",
+        "whole method",
+    ]
+    assert left_out == []
+    assert set(get_args(Name)) == set(VARIANTS)
+
+
+def test_every_baseline_has_its_row(tmp_path: Path) -> None:
+    """The baselines for real, on one seed: offline ones on the teacher's own trajectories."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "llm4teach", "compare", *FLAGS, "--seeds", "1"),
+            *("--workspace", str(tmp_path), "--format", "json"),
+            *("--methods", "hrl", "bc", "discrete-bc", "discrete-cql", "paper", "paper-no-llm"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["comparisons"]
+    by_label = {method["label"]: method for method in found["methods"]}
+    assert list(by_label) == [
+        "hierarchical RL",
+        "behavior cloning",
+        "DiscreteBC (d3rlpy)",
+        "DiscreteCQL (d3rlpy)",
+        "the paper's method, no LLM",
+        "the paper's method (no reweighting)",
+    ]
+    assert {m["env_steps"] for m in found["methods"]} == {1536}
+    paper = by_label["the paper's method (no reweighting)"]
+    assert paper["share"]["control"] == "the paper's method, no LLM"
+    assert "the paper's method, no LLM" not in [m["label"] for m in found["controls"]]
+    assert by_label["hierarchical RL"]["questions"] == 0 and paper["questions"] == 6
+
+    workspace = Workspace(tmp_path)
+    cloned, *others = (
+        read_steps(workspace.trajectories("SimpleDoorKey", by_label[label]["runs"][0]), (10, 10, 4))
+        for label in ("behavior cloning", "DiscreteBC (d3rlpy)", "DiscreteCQL (d3rlpy)")
+    )
+    behaviors = set(cloned.column("behavior").tolist())
+    assert all(name.startswith("option: ") for name in behaviors), "the teacher's own, no noise"
+    for other in others:
+        assert (other.observations == cloned.observations).all()
+        assert (other.column("action") == cloned.column("action")).all()
+    weights = run_sql(workspace, "SELECT count(*) AS n FROM reweighting").to_pylist()
+    assert weights == [{"n": 0}], "neither the paper's method nor cloning reweights"

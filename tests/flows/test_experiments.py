@@ -15,7 +15,7 @@ from llm4teach.envs.registry import get_training_task
 from llm4teach.errors import ConfigError
 from llm4teach.flows.experiments.catalog import EXPERIMENTS, find_experiment
 from llm4teach.flows.experiments.spec import Experiment, Variant, shifted_tasks, teacher_trial
-from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACHER, stored_trials, teacher_of
+from llm4teach.flows.experiments.trial import PPO, TEACHER, stored_trials, teacher_of
 from llm4teach.flows.runtime.settings import load_settings
 
 NAMES = [experiment.name for experiment in EXPERIMENTS]
@@ -55,7 +55,7 @@ def test_variants_differ_and_have_the_same_budget(name: str) -> None:
         identities = [trial.identity(teacher_of(trial.settings)) for trial in trials]
         told = [json.dumps(identity, sort_keys=True) for identity in identities]
         assert len(set(told)) == len(chosen.variants), "each variant trains something of its own"
-        whole = {trial.budget for trial in trials if trial.method != PRETRAIN}
+        whole = {trial.budget for trial in trials}
         assert len(whole) == 1, "nobody has more env steps than the others"
     assert not chosen.shifted or all(shifted_tasks(task) for task in chosen.tasks)
 
@@ -93,8 +93,11 @@ def test_what_cannot_be_meant_is_refused() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "choose one of ablation, schedules"),
-        (("nothing",), "there is no experiment 'nothing'; choose one of ablation, schedules"),
+        ((), "choose one of controls, ablation, schedules"),
+        (
+            ("nothing",),
+            "there is no experiment 'nothing'; choose one of controls, ablation, schedules",
+        ),
         (("ablation", "--task", "Nowhere"), "unknown task 'Nowhere'"),
         (("ablation", "--budget", "100"), "--budget is 100: it must exceed the 4000 offline"),
         (
@@ -143,10 +146,11 @@ def test_generalization_for_real_and_again_from_its_trials(tmp_path: Path) -> No
     trained = [
         trial for trial in stored if trial.identity["method"] in ("ppo", "pretrain", "teach")
     ]
-    assert len(trained) == 3 * 2, "a student is trained once and plays every shifted task"
-    assert len(stored) == 6 + 1 + 4 * (6 + 1), "and each teacher plays each shifted task once"
+    assert len(trained) == 3 * 2 + 2 * 2, "a student is trained once, and two have controls"
+    assert len(stored) == 10 + 1 + 4 * (6 + 1), "and each teacher plays each shifted task once"
     students = {c.identity["student_run"] for c in stored if c.identity["method"] == "transfer"}
-    assert students == {trial.run_id for trial in trained}
+    controls = {run_id for method in found["controls"] for run_id in method["runs"]}
+    assert students == {trial.run_id for trial in trained} - controls
 
     again = experiment(tmp_path / "w", "generalization", *SMALL, "--quiet")
     assert again.stderr == "" and again.stdout.split("files:")[0] in done.stdout
