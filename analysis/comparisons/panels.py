@@ -99,10 +99,10 @@ def finals(axes: Any, comparison: Comparison, theme: Theme) -> None:
         dots = [100 * value for value in level.per_seed]
         axes.plot(dots, [place] * len(dots), "o", color=look.color, alpha=0.35, markersize=3)
         axes.plot(100 * level.middle, place, look.marker, color=look.color, markersize=7)
-        if len(comparison.teachers) > 1 and (teacher := comparison.teacher_of(method)):
+        if len(comparison.main_teachers) > 1 and (teacher := comparison.teacher_of(method)):
             axes.plot(100 * teacher.sampled, place, "|", color=theme.ink, markersize=13)
-    if len(comparison.teachers) == 1:
-        teacher = comparison.teachers[0]
+    if len(comparison.main_teachers) == 1:
+        teacher = comparison.main_teachers[0]
         names.append("the teacher itself")
         _bar(axes, len(names) - 1, teacher.sampled_interval, theme.ink)
         axes.plot(100 * teacher.sampled, len(names) - 1, "|", color=theme.ink, markersize=13)
@@ -148,7 +148,7 @@ def shifts(axes: Any, comparison: Comparison, theme: Theme) -> None:
                 markersize=6,
                 label=method.label if row == 0 else None,
             )
-    for teacher in comparison.teachers[:1]:
+    for teacher in comparison.main_teachers[:1]:
         teacher_rate = (teacher.sampled, teacher.sampled_interval)
         for row, (rate, interval) in enumerate(
             [teacher_rate, *(teacher.shifted[v] for v in variants)]
@@ -173,8 +173,8 @@ def _band(axes: Any, steps: Sequence[int], method: MethodResult, look: Look) -> 
 
 
 def _teacher_lines(axes: Any, comparison: Comparison, theme: Theme) -> None:
-    if len(comparison.teachers) == 1:
-        level = 100 * comparison.teachers[0].sampled
+    if len(comparison.main_teachers) == 1:
+        level = 100 * comparison.main_teachers[0].sampled
         axes.axhline(level, color=theme.ink, linewidth=1.2, linestyle=_DASHES, zorder=1.5)
 
 

@@ -172,6 +172,12 @@ class Comparison:
     baseline: str  # label of the method that the others are compared with
     controls: list[MethodResult] = field(default_factory=list)  # without the LLM, if no method
 
+    @property
+    def main_teachers(self) -> list[TeacherResult]:
+        """The teachers to compare: without `none`, the control, unless it is the only one."""
+        others = [t for t in self.teachers if not t.label.startswith(NO_LLM)]
+        return others or self.teachers
+
     def teacher_of(self, method: MethodResult) -> TeacherResult | None:
         """Return the teacher of a method, if it has one."""
         return next((t for t in self.teachers if t.label == method.teacher), None)

@@ -70,8 +70,11 @@ def measured_rows(comparison: Comparison) -> Rows:
 
 
 def comparison_rows(comparison: Comparison) -> Rows:
-    """Return the main table: headings, a row for the teacher if all have the same, the methods."""
-    several, headings = len(comparison.teachers) > 1, _headings(comparison)
+    """Return the main table: headings, a row for the teacher if all have the same, the methods.
+
+    The teacher `none` of controls has a row of its own.
+    """
+    several, headings = len(comparison.main_teachers) > 1, _headings(comparison)
     rows = [_row(method, comparison) for method in comparison.methods]
     if several:
         rows = [

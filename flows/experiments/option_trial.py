@@ -10,7 +10,7 @@ import torch
 from llm4teach.flows.experiments.learning_curve import LearningCurve
 from llm4teach.flows.experiments.trial import Trial
 from llm4teach.flows.stages.context import Context
-from llm4teach.flows.stages.evaluate import play
+from llm4teach.flows.stages.evaluate import Contestant, play
 from llm4teach.student.model.network import Student
 from llm4teach.student.training.option_player import MOST_PLANS
 from llm4teach.student.training.option_ppo import OptionTrainer
@@ -48,7 +48,7 @@ def train_over_options(ctx: Context, trial: Trial) -> None:
         trainer.close()
     curve.finish(steps, trainer.player(ctx.seed), spent)
     ctx.run.note(finetune_steps=steps, train_cpu_s=spent)
-    players = [
+    players: list[Contestant] = [
         ("student", trainer.player(ctx.seed), "sampled"),
         ("student", trainer.player(ctx.seed, greedy=True), "greedy"),
     ]

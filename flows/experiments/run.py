@@ -36,6 +36,7 @@ from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.factory import check_installed
+from llm4teach.teacher_labeling.teacher import NO_LLM
 
 Key = tuple[str, str, int]  # task, label of the variant, seed
 Grid = Mapping[Key, Trial]
@@ -236,16 +237,22 @@ def _teachers(played: _Played, keys: Sequence[Key]) -> tuple[Key, ...]:
 
 
 def _teacher_names(played: _Played, teacher_keys: Mapping[str, tuple[Key, ...]]) -> dict[str, str]:
-    """The name of each variant's teacher: its model if all have the same, else the label."""
+    """Name each variant's teacher: by its model if all but controls share it, else by the label."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for label, keys in teacher_keys.items():
         if keys:
             groups.setdefault(tuple(played.teachers[key] for key in keys), []).append(label)
-    if len(groups) == 1:
-        (variants,) = groups.values()
-        info = teacher_of(played.trials[teacher_keys[variants[0]][0]].settings)
-        return dict.fromkeys(variants, f"{info.backend}/{info.model}")
-    return {label: variants[0] for variants in groups.values() for label in variants}
+    infos = {
+        runs: teacher_of(played.trials[teacher_keys[variants[0]][0]].settings)
+        for runs, variants in groups.items()
+    }
+    controls = {runs for runs, info in infos.items() if info.teacher_id.startswith(NO_LLM)}
+    names = {}
+    for runs, variants in groups.items():
+        info, is_only = infos[runs], len(groups.keys() - controls) <= 1
+        name = f"{info.backend}/{info.model}" if is_only or runs in controls else variants[0]
+        names |= dict.fromkeys(variants, name)
+    return names
 
 
 def _method(

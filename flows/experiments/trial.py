@@ -99,9 +99,7 @@ class Trial:
                 update={"steps": steps, "kl_coef": weight}
             )
         if method.trains:
-            used["validation"] = settings.validation
-        if method.pretrains or method.finetunes:
-            used["student"] = settings.student
+            used |= {"student": settings.student, "validation": settings.validation}
         return used
 
     def identity(self, teacher: TeacherInfo) -> dict[str, Any]:

@@ -171,6 +171,17 @@ def test_the_llms_share_has_a_table_of_its_own() -> None:
     assert share_rows(comparison()) == [], "no method has a control"
 
 
+def test_the_control_is_no_second_teacher() -> None:
+    base = comparison()
+    none = replace(base.teachers[0], label="none/uniform", sampled=0.16)
+    headings, llm, control, *_ = comparison_rows(replace(base, teachers=[*base.teachers, none]))
+    assert headings[1] == "sampled: median"
+    assert llm[:2] == ("teacher alone: recorded/vicuna-33b", "30.0%")
+    assert control[:2] == ("teacher alone: none/uniform", "16.0%")
+    alone = replace(base, teachers=[none])
+    assert alone.main_teachers == [none], "unless nobody else is there"
+
+
 def test_the_csv_has_a_row_per_variant_and_seed() -> None:
     found = Findings(
         "x", "", "curves", "llm4teach compare", "2026-11-29", [with_shares()], {}, "abc+", "Linux"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of an experiment on two tasks."""
+    """The page of an experiment on three tasks, one with the table of the LLM's share."""
     from llm4teach.analysis.comparisons.page import write_findings_page
 
-    from .test_comparison import findings
+    from .test_comparison import findings, with_shares
 
     path = tmp_path_factory.mktemp("compared") / "comparison.html"
-    write_findings_page(findings("levels"), path)
+    found = findings("levels")
+    shared = replace(with_shares(), task="ColoredDoorKey")
+    write_findings_page(replace(found, comparisons=[*found.comparisons, shared]), path)
     return path
 
 

@@ -329,18 +329,9 @@ def test_with_the_teacher_none_no_control_is_trained_twice() -> None:
 
 def test_every_baseline_has_its_row(tmp_path: Path) -> None:
     """The baselines for real, on one seed: offline ones on the teacher's own trajectories."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "llm4teach", "compare", *FLAGS, "--seeds", "1"),
-            *("--workspace", str(tmp_path), "--format", "json"),
-            *("--methods", "hrl", "bc", "discrete-bc", "discrete-cql", "paper", "paper-no-llm"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stderr
+    names = ("hrl", "bc", "discrete-bc", "discrete-cql", "paper", "paper-no-llm")
+    words = ("--methods", *names, "--seeds", "1", "--format", "json")
+    done = compare(tmp_path, *words)
     (found,) = json.loads(done.stdout)["comparisons"]
     by_label = {method["label"]: method for method in found["methods"]}
     assert list(by_label) == [
@@ -369,3 +360,7 @@ def test_every_baseline_has_its_row(tmp_path: Path) -> None:
         assert (other.column("action") == cloned.column("action")).all()
     weights = run_sql(workspace, "SELECT count(*) AS n FROM reweighting").to_pylist()
     assert weights == [{"n": 0}], "neither the paper's method nor cloning reweights"
+
+    again = compare(tmp_path, *words)
+    assert again.stdout == done.stdout
+    assert "6 trials, 6 of them known" in again.stderr and "5 of them known" in again.stderr
