@@ -110,9 +110,7 @@ class WatchedOptions(Watched, OptionBehavior):
         return probs, labels
 
 
-def follow(
-    task: Task, live: LiveTeacher, episodes: int, kind: EpisodeSet
-) -> list[dict[str, Any]]:
+def follow(task: Task, live: LiveTeacher, episodes: int, kind: EpisodeSet) -> list[dict[str, Any]]:
     """Play held-out episodes, each plan followed until the state changes."""
     rng = np.random.default_rng(0)
     behavior = OptionBehavior(task, live.mixtures, 0.0, rng)

@@ -56,7 +56,7 @@ class SeedResult:
     episodes: int  # of each mode
     curve: Curve
     env_steps: int
-    questions: dict[str, Spent]  # that the LLM was asked, by state_key
+    questions: dict[str, Spent]  # that the LLM was asked, by question_key
     token_curve: Curve  # tokens spent so far, by env steps
     cpu_curve: Curve  # CPU-seconds of training so far, by env steps
     train_cpu_s: float
@@ -251,7 +251,9 @@ def read_seed(workspace: Workspace, run_id: str) -> SeedResult:
         cpu_curve=curves["train_cpu_s"],
         env_steps=results.get("collect_steps", 0) + results.get("finetune_steps", 0),
         questions={
-            a["state_key"]: Spent(a["prompt_tokens"] + a["completion_tokens"], a["latency_s"] or 0)
+            a["question_key"]: Spent(
+                a["prompt_tokens"] + a["completion_tokens"], a["latency_s"] or 0
+            )
             for a in advice
             if not a["teacher_id"].startswith(NO_LLM)
         },

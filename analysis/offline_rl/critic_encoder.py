@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from d3rlpy.models.encoders import EncoderFactory, register_encoder_factory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm4teach.envs.encoding import EncoderName
+from llm4teach.student.model.encoder import Encoder
 from llm4teach.student.model.encoders import make_encoder
 
 HIDDEN = 128
@@ -44,24 +47,32 @@ class OneHotEncoder(nn.Module):
 
 
 class _Shaped(nn.Module):
-    """The student's own encoder of vectors and images, for flat observations."""
+    """One of the student's encoders, for flat observations."""
 
-    def __init__(self, encoder: nn.Module, shape: Sequence[int]) -> None:
+    def __init__(self, encoder: Encoder, shape: Sequence[int]) -> None:
         super().__init__()
         self.encoder, self.shape = encoder, tuple(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder(x.view(-1, *self.shape))
+        inputs = self.encoder.encode(x.to(torch.uint8).view(-1, *self.shape))
+        features: Tensor = self.encoder(inputs)
         return features
 
 
 @dataclass()
 class CriticEncoderFactory(EncoderFactory):
-    """Makes encoders of flattened observations that had this ``shape``."""
+    """Makes encoders of flattened observations that had this ``shape``.
+
+    ``reads`` names the student's encoder that reads them; by default the shape decides.
+    """
 
     shape: list[int] = field(default_factory=list)
+    reads: str = ""
 
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
+        if self.reads not in ("", "cells"):
+            reads = cast(EncoderName, self.reads)
+            return _Shaped(make_encoder(tuple(self.shape), "cells", name=reads), self.shape)
         if len(self.shape) == 3:
             return OneHotEncoder(math.prod(self.shape))
         shape = tuple(self.shape) if len(self.shape) < 3 else (math.prod(self.shape),)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.analysis.offline_rl.off_policy import Logged
+from llm4teach.envs.encoding import EncoderName
 from llm4teach.envs.task import Observations
 from llm4teach.student.policies import Policy, sample
 
@@ -81,6 +82,7 @@ def conservative_q(
     steps: int,
     seed: int = 0,
     batch_size: int = 64,
+    reads: EncoderName | None = None,
 ) -> QFunction | None:
     """Fit the Q function of the best policy by d3rlpy's DiscreteCQL.
 
@@ -94,6 +96,7 @@ def conservative_q(
         steps: gradient steps.
         seed: of the network and the batches.
         batch_size: steps per gradient step.
+        reads: the student's encoder that reads the observations; by default their shape decides.
 
     Returns:
         None where d3rlpy is not installed.
@@ -108,7 +111,7 @@ def conservative_q(
             batch_size=batch_size,
             gamma=gamma,
             target_update_interval=_TARGET_UPDATE,
-            encoder_factory=_encoder(logged),
+            encoder_factory=_encoder(logged, reads),
         )
         cql = config.create(device="cpu:0")
         _fit(cql, logged, n_actions, steps)
@@ -127,7 +130,12 @@ def greedy_policy(q: QFunction) -> Policy:
 
 
 def cloned_policy(
-    logged: Logged, n_actions: int, steps: int, seed: int = 0, batch_size: int = 64
+    logged: Logged,
+    n_actions: int,
+    steps: int,
+    seed: int = 0,
+    batch_size: int = 64,
+    reads: EncoderName | None = None,
 ) -> Policy | None:
     """Fit a policy to the logged actions by d3rlpy's DiscreteBC (behavior cloning).
 
@@ -137,6 +145,7 @@ def cloned_policy(
         steps: gradient steps.
         seed: of the network and the batches.
         batch_size: steps per gradient step.
+        reads: the student's encoder that reads the observations; by default their shape decides.
 
     Returns:
         None where d3rlpy is not installed.
@@ -149,7 +158,9 @@ def cloned_policy(
     d3rlpy.seed(seed)
     with _quiet():
         config = d3rlpy.algos.DiscreteBCConfig(
-            learning_rate=_LEARNING_RATE, batch_size=batch_size, encoder_factory=_encoder(logged)
+            learning_rate=_LEARNING_RATE,
+            batch_size=batch_size,
+            encoder_factory=_encoder(logged, reads),
         )
         cloning = config.create(device="cpu:0")
         _fit(cloning, logged, n_actions, steps)
@@ -184,10 +195,10 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _encoder(logged: Logged) -> Any:
+def _encoder(logged: Logged, reads: EncoderName | None = None) -> Any:
     from llm4teach.analysis.offline_rl.critic_encoder import CriticEncoderFactory
 
-    return CriticEncoderFactory(shape=list(logged.observations.shape[1:]))
+    return CriticEncoderFactory(shape=list(logged.observations.shape[1:]), reads=reads or "")
 
 
 def _fit(learner: Any, logged: Logged, n_actions: int, steps: int) -> None:

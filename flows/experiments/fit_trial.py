@@ -59,11 +59,12 @@ def _fitted(ctx: Context, trial: Trial) -> Policy:
     logged = _as_students_see(ctx, logged)
     n_actions = len(task.action_names)
     updates = config.epochs * -(-len(logged.actions) // config.batch_size)
+    reads = None if callable(task.encoder) else task.encoder  # d3rlpy cannot store modules
     common = {"steps": updates, "batch_size": config.batch_size, "seed": ctx.seed}
     if trial.method.algorithm == "DiscreteBC":
-        policy = cloned_policy(logged, n_actions, **common)
+        policy = cloned_policy(logged, n_actions, reads=reads, **common)
     else:
-        q = conservative_q(logged, n_actions, config.gamma, **common)
+        q = conservative_q(logged, n_actions, config.gamma, reads=reads, **common)
         policy = q and greedy_policy(q)
     assert policy is not None, "checked before any trial starts"
     return lambda observations: policy(task.student_observations(observations))

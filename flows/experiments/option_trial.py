@@ -28,6 +28,7 @@ def train_over_options(ctx: Context, trial: Trial) -> None:
         MOST_PLANS,
         ctx.settings.student.encoder,
         record_shape=task.observation_shape,
+        reads=task.encoder,
     )
     student = student.to("cuda" if torch.cuda.is_available() else "cpu")
     trainer = OptionTrainer(task, student, trial.sections()["finetune"], ctx.seed)
