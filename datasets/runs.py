@@ -33,6 +33,7 @@ _EARLIER_SETTINGS: dict[
     str, dict[str, Any]
 ] = {  # by section: what runs of version 0.1 used without storing it
     "student": {"encoder": "convolutions"},
+    "collect": {"ask": None},
     "pretrain": {"weight_decay": 0.0},
     "evaluate": {"seeds": "test"},
 }
