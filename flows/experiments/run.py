@@ -247,7 +247,7 @@ def _teacher_names(played: _Played, teacher_keys: Mapping[str, tuple[Key, ...]])
         for runs, variants in groups.items()
     }
     controls = {runs for runs, info in infos.items() if info.teacher_id.startswith(NO_LLM)}
-    names = {}
+    names: dict[str, str] = {}
     for runs, variants in groups.items():
         info, is_only = infos[runs], len(groups.keys() - controls) <= 1
         name = f"{info.backend}/{info.model}" if is_only or runs in controls else variants[0]
