@@ -161,6 +161,9 @@ def cloned_policy(
             learning_rate=_LEARNING_RATE,
             batch_size=batch_size,
             encoder_factory=_encoder(logged, reads),
+            # Plain maximum likelihood: d3rlpy's penalty of logits (0.5) leaves probabilities that
+            # are nearly uniform, which makes a sampled policy useless.
+            beta=0.0,
         )
         cloning = config.create(device="cpu:0")
         _fit(cloning, logged, n_actions, steps)
