@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from llm4teach.envs.plan import Plan
-from llm4teach.envs.task import Observations, Task
+from llm4teach.envs.task import Observations, State, Task
 from llm4teach.errors import TaskError
 from llm4teach.student.model.network import Output, Student
 from llm4teach.student.policies import sample
@@ -72,7 +73,11 @@ class OptionPlayer:
         self.decisions: list[Decision] = []  # of the last call of `act`
 
     def act(
-        self, observations: Observations, envs: NDArray[np.intp], started: NDArray[np.bool_]
+        self,
+        observations: Observations,
+        envs: NDArray[np.intp],
+        started: NDArray[np.bool_],
+        states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Return the followed plans' action probabilities; see `BehaviorPolicy.act`."""
         state_ids = self._task.identify(observations)  # (n,)
