@@ -36,7 +36,7 @@ KIND_NAMES = (
     *("table", "furnace", "plant", "ripe plant"),
 )
 CREATURE_NAMES = ("cow", "zombie", "skeleton")
-PLACE_NAMES = ("", "near", "far")
+PLACE_NAMES = ("", "beside", "near", "far")
 _ASLEEP = "The player sleeps."
 _BOTH = "Table and furnace are in reach of one place."
 _OLD = "The player's own plant has stood for over two days."

@@ -47,11 +47,11 @@ from llm4teach.envs.kernels.jit import compiled
 
 KINDS = (WATER, TREE, GRASS, STONE, COAL, IRON, DIAMOND, TABLE, FURNACE, PLANT, RIPE_PLANT)
 CREATURES = (COW, ZOMBIE, SKELETON)
-LOW, FULL = (4, 6, 4, 4), 8  # vital signs below and from which on; a cow gives 6 food
+LOW, FULL = (4, 6, 5, 4), 8  # vital signs below and from which on; a cow gives 6 food
 # Vital signs whose fullness is told: health says when to risk something, and a drink adds but 1. A
 # meal or a night fills up at once.
 TOLD_FULL = (True, False, True, False)  # health, food, drink, energy
-NEAR, DISTANT = 1, 2  # where something is: up to these steps, or farther, or out of reach
+BESIDE, NEAR, DISTANT = 1, 2, 3  # where something is; the last: farther, or out of reach
 NEAR_STEPS, NEAR_WATER = 24, 6  # water is so common that only what is on the way counts
 NEAR_CREATURES = (24, 3, 3)  # rows and columns together; cows in sight always are
 DARK_BELOW = 50  # percent of light
@@ -106,10 +106,13 @@ def _places(view: Any, paths: Any, row: Any) -> None:
         column_of[KINDS[k]] = k
     for cell in range(_CELLS):
         k = column_of[view[MAP + cell]]
-        if k >= 0 and row[WHERE + k] != NEAR:
+        if k >= 0 and (row[WHERE + k] != NEAR or KINDS[k] == WATER):
             distance, _ = beside_distance(paths, cell)
-            steps = NEAR_WATER if KINDS[k] == WATER else NEAR_STEPS
-            row[WHERE + k] = NEAR if distance <= steps else DISTANT
+            where = NEAR if distance <= NEAR_STEPS else DISTANT
+            if KINDS[k] == WATER:  # only of water it matters where to stay for more
+                where = NEAR if distance <= NEAR_WATER else DISTANT
+                where = BESIDE if distance == 0 else where
+            row[WHERE + k] = min(where, row[WHERE + k]) if row[WHERE + k] else where
         if paths.mobs[cell]:
             apart = abs(cell // COLUMNS - int(view[ROW])) + abs(cell % COLUMNS - int(view[COLUMN]))
             for m in range(_N_CREATURES):

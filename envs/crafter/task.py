@@ -43,7 +43,7 @@ class CrafterTask(BaseTask):
     def __init__(self) -> None:
         self._states: list[State] = []
         self._ids: dict[bytes, int] = {}  # by the bytes of the facts
-        self._option_numbers = {plan: number for number, plan in enumerate(PLANS.values())}
+        self._option_numbers = {name: number for number, name in enumerate(PLANS)}
         self._lock = Lock()
 
     @property
@@ -104,7 +104,7 @@ class CrafterTask(BaseTask):
         shares = np.zeros(options.shape)
         for row, i in enumerate(used):
             for k, (plan, share) in enumerate(mixtures[i]):
-                options[row, k], shares[row, k] = self._option_numbers.get(plan, -1), share
+                options[row, k], shares[row, k] = self._option_numbers.get(str(plan), -1), share
         probs = np.zeros((len(observations), len(ACTIONS)), np.float32)
         records = _as_compiled_for(observations)
         ground_all(records, options[which], shares[which], new_paths(), probs)

@@ -138,11 +138,16 @@ class OptionBehavior:
         if pool is None or pool.advice is not advice:
             if len(self._pools) >= _POOLS:
                 self._pools.clear()
-            weights = {plan: (1 - self._plan_epsilon) * share for plan, share in advice}
+            weights: dict[str, float] = {}  # by the plans' texts, which hash faster than plans
+            plans = {str(plan): plan for plan, _ in advice}
+            for plan, share in advice:
+                weights[str(plan)] = (1 - self._plan_epsilon) * share
             for plan in state.options:
-                weights[plan] = weights.get(plan, 0.0) + self._plan_epsilon / len(state.options)
+                text = str(plan)
+                plans.setdefault(text, plan)
+                weights[text] = weights.get(text, 0.0) + self._plan_epsilon / len(state.options)
             shares = np.array(list(weights.values()), np.float64)
-            pool = _Pool(advice, tuple(weights), np.log(np.maximum(shares, 1e-9)))
+            pool = _Pool(advice, tuple(plans.values()), np.log(np.maximum(shares, 1e-9)))
             self._pools[state.key] = pool
         return pool
 

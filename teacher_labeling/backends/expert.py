@@ -21,7 +21,7 @@ from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, TeacherInfo
 
 _LOW, _GOOD, _FULL = range(3)
-_NEAR = 1
+_BESIDE, _NEAR = 1, 2
 _SHARES = (1 - 1e-3 - 1e-6, 1e-3, 1e-6)  # of the best options: the next acts where one cannot
 
 
@@ -67,8 +67,8 @@ def rank(facts: Facts) -> list[str]:
         return ["sleep"]
     ranked: list[str] = []
     possible = set(possible_options(facts)) - {"explore"}
+    scene = _Scene(facts, possible)
     while len(ranked) < len(_SHARES) - 1:
-        scene = _Scene(facts, possible)
         options = (rule(scene) for rule in (_stay_alive, _satisfy_needs, _grow_food, _make_tools,
                                             _gather))  # fmt: skip
         best = next((option for option in options if option in possible), None)
@@ -91,8 +91,8 @@ class _Scene:
         self.done = {n for n, flag in zip(ACHIEVEMENTS, facts.done, strict=True) if flag}
 
     def is_near(self, name: str) -> bool:
-        """Whether something is near."""
-        return self.where[name] == _NEAR
+        """Whether something is near, or beside."""
+        return self.where[name] in (_BESIDE, _NEAR)
 
     @property
     def is_safe(self) -> bool:
@@ -118,7 +118,7 @@ def _satisfy_needs(scene: _Scene) -> str | None:
             return "eat plant"
         if scene.where["cow"]:
             return "eat cow"
-    if scene.is_near("water") and scene.drink < _FULL:
+    if scene.where["water"] == _BESIDE and scene.drink < _FULL:
         return "drink water"
     is_nap = "wake up" not in scene.done
     is_fit = scene.health == _FULL if is_nap else scene.health >= _GOOD

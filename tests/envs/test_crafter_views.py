@@ -108,9 +108,9 @@ def test_a_sleeper_sleeps_on() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [
-        ({"vitals": (4, 9, 4, 5)}, {"vitals": (7, 6, 7, 9)}, True),
+        ({"vitals": (4, 9, 5, 5)}, {"vitals": (7, 6, 7, 9)}, True),
         ({"vitals": (7, 9, 9, 9)}, {"vitals": (8, 9, 9, 9)}, False),
-        ({"vitals": (9, 9, 3, 9)}, {"vitals": (9, 9, 4, 9)}, False),
+        ({"vitals": (9, 9, 4, 9)}, {"vitals": (9, 9, 5, 9)}, False),
         ({"vitals": (9, 9, 7, 9)}, {"vitals": (9, 9, 8, 9)}, False),
         ({"held": {"wood": 5}}, {"held": {"wood": 9}}, True),
         ({"held": {"wood": 1}}, {"held": {"wood": 2}}, False),
@@ -134,6 +134,8 @@ def test_near_is_up_to_24_steps_and_for_water_6() -> None:
     assert "water far" in state.text and "tree near" in state.text and "grass near" in state.text
     (state,) = describe(TASK, record(["T" + 25 * "." + "@" + 6 * "." + "~"])[None])
     assert "water near" in state.text and "tree far" in state.text
+    (state,) = describe(TASK, record(["~@.", "~.."])[None])
+    assert "water beside" in state.text and "grass near" in state.text
     (state,) = describe(TASK, record(["~~~.T", "~@~..", "~~~.."])[None])
     assert "tree far" in state.text, "out of reach"
 
