@@ -17,8 +17,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
 EpisodeSet = Literal["test-2", "test", "development"]  # of episodes that no training uses
 
 VALIDATION_START = 3 << 29  # from here on those of learning curves
@@ -33,6 +31,8 @@ def training_seeds(run_seed: int, stream: str, start: int = 0) -> Iterator[int]:
     They are the first words of ``SeedSequence((run_seed, *stream, position))``, computed many at
     once: with a teacher that knows the way, an episode's seed took as long as its steps.
     """
+    import numpy as np  # settings import this module, and --help has no use for numpy
+
     from llm4teach.envs.kernels.random_kernel import first_words
 
     entropy = np.array([*_words(run_seed), *stream.encode()], np.uint64)
