@@ -141,7 +141,7 @@ def test_the_kl_term_decays_to_nothing(
     assert coefs == pytest.approx([0.75, 0.5, 0.25, 0, 0])
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_stable_baselines3_learns_from_the_teacher_what_it_does_not_alone(
     sb3: ModuleType, teacher: lt.TeacherPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +154,7 @@ def test_stable_baselines3_learns_from_the_teacher_what_it_does_not_alone(
     _assert_much_better(taught, alone)
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_cleanrls_ppo_learns_from_the_teacher_what_it_does_not_alone(
     teacher: lt.TeacherPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -327,6 +327,7 @@ def test_with_the_teacher_none_no_control_is_trained_twice() -> None:
     assert set(get_args(Name)) == set(VARIANTS)
 
 
+@pytest.mark.slow
 def test_every_baseline_has_its_row(tmp_path: Path) -> None:
     """The baselines for real, on one seed: offline ones on the teacher's own trajectories."""
     names = ("hrl", "bc", "discrete-bc", "discrete-cql", "paper", "paper-no-llm")
