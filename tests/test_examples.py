@@ -150,7 +150,7 @@ def test_stable_baselines3_learns_from_the_teacher_what_it_does_not_alone(
         sb3.learner(teacher, kl_coef=kl_coef).learn(24_576).policy.probabilities
         for kl_coef in (1.0, 0.0)
     )
-    assert kl_from(teacher, taught) < 0.5 < kl_from(teacher, alone)
+    assert kl_from(teacher, taught) < kl_from(teacher, alone) / 2
     _assert_much_better(taught, alone)
 
 
@@ -164,7 +164,7 @@ def test_cleanrls_ppo_learns_from_the_teacher_what_it_does_not_alone(
         cleanrl.train(teacher, 24_576, seed=1, kl_coef=kl_coef).probabilities
         for kl_coef in (1.0, 0.0)
     )
-    assert kl_from(teacher, taught) < 0.5 < kl_from(teacher, alone)
+    assert kl_from(teacher, taught) < kl_from(teacher, alone) / 2
     _assert_much_better(taught, alone)
 
 

@@ -42,7 +42,7 @@ def test_without_craftax_the_task_is_listed_and_its_environments_name_the_comman
 
 @needs_craftax
 @minutes
-@pytest.mark.extended
+@pytest.mark.slow
 def test_it_keeps_the_contract() -> None:
     assert check_task(TASK) == []
 

@@ -53,6 +53,7 @@ def test_a_student_is_taught(teacher: str, tmp_path: Path) -> None:
     assert "What the environment measures" in page.read_text() and "wake up" in page.read_text()
 
 
+@pytest.mark.slow  # besides extended: the game is compiled twice
 def test_the_example_prints_what_each_student_unlocks(tmp_path: Path) -> None:
     small = ("--collect", "256", "--finetune", "4096", "--episodes", "2")
     lines = done(tmp_path, str(EXAMPLE), *small).splitlines()
