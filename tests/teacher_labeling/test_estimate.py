@@ -49,7 +49,7 @@ def test_a_server_counts_every_order_and_what_calibrates(serve: Make, tmp_path: 
     assert found.prompt_tokens == pytest.approx(truth, rel=2e-3)
     assert found.completion_tokens == 303
     assert not found.prompt_is_guess and not found.completion_is_bound
-    assert "sample of 20 states, by the server's tokenizer" in found.source
+    assert "sample of 20 questions, by the server's tokenizer" in found.source
     assert found.cost == pytest.approx((found.prompt_tokens + 3030) / 1e6)
 
 
