@@ -72,7 +72,7 @@ ADVICE = _table(
     "advice",
     [
         ("state_key", pa.string(), "", "content hash of task family and state_text"),
-        ("state_text", pa.string(), "", "what the teacher was told; of judgments the question"),
+        ("state_text", pa.string(), "", "what the teacher read; of judgments the question"),
         ("question_key", pa.string(), "", "content hash of the question; by default state_key"),
         ("teacher_id", pa.string(), "", "backend, model, revision, method and settings"),
         ("prompt_version", pa.string(), "", "content hash of the prompt template"),

@@ -185,7 +185,7 @@ def _teacher_row(teacher: TeacherResult) -> tuple[str, ...]:
 
 
 def own_policy(teacher: TeacherResult) -> str:
-    """What tables call a teacher that plays by itself."""
+    """Label of the row of the teacher alone."""
     return f"teacher alone: {teacher.label}"
 
 

@@ -48,8 +48,8 @@ from llm4teach.envs.kernels.jit import compiled
 KINDS = (WATER, TREE, GRASS, STONE, COAL, IRON, DIAMOND, TABLE, FURNACE, PLANT, RIPE_PLANT)
 CREATURES = (COW, ZOMBIE, SKELETON)
 LOW, FULL = (4, 6, 5, 4), 8  # vital signs below and from which on; a cow gives 6 food
-# Vital signs whose fullness is told: health says when to risk something, and a drink adds but 1. A
-# meal or a night fills up at once.
+# Vital signs for which the text says "full": health shows when to risk something, and a drink adds
+# only 1. A meal or a night fills up at once.
 TOLD_FULL = (True, False, True, False)  # health, food, drink, energy
 BESIDE, NEAR, DISTANT = 1, 2, 3  # where something is; the last: farther, or out of reach
 NEAR_STEPS, NEAR_WATER = 24, 6  # water is so common that only what is on the way counts
@@ -75,7 +75,7 @@ _TABLE, _FURNACE = KINDS.index(TABLE), KINDS.index(FURNACE)
 def facts_all(records: NDArray[np.uint8], paths: Any, facts: NDArray[np.uint8]) -> None:
     """Write the facts of every record, uint8 (N, RECORD), to ``facts``, zeros (N, N_FACTS).
 
-    Of a sleeper no more is told than that: there is nothing to choose.
+    For a sleeping player the text says nothing else: there is nothing to choose.
     """
     for i in range(len(records)):
         view, row = records[i, PIXELS:], facts[i]

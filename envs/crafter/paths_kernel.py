@@ -1,6 +1,6 @@
 """Shortest paths over the remembered map, from the player to everywhere.
 
-A step costs 1. A step into stone, which has to be dug first, costs 3. A step next to lava costs 2
+A step costs 1. A step into stone costs 3, since the stone is dug first. A step next to lava costs 2
 more. Unseen cells, creatures and solid cells block the way.
 """
 

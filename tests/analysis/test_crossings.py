@@ -25,7 +25,7 @@ def test_a_crossing_counts_if_the_next_point_holds_it() -> None:
 
 
 def test_a_student_that_stays_below_a_rate_hardly_ever_reaches_it() -> None:
-    """85% for good: of 20 points with 200 episodes, a first crossing of 95% must hold twice."""
+    """It stays at 85%; 20 points of 200 episodes; a crossing of 95% has to hold at the next."""
     rng = np.random.default_rng(0)
     rates = rng.binomial(200, 0.85, (1000, 21)) / 200  # the last column confirms the last point
     reached = [

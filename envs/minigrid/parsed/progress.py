@@ -58,7 +58,7 @@ class _Goal:
 class MissionProgress:
     """Follows one episode; made after its reset, updated after each step.
 
-    BabyAI keeps account of what is done of its missions. Elsewhere a clause is done for good once
+    BabyAI keeps account of what is done of its missions. Elsewhere a clause stays done once
     its thing is carried or its door is seen open, in the order of the mission; what ends the
     episode needs no account.
 

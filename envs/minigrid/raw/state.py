@@ -1,8 +1,8 @@
 """The describer of raw tasks: what is seen and carried, and the mission's own words.
 
-The text decides nothing: which thing the mission means, which key fits and what is in the way is
-for the teacher to find out. The plans are every verb that is physically possible with every object
-seen, and to explore. Places are told only for missions that speak of places, since every distinct
+The text decides nothing: the teacher has to find out which thing the mission means, which key fits
+and what is in the way. The plans are every verb that is physically possible with every object seen,
+and to explore. The text gives places only for missions that speak of places, since every distinct
 text costs a question.
 """
 
@@ -37,7 +37,7 @@ class Facts(NamedTuple):
 def facts_of(scene: RawScene) -> Facts:
     """Return the facts that describe an observation."""
     return Facts(
-        tuple(scene.things()), scene.is_unexplored, scene.held, scene.mission, scene.fulfilled
+        tuple(scene.things()), scene.unexplored, scene.held, scene.mission, scene.fulfilled
     )
 
 
