@@ -59,10 +59,10 @@ class Watched:
         self.states: dict[str, str] = {}  # texts by key
         self.steps = self.silent = 0
 
-    def count(self, observations: Observations, silent: int) -> None:
+    def count(self, states: Sequence[State], silent: int) -> None:
         """Count one step of some episodes."""
-        self.states |= {s.key: s.text for s in describe(self._task, observations)}
-        self.steps += len(observations)
+        self.states |= {s.key: s.text for s in states}
+        self.steps += len(states)
         self.silent += silent
 
 
@@ -77,7 +77,7 @@ class WatchedAdvice(Watched):
     def teacher_probs(self, observations: Observations) -> NDArray[np.float32]:
         """Grounded advice, as `LiveTeacher.teacher_probs` gives it."""
         probs = self._live.teacher_probs(observations)
-        self.count(observations, int((probs.sum(1) == 0).sum()))
+        self.count(describe(self._task, observations), int((probs.sum(1) == 0).sum()))
         return probs
 
     def __call__(self, observations: Observations) -> NDArray[np.float32]:
@@ -105,8 +105,9 @@ class WatchedOptions(Watched, OptionBehavior):
         states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Follow plans; see `OptionBehavior.act`."""
+        states = describe(self._task, observations) if states is None else states
         probs, labels = super().act(observations, envs, started, states)
-        self.count(observations, labels.count(NOISE))
+        self.count(states, labels.count(NOISE))
         return probs, labels
 
 

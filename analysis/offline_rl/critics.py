@@ -101,20 +101,19 @@ def conservative_q(
     Returns:
         None where d3rlpy is not installed.
     """
-    d3rlpy = _d3rlpy()
-    if d3rlpy is None:
+    cql = _fitted(
+        "DiscreteCQL",
+        logged,
+        n_actions,
+        steps,
+        seed,
+        reads,
+        batch_size=batch_size,
+        gamma=gamma,
+        target_update_interval=_TARGET_UPDATE,
+    )
+    if cql is None:
         return None
-    d3rlpy.seed(seed)
-    with _quiet():
-        config = d3rlpy.algos.DiscreteCQLConfig(
-            learning_rate=_LEARNING_RATE,
-            batch_size=batch_size,
-            gamma=gamma,
-            target_update_interval=_TARGET_UPDATE,
-            encoder_factory=_encoder(logged, reads),
-        )
-        cql = config.create(device="cpu:0")
-        _fit(cql, logged, n_actions, steps)
     return partial(_values, cql, n_actions=n_actions)
 
 
@@ -150,23 +149,14 @@ def cloned_policy(
     Returns:
         None where d3rlpy is not installed.
     """
-    d3rlpy = _d3rlpy()
-    if d3rlpy is None:
+    # Plain maximum likelihood: d3rlpy's penalty of logits (beta 0.5) leaves probabilities that are
+    # nearly uniform, which makes a sampled policy useless.
+    cloning = _fitted(
+        "DiscreteBC", logged, n_actions, steps, seed, reads, batch_size=batch_size, beta=0.0
+    )
+    if cloning is None:
         return None
     import torch
-
-    d3rlpy.seed(seed)
-    with _quiet():
-        config = d3rlpy.algos.DiscreteBCConfig(
-            learning_rate=_LEARNING_RATE,
-            batch_size=batch_size,
-            encoder_factory=_encoder(logged, reads),
-            # Plain maximum likelihood: d3rlpy's penalty of logits (0.5) leaves probabilities that
-            # are nearly uniform, which makes a sampled policy useless.
-            beta=0.0,
-        )
-        cloning = config.create(device="cpu:0")
-        _fit(cloning, logged, n_actions, steps)
 
     @torch.no_grad()
     def act(observations: Observations) -> NDArray[np.float32]:
@@ -175,6 +165,29 @@ def cloned_policy(
         return probs
 
     return act
+
+
+def _fitted(
+    algorithm: str,
+    logged: Logged,
+    n_actions: int,
+    steps: int,
+    seed: int,
+    reads: EncoderName | None,
+    **settings: Any,
+) -> Any:
+    """Return one of d3rlpy's algorithms, by name, after its gradient steps; None without d3rlpy."""
+    d3rlpy = _d3rlpy()
+    if d3rlpy is None:
+        return None
+    d3rlpy.seed(seed)
+    with _quiet():
+        config = getattr(d3rlpy.algos, f"{algorithm}Config")(
+            learning_rate=_LEARNING_RATE, encoder_factory=_encoder(logged, reads), **settings
+        )
+        learner = config.create(device="cpu:0")
+        _fit(learner, logged, n_actions, steps)
+    return learner
 
 
 def _d3rlpy() -> ModuleType | None:

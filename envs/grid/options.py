@@ -16,7 +16,7 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from numpy.typing import NDArray
 
 from llm4teach.envs.grid.fog_of_war import NO_HEADING
-from llm4teach.envs.grid.paths import FORWARD, Board, pack
+from llm4teach.envs.grid.paths import FORWARD, Board, beside, pack, reach
 from llm4teach.envs.plan import Option, Plan
 
 PICK_UP, DROP, TOGGLE = 3, 4, 5  # MiniGrid's action codes; the moves are in paths.py
@@ -79,6 +79,17 @@ class GridView:
         return Board(
             pack(free), 1 << (self.agent[0] * height + self.agent[1]), self.heading, height
         )
+
+    @cached_property
+    def near(self) -> int:
+        """Bitboard of the cells beside which the agent can come to stand, as far as is known."""
+        board = self.board
+        return beside(reach(board.free, board.agent, board.height), board.height)
+
+    @cached_property
+    def unexplored(self) -> bool:
+        """Whether there is a never-seen cell beside which the agent can come to stand."""
+        return bool(self.near & pack(self.objects == UNSEEN))
 
     def holds(self, name: str) -> bool:
         """Whether the agent carries an object of this name."""

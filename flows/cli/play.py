@@ -196,13 +196,16 @@ class Play(SettingsCommand):
 def _teacher_policy(task: Task, teacher: LiveTeacher) -> Callable[[], Policy]:
     import numpy as np
 
-    from llm4teach.student.collection.behavior import OptionBehavior
-    from llm4teach.student.policies import in_one_environment, teacher_policy
+    from llm4teach.flows.stages.evaluate import own_policy
+    from llm4teach.student.policies import in_one_environment
 
-    if not task.many_plans:
-        return lambda: teacher_policy(teacher)
     rng = np.random.default_rng(0)
-    return lambda: in_one_environment(OptionBehavior(task, teacher.mixtures, 0.0, rng))
+
+    def start() -> Policy:
+        policy = own_policy(task, teacher, rng)
+        return policy if callable(policy) else in_one_environment(policy)
+
+    return start
 
 
 def keys_help(task: Task) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from llm4teach.datasets.runs import CHECKPOINT, reweighting_path
+from llm4teach.envs.task import Task
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
 from llm4teach.flows.stages.context import Context
@@ -38,14 +39,14 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     labelers = [teacher]
     random = uniform_policy(len(ctx.task.action_names))
     others: list[Contestant] = [
-        ("teacher", _teacher(ctx, teacher), "sampled"),
-        ("teacher", _teacher(ctx, teacher), "greedy"),
+        ("teacher", _own_policy(ctx, teacher), "sampled"),
+        ("teacher", _own_policy(ctx, teacher), "greedy"),
         ("random", random, "sampled"),
     ]
     if reweighting_path(ctx.workspace.run(from_run)):
         reweighted = ctx.live_teacher(ask=True, reweighted_by=from_run)
         labelers.append(reweighted)
-        others.insert(0, ("reweighted", _teacher(ctx, reweighted), "sampled"))
+        others.insert(0, ("reweighted", _own_policy(ctx, reweighted), "sampled"))
     episodes = play(ctx, config, _contestants(students) + others)
     policy = student_policy(students["student"])
     _compare_choices(ctx, policy, teacher, episodes)
@@ -89,14 +90,20 @@ def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
     """Play the held-out episodes with the teacher alone; store every episode."""
     teacher = ctx.live_teacher(ask=True)
     modes: tuple[Mode, ...] = ("sampled", "greedy")
-    play(ctx, config, [("teacher", _teacher(ctx, teacher), mode) for mode in modes])
+    play(ctx, config, [("teacher", _own_policy(ctx, teacher), mode) for mode in modes])
 
 
-def _teacher(ctx: Context, teacher: LiveTeacher) -> Policy | BehaviorPolicy:
+def _own_policy(ctx: Context, teacher: LiveTeacher) -> Policy | BehaviorPolicy:
+    return own_policy(ctx.task, teacher, np.random.default_rng(ctx.seed))
+
+
+def own_policy(
+    task: Task, teacher: LiveTeacher, rng: np.random.Generator
+) -> Policy | BehaviorPolicy:
     """The teacher's own policy: its plans mixed in every step, or followed where they are many."""
-    if not ctx.task.many_plans:
+    if not task.many_plans:
         return teacher_policy(teacher)
-    return OptionBehavior(ctx.task, teacher.mixtures, 0.0, np.random.default_rng(ctx.seed))
+    return OptionBehavior(task, teacher.mixtures, 0.0, rng)
 
 
 def _students(ctx: Context, from_run: str) -> dict[str, Student]:

@@ -74,15 +74,9 @@ class Scene(GridView):
 
     # What can be reached
 
-    @cached_property
-    def _near(self) -> int:
-        """Bitboard of the cells beside which the agent can come, as far as is known."""
-        board = self.board
-        return beside(reach(board.free, board.agent, board.height), board.height)
-
     def is_near(self, cells: Mask) -> bool:
         """Whether the agent can come to stand before one of the cells."""
-        return bool(self._near & pack(cells & self.elsewhere))
+        return bool(self.near & pack(cells & self.elsewhere))
 
     @cached_property
     def elsewhere(self) -> Mask:
@@ -90,11 +84,6 @@ class Scene(GridView):
         mask = np.ones(self.objects.shape, np.bool_)
         mask[self.agent] = False
         return mask
-
-    @cached_property
-    def unexplored(self) -> bool:
-        """Whether there is a never-seen cell that the agent can come to."""
-        return self.is_near(self.objects == UNSEEN)
 
     @cached_property
     def _doors(self) -> Mask:
@@ -128,7 +117,7 @@ class Scene(GridView):
         The carried key is one of them if it opens any locked door.
         """
         keys, doors = self.objects == KEY, self.locked
-        reached = doors & unpack(self._near & pack(doors), doors.shape)
+        reached = doors & unpack(self.near & pack(doors), doors.shape)
         matching = self._of_colors(keys, reached if reached.any() else doors)
         matching[self.agent] = self._of_colors(keys, doors)[self.agent]
         return matching
@@ -149,12 +138,12 @@ class Scene(GridView):
         wants = (self.target, self.lockable, self.matching, self.closed, self.objects == UNSEEN)
         for wanted in wants:
             cells = pack(wanted & self.elsewhere)
-            if cells & self._near:
+            if cells & self.near:
                 if wanted is not self.lockable or self.matching[self.agent]:
                     break
             elif cells & beyond:
                 start = beside(cells & beyond, board.height) & cleared & ~reachable
-                way = reach(cleared & ~reachable, start, board.height) & movable & self._near
+                way = reach(cleared & ~reachable, start, board.height) & movable & self.near
                 return unpack(self._enough(way, cells) or way, self.objects.shape)
         return np.zeros(self.objects.shape, np.bool_)
 

@@ -20,13 +20,12 @@ from llm4teach.envs.grid.options import (
     KEY,
     OPEN,
     TOGGLE,
-    UNSEEN,
     Decision,
     GridView,
     OptionStatus,
     decide,
 )
-from llm4teach.envs.grid.paths import beside, reach, unpack
+from llm4teach.envs.grid.paths import unpack
 from llm4teach.envs.minigrid.map_env import NOTES, WORDS
 from llm4teach.envs.minigrid.raw.env import ON_DOOR, START
 from llm4teach.envs.minigrid.words import SEPARATOR, decode_words
@@ -93,22 +92,6 @@ class RawScene(GridView):
         return names
 
     @cached_property
-    def _reachable(self) -> int:
-        """Bitboard of the cells that the agent can come to, as far as is known."""
-        board = self.board
-        return reach(board.free, board.agent, board.height)
-
-    @cached_property
-    def _near(self) -> Mask:
-        """Cells beside which the agent can come to stand."""
-        return unpack(beside(self._reachable, self.board.height), self.objects.shape)
-
-    @cached_property
-    def is_unexplored(self) -> bool:
-        """Whether there is a never-seen cell beside which the agent can come to stand."""
-        return bool((self._near & (self.objects == UNSEEN)).any())
-
-    @cached_property
     def held(self) -> str:
         """The name of what is carried; "" for nothing."""
         if self.carrying == EMPTY:
@@ -121,6 +104,7 @@ class RawScene(GridView):
         found: set[Thing] = set()
         shown = _SHOWN[self.objects]
         shown[self.agent] = False
+        near = unpack(self.near, shown.shape)
         for x, y in np.argwhere(shown):
             kind = IDX_TO_OBJECT[int(self.objects[x, y])]
             is_door = kind == "door"
@@ -129,7 +113,7 @@ class RawScene(GridView):
                 name = f"{IDX_TO_COLOR[int(self.colors[x, y])]} {kind}"
             state = _DOOR_STATES[int(self.states[x, y])] if is_door else ""
             place = str(self._places[x, y]) if self.tells_places else ""
-            found.add(Thing(name, kind, state, place, bool(self._near[x, y])))
+            found.add(Thing(name, kind, state, place, bool(near[x, y])))
         under = int(self._notes[self.agent])
         if under >= ON_DOOR:
             place = str(self._places[self.agent]) if self.tells_places else ""
