@@ -1,8 +1,8 @@
 """Fine-tuning steps per CPU-second, beside Stable-Baselines3's PPO, and where the time goes.
 
-    python benchmarks/train_throughput.py
-    python benchmarks/train_throughput.py --task DivergedDoorKey --n-envs 16 128 --rounds 5
-    python benchmarks/train_throughput.py --split --variants
+    python benchmarks/training/train_throughput.py
+    python benchmarks/training/train_throughput.py --task DivergedDoorKey --n-envs 16 128 --rounds 5
+    python benchmarks/training/train_throughput.py --split --variants
 
 Every learner has the same task, through the same gymnasium environment or its vector form, and the
 same hyperparameters: 4 epochs of 8 minibatches, 64 steps per environment, one thread. They take

@@ -1,7 +1,7 @@
 """Other people's trainers with the same advice: success on SimpleDoorKey beside our fine-tuning.
 
-    python benchmarks/trainers.py --jobs 2 --csv docs/results/trainers/trainers.csv
-    python benchmarks/trainers.py --trainers ours sb3 --teachers recorded/vicuna-33b none --seeds 5
+    python benchmarks/training/trainers.py --jobs 2 --csv docs/results/trainers/trainers.csv
+    python benchmarks/training/trainers.py --trainers ours sb3 --teachers none --seeds 5
 
 Trains our own fine-tuning, examples/sb3_trainer.py (Stable-Baselines3's PPO) and
 examples/cleanrl_trainer.py (PPO in one file), each from random weights, with the same env steps,
@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "examples"))
 TASK, LABELED_STEPS = "SimpleDoorKey", 4_000
 NO_TEACHER = "-"

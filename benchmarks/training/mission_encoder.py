@@ -1,8 +1,8 @@
 """What the student's matching of words to things is worth, and what it costs.
 
-    python benchmarks/mission_encoder.py
-    python benchmarks/mission_encoder.py --task MiniGrid-Fetch-8x8-N3-v0 --steps 6000 --seeds 3
-    python benchmarks/mission_encoder.py --speed
+    python benchmarks/training/mission_encoder.py
+    python benchmarks/training/mission_encoder.py --task MiniGrid-Fetch-8x8-N3-v0 --seeds 3
+    python benchmarks/training/mission_encoder.py --speed
 
 Raw MiniGrid tasks, advice of the teacher `expert` (rules, no LLM), and steps as in collection: a
 plan is drawn when the state changes, 3 of 10 at random; 1 of 10 actions is random. Each encoder is

@@ -1,7 +1,7 @@
 """The student's networks side by side: success at the same env steps, and CPU-seconds.
 
-    python benchmarks/networks.py --seeds 5 --jobs 2 --workspace networks
-    python benchmarks/networks.py --task SimpleDoorKey ColoredDoorKey --csv networks.csv
+    python benchmarks/training/networks.py --seeds 5 --jobs 2 --workspace networks
+    python benchmarks/training/networks.py --task SimpleDoorKey ColoredDoorKey --csv networks.csv
 
 Trains the README's students with the encoder of cells, with the convolutions of version 0.1 as they
 were trained then, and, with cells, under the teacher `none`, which knows nothing. Success is that
