@@ -20,11 +20,17 @@ from llm4teach.envs.custom.loading import (
 )
 from llm4teach.envs.door_key.task import door_key_task, door_key_task_names
 from llm4teach.envs.habitat.task import habitat_task, habitat_task_names
-from llm4teach.envs.minigrid.task import close_matches, env_id_of, minigrid_ids, minigrid_task
+from llm4teach.envs.minigrid.task import (
+    ENDINGS,
+    close_matches,
+    env_id_of,
+    minigrid_ids,
+    minigrid_task,
+)
 from llm4teach.envs.task import Task
 from llm4teach.errors import TaskError
 
-_ENV_ID = re.compile(r".+-v\d+(-parsed|-swapped)?")  # gymnasium's, with its version
+_ENV_ID = re.compile(rf".+-v\d+({'|'.join(ENDINGS)})?")  # gymnasium's, with its version
 _registered: dict[str, Task] = {}  # of this process
 _OF_FAMILIES = {
     "MiniGrid": "MiniGrid-DoorKey-5x5-v0-parsed",

@@ -138,7 +138,7 @@ class TeacherConfig(BaseModel):
         ge=0,
         lt=1,
         description="embedded: probability below which plans are not told apart, which saves time "
-        "(default: 0.01, and 0, every plan exactly, in the tasks with few plans per state)",
+        "(default: 0.1, and 0, every plan exactly, in the tasks with few plans per state)",
     )
     threads: int | None = Field(
         None, ge=1, description="embedded: CPU threads (default: one fewer than the cores)"

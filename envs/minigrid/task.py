@@ -30,6 +30,7 @@ from llm4teach.envs.minigrid.parsed.env import MarkedMapEnv
 from llm4teach.envs.minigrid.parsed.scene import Scene
 from llm4teach.envs.minigrid.raw import state as raw_states
 from llm4teach.envs.minigrid.raw.env import SwappedMissionEnv, WordedMapEnv
+from llm4teach.envs.minigrid.raw.renamed import RenamedScene
 from llm4teach.envs.minigrid.raw.scene import RawScene
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows, whole_question
@@ -48,7 +49,7 @@ class Mode:
 
     family: str
     map_env: Callable[[gym.Env[Any, int]], MapEnv]
-    scene: Callable[[NDArray[np.uint8]], Any]  # an observation, parsed
+    scene: Callable[..., Any]  # an observation, parsed; of raw ones, with says_done
     facts: Callable[[Any], Any]  # of a scene, hashable: what its text holds
     state: Callable[[Any], State]  # of facts
     question: Callable[[State, Plan], str]  # whether a plan is worth following
@@ -79,12 +80,16 @@ _RAW = Mode(
     encoder="mission",
     many_plans=True,
 )
+_RENAMED = replace(_RAW, scene=RenamedScene, facts=RenamedScene.shown, decide=RenamedScene.decide)
 _MODES = {
     "": _RAW,
     "-parsed": _PARSED,
+    "-renamed": _RENAMED,
     "-swapped": replace(_RAW, map_env=SwappedMissionEnv),
+    "-swapped-renamed": replace(_RENAMED, map_env=SwappedMissionEnv),
 }
-_ENDING = re.compile(r"(?P<env_id>.*?)(?P<ending>-parsed|-swapped)?")
+ENDINGS = tuple(filter(None, _MODES))  # of a task's name, after the environment's id
+_NAME = re.compile(rf"(?P<env_id>.*?)(?P<ending>{'|'.join(ENDINGS)})?")
 
 
 class MiniGridTask(BaseTask):
@@ -95,7 +100,9 @@ class MiniGridTask(BaseTask):
     Args:
         name: the environment's gymnasium id: the text lists what is seen, and the teacher reads the
             mission (`raw`). With the ending ``-parsed`` a parser has read it (`parsed`). With the
-            ending ``-swapped`` everyone reads another episode's mission: a control.
+            ending ``-renamed`` the text gives the colors other names (`raw.renamed`). With the
+            ending ``-swapped`` everyone reads another episode's mission: a control, which can be
+            had with other names too (``-swapped-renamed``).
     """
 
     def __init__(self, name: str) -> None:
@@ -111,7 +118,7 @@ class MiniGridTask(BaseTask):
         self.max_steps = _longest_episode(env)
         self._read = self._mode.scene
         if self._mode is not _PARSED:
-            self._read = partial(RawScene, says_done=isinstance(env.unwrapped, SAY_DONE))
+            self._read = partial(self._mode.scene, says_done=isinstance(env.unwrapped, SAY_DONE))
         self._facts: list[Any] = []
         self._ids: dict[Any, int] = {}
         self._scenes: dict[bytes, Any] = {}
@@ -223,7 +230,7 @@ def env_id_of(name: str) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    match = _ENDING.fullmatch(name)
+    match = _NAME.fullmatch(name)
     assert match is not None
     return match["env_id"], match["ending"] or ""
 

@@ -44,6 +44,13 @@ def facts_of(scene: RawScene) -> Facts:
 @lru_cache(maxsize=1 << 16)
 def raw_state(facts: Facts) -> State:
     """Return the text of these facts, and the plans that are physically possible."""
+    text = text_of(facts)
+    plans = tuple(map(parse_plan, dict.fromkeys(_plans(facts))))
+    return State(state_key(FAMILY, text), text, plans)
+
+
+def text_of(facts: Facts) -> str:
+    """Return the text of a state with these facts."""
     seen = list(dict.fromkeys(map(_shown, facts.things)))
     seen += [_UNEXPLORED] * facts.is_unexplored
     held = f"a {facts.held}" if facts.held else "nothing"
@@ -53,8 +60,7 @@ def raw_state(facts: Facts) -> State:
     )
     if facts.fulfilled:
         text += f" Fulfilled: {'; '.join(facts.fulfilled)}."
-    plans = tuple(map(parse_plan, dict.fromkeys(_plans(facts))))
-    return State(state_key(FAMILY, text), text, plans)
+    return text
 
 
 def _shown(thing: Thing) -> str:

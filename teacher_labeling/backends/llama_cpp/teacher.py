@@ -47,7 +47,7 @@ from llm4teach.teacher_labeling.teacher import (
 MAX_REASONING_TOKENS = 80
 _USUAL_REASONING_TOKENS = 45  # of the worked examples
 _ACTION = "Action:"
-_PRUNE = 0.01  # plans that share less of the probability are not told apart
+_PRUNE = 0.1  # plans that share less of the probability are not told apart
 # Their states have few plans, and advice was stored that was scored exactly.
 _FEW_PLANS = {"SimpleDoorKey", "ColoredDoorKey", "DivergedDoorKey", "MiniGrid", "NavPick"}
 
