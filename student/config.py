@@ -170,6 +170,9 @@ class FinetuneConfig(_Settings):
         return self
 
 
+_OF_TEACHER = 100  # episodes, where nearly every one has states that no other has
+
+
 class EvaluateConfig(_Settings):
     """Evaluation on seeds that no training ever uses."""
 
@@ -180,6 +183,17 @@ class EvaluateConfig(_Settings):
         "tables (test), or those to choose settings and prompts by (development)",
     )
     n_envs: int = Field(64, ge=1, description="episodes that run side by side")
+    teacher_episodes: int | None = Field(
+        None,
+        ge=1,
+        description="the first of these that the teacher plays alone, where every new state is a "
+        "question to it (default: all; in raw MiniGrid tasks, which have many states, 100)",
+    )
+
+    def of_teacher(self, many_plans: bool) -> EvaluateConfig:
+        """Return the evaluation of a teacher alone, in a task with many plans or with few."""
+        wanted = self.teacher_episodes or (_OF_TEACHER if many_plans else self.episodes)
+        return self.model_copy(update={"episodes": min(self.episodes, wanted)})
 
 
 class RetrainConfig(_Settings):

@@ -159,10 +159,13 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
 
 
 def _outcome_of(section: Any) -> Any:
-    """Settings less those that change nothing but the time it takes."""
+    """Settings less those that change nothing but the time it takes, and those that are not set.
+
+    A setting that came later than a stored trial is not set in it.
+    """
     if not isinstance(section, dict):
         return section
-    return {name: value for name, value in section.items() if name != "workers"}
+    return {k: v for k, v in section.items() if k != "workers" and v is not None}
 
 
 def find_trial(

@@ -29,6 +29,7 @@ from llm4teach.teacher_labeling.live import LiveTeacher
 
 FILMS = 3  # episodes whose actions the report shows
 COMPARED = 100  # episodes in which student and teacher are compared state by state
+_ASKING = ("teacher", "reweighted")  # policies that ask about the states they meet
 Contestant = tuple[str, Policy | BehaviorPolicy, Mode]
 
 
@@ -49,7 +50,8 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         others.insert(0, ("reweighted", _own_policy(ctx, reweighted), "sampled"))
     episodes = play(ctx, config, _contestants(students) + others)
     policy = student_policy(students["student"])
-    _compare_choices(ctx, policy, teacher, episodes)
+    compared = min(COMPARED, config.of_teacher(ctx.task.many_plans).episodes)
+    _compare_choices(ctx, policy, teacher, episodes, compared)
     shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
     ctx.run.write_films(
         [filmed(ctx.task, episode, policy, teacher, teacher.mixtures) for episode in shown]
@@ -64,12 +66,16 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
 
 
 def _compare_choices(
-    ctx: Context, student: Policy, teacher: AdviceSource, episodes: list[dict[str, Any]]
+    ctx: Context,
+    student: Policy,
+    teacher: AdviceSource,
+    episodes: list[dict[str, Any]],
+    compared: int,
 ) -> None:
-    """Store what student and teacher would do in each state, in the episodes of either."""
+    """Store what student and teacher would do in each state, in so many episodes of either."""
     rows: list[dict[str, Any]] = []
     for policy in ("student", "teacher"):
-        played = [e for e in episodes if (e["policy"], e["mode"]) == (policy, "sampled")][:COMPARED]
+        played = [e for e in episodes if (e["policy"], e["mode"]) == (policy, "sampled")][:compared]
         identity = {"run_id": ctx.run.run_id, "policy": policy, "mode": "sampled"}
         rows += [{**identity, **r} for r in agreement_rows(ctx.task, played, student, teacher)]
     ctx.run.write_agreement(rows)
@@ -132,12 +138,16 @@ def play(
 ) -> list[dict[str, Any]]:
     """Let each play the held-out episodes; store every episode in the run, and return them."""
     rows: list[dict[str, Any]] = []
-    with stage("evaluate", config.episodes * len(contestants), "episodes") as shown:
-        for name, policy, mode in contestants:
-            episodes = evaluate_policy(ctx.task, policy, mode, config, ctx.seed, shown.advance)
+    of_teacher = config.of_teacher(ctx.task.many_plans)
+    configs = [of_teacher if name in _ASKING else config for name, _, _ in contestants]
+    with stage("evaluate", sum(one.episodes for one in configs), "episodes") as shown:
+        for (name, policy, mode), one in zip(contestants, configs, strict=True):
+            episodes = evaluate_policy(ctx.task, policy, mode, one, ctx.seed, shown.advance)
             identity = {"run_id": ctx.run.run_id, "task": ctx.task.name}
             rows += [{**identity, "policy": name, "mode": mode, **e} for e in episodes]
         shown.summary = f"{config.episodes} held-out episodes for each of {len(contestants)}"
+        if any(one.episodes < config.episodes for one in configs):
+            shown.summary += f", {of_teacher.episodes} for a teacher"
     stored = [{**row, "measures": list(row["measures"].items())} for row in rows]  # Arrow's maps
     ctx.run.write_evaluation([{k: v for k, v in row.items() if k != "actions"} for row in stored])
     return rows
