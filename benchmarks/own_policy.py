@@ -34,13 +34,12 @@ from llm4teach.analysis.statistics import bootstrap_mean_interval, wilson_interv
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.seeds import EpisodeSet, episode_seeds
+from llm4teach.envs.seeds import EpisodeSet
 from llm4teach.envs.task import Mixture, Observations, State, Task, describe
-from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.collection.behavior import NOISE, OptionBehavior
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
-from llm4teach.student.policies import Policy, sample, teacher_policy
+from llm4teach.student.policies import Policy, teacher_policy
 from llm4teach.teacher_labeling.backends.recorded import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher, questions_of
@@ -111,34 +110,6 @@ class WatchedOptions(Watched, OptionBehavior):
         return probs, labels
 
 
-def follow(task: Task, live: LiveTeacher, episodes: int, kind: EpisodeSet) -> list[dict[str, Any]]:
-    """Play held-out episodes, each plan followed until the state changes."""
-    rng = np.random.default_rng(0)
-    behavior = OptionBehavior(task, live.mixtures, 0.0, rng)
-    envs = EpisodeVector(
-        task, min(EvaluateConfig().n_envs, episodes), iter(episode_seeds(kind, episodes))
-    )
-    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
-    played: list[dict[str, Any]] = []
-    while envs.active.any():
-        running = np.flatnonzero(envs.active)
-        started = envs.steps_in_episode[running] == 0
-        probs, _ = behavior.act(envs.observations[running], running, started)
-        actions = np.zeros(len(envs), np.int64)
-        actions[running] = sample(probs, rng)
-        seeds = envs.seeds.copy()
-        step = envs.step(actions)
-        returns[running] += step.rewards[running]
-        lengths[running] += 1
-        success = task.is_success(step.terminated, returns)
-        for i in np.flatnonzero(step.terminated | step.truncated):
-            measures = {name: float(all_[i]) for name, all_ in envs.measures.items()}
-            outcome = {"return": returns[i], "length": lengths[i], "success": bool(success[i])}
-            played.append({"seed": int(seeds[i]), "measures": measures, **outcome})
-            returns[i], lengths[i] = 0, 0
-    return played
-
-
 def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
     """Crafter's measures in a sentence, and each achievement's success rate."""
     n = len(played)
@@ -156,10 +127,10 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
 
 
 def play(
-    task: Task, live: LiveTeacher, config: EvaluateConfig, hard: bool
+    task: Task, live: LiveTeacher, config: EvaluateConfig, follow: bool, hard: bool
 ) -> tuple[str, Watched, list[dict[str, Any]]]:
     """One line of the table, the policy with what it met, and the episodes."""
-    watched = WatchedOptions(task, live, hard) if task.many_plans else WatchedAdvice(task, live)
+    watched = WatchedOptions(task, live, hard) if follow else WatchedAdvice(task, live)
     began, episodes = time.perf_counter(), config.episodes
     played = evaluate_policy(task, watched, "sampled", config, seed=0)
     seconds = time.perf_counter() - began - live.questions.seconds
@@ -184,7 +155,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=3, help="embedded: orders of the examples")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument(
-        "--hard", action="store_true", help="raw tasks: follow the likeliest plan, draw none"
+        "--hard", action="store_true", help="plans that are followed: the likeliest, draw none"
     )
     parser.add_argument("--seeds", choices=get_args(EpisodeSet), default="test-2")
     parser.add_argument("--workspace", type=Path, default=Path("workspace/own_policy"))
@@ -220,23 +191,17 @@ def main() -> None:
             episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
             questions = questions_of(task, config, info)
             live = LiveTeacher(task, store, teacher, questions=questions)
-            ways: dict[str, list[dict[str, Any]]] = {}
-            if arguments.follow:
-                ways["followed"] = follow(task, live, arguments.episodes, arguments.seeds)
-            else:
-                line, watched, played = play(task, live, episodes, arguments.hard)
-                print(line, flush=True)
-                if ACHIEVEMENTS in played[0]["measures"]:
-                    ways["mixed"] = played
-                if arguments.show_states:
-                    print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
-            for way, played in ways.items():
+            follow = arguments.follow or task.many_plans
+            line, watched, played = play(task, live, episodes, follow, arguments.hard)
+            print(line, flush=True)
+            if ACHIEVEMENTS in played[0]["measures"]:
                 sentence, rates = published(played)
+                way = "followed" if follow else "mixed"
                 print(f"\nplans {way}, {sentence}", flush=True)
-                rows += [
-                    {"task": task_name, "teacher": name, "plans": way, "achievement": a, "rate": r}
-                    for a, r in rates.items()
-                ]
+                columns = {"task": task_name, "teacher": name, "plans": way}
+                rows += [{**columns, "achievement": a, "rate": r} for a, r in rates.items()]
+            if arguments.show_states:
+                print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
         for teacher in teachers.values():
             teacher.close()
         if arguments.record:
