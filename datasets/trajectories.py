@@ -121,13 +121,18 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
     return Trajectories(table, observations, states)
 
 
-def write_states(folder: StoragePath, states: Mapping[str, StoredState]) -> None:
-    """Replace the table of distinct states beside a folder's parts, atomically."""
+def states_table(states: Mapping[str, StoredState]) -> pa.Table:
+    """Return distinct states, by their keys, as rows of `schema.STATES`."""
     rows = [
         {"state_key": key, "state_text": state.text, "options": list(state.plans)}
         for key, state in states.items()
     ]
-    write_parquet(folder / STATES, pa.Table.from_pylist(rows, schema=schema.STATES))
+    return pa.Table.from_pylist(rows, schema=schema.STATES)
+
+
+def write_states(folder: StoragePath, table: pa.Table) -> None:
+    """Replace the distinct states beside a folder's parts by rows of `states_table`, atomically."""
+    write_parquet(folder / STATES, table)
 
 
 def read_states(folder: StoragePath) -> dict[str, StoredState]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 VERBS = ("explore", "go to", "go through", "pick up", "drop", "open", "put")
 _WORD = r"(?!(?:with|to|through|up|next|the|a|and|then)\b)[a-z0-9]+"
@@ -27,11 +28,10 @@ class PlanSyntaxError(ValueError):
     """The text is not a plan of the grammar above."""
 
 
-@dataclass(frozen=True, order=True)
-class Option:
+class Option(NamedTuple):
     """A temporally extended action: a verb and, except for explore, the object it is done to.
 
-    ``beside`` is the object next to which ``put`` puts it.
+    ``beside`` is the object next to which ``put`` puts it. A tuple, since plans are sorted often.
     """
 
     verb: str

@@ -164,14 +164,22 @@ def read_json(path: StoragePath) -> Any:
 
 
 def write_parquet(path: StoragePath, table: pa.Table) -> None:
-    """Write one Parquet file atomically (zstd level 3).
+    """Write one Parquet file atomically (zstd level 3, observations level 1).
 
     Observations, of a fixed size in bytes, hardly ever repeat: looking for repetitions among them
-    would take longer than to compress them.
+    would take longer than to compress them. Pixels of images, at level 3, take three times as long
+    for a tenth less.
     """
-    names = [f.name for f in table.schema if not pa.types.is_fixed_size_binary(f.type)]
+    is_fixed = {f.name: pa.types.is_fixed_size_binary(f.type) for f in table.schema}
+    options = dict(COMPRESSED)
+    if any(is_fixed.values()):
+        options["compression_level"] = {
+            name: 1 if fixed else COMPRESSED["compression_level"]
+            for name, fixed in is_fixed.items()
+        }
+    names = [name for name, fixed in is_fixed.items() if not fixed]
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, use_dictionary=names, **COMPRESSED)
+        pq.write_table(table, temporary, use_dictionary=names, **options)
 
 
 def write_part(folder: StoragePath, table: pa.Table) -> StoragePath:

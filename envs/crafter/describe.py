@@ -109,7 +109,9 @@ def possible_options(facts: Facts) -> list[str]:
     things = {name for name, where in zip(KIND_NAMES, facts.where, strict=True) if where}
     things |= {name for name, seen in zip(CREATURE_NAMES, facts.in_sight, strict=True) if seen}
     things |= {f"carried {name}" for name, n in zip(ITEMS, facts.counts, strict=True) if n}
-    return [name for name in OPTIONS if name not in _OBJECTS or _OBJECTS[name] & things]
+    return [
+        name for name in OPTIONS if name not in _OBJECTS or not _OBJECTS[name].isdisjoint(things)
+    ]
 
 
 def facts_text(facts: Facts) -> str:
@@ -204,7 +206,7 @@ def _chosen(names: tuple[str, ...], flags: tuple[int, ...]) -> list[str]:
 
 
 def _flags(names: tuple[str, ...], listed: list[str]) -> tuple[int, ...]:
-    unknown = set(listed) - set(names)
-    if unknown:
+    chosen = set(listed)
+    if unknown := chosen.difference(names):
         raise ValueError(f"{sorted(unknown)} are none of {names}")
-    return tuple(int(name in listed) for name in names)
+    return tuple([int(name in chosen) for name in names])

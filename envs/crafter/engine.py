@@ -37,7 +37,7 @@ class Scene(NamedTuple):
 
     glimpses: NDArray[np.uint8]  # (N, GLIMPSE)
     light: NDArray[np.float32]  # (N,)
-    noise: NDArray[np.float32]  # (N, 49, 63), zeros if it is dark nowhere
+    noise_keys: NDArray[np.uint32]  # (N, 2), of the night's noise
 
 
 class Moment(NamedTuple):
@@ -113,7 +113,6 @@ def _programs() -> _Programs:
         from craftax.craftax_classic.world_gen import generate_world
 
         textures = frame_textures(load_all_textures_given_size(CELL))
-    noise_shape = SEEN_ROWS * CELL, SEEN_COLUMNS * CELL
     parameters, sizes = EnvParams(max_timesteps=_NO_TIME_LIMIT), StaticEnvParams()
 
     def glimpse_of(world: Any) -> Any:
@@ -147,20 +146,9 @@ def _programs() -> _Programs:
         )
         return jnp.concatenate([part.astype(jnp.uint8) for part in parts])
 
-    def noise_of(world: Any) -> Any:
-        """Of the night, as craftax draws it: uniform from 0 to 1, (49, 63)."""
-        return jax.random.uniform(world.state_rng, noise_shape)
-
     def scene_of(worlds: Any) -> Any:
-        is_dark = (worlds.light_level < 0.5).any()
-        noise = jax.lax.cond(
-            is_dark,
-            jax.vmap(noise_of),
-            lambda worlds: jnp.zeros((len(worlds.light_level), *noise_shape)),
-            worlds,
-        )
         light = worlds.light_level.astype(jnp.float32)
-        return jax.vmap(glimpse_of)(worlds), light, noise
+        return jax.vmap(glimpse_of)(worlds), light, worlds.state_rng
 
     def make(seed: Any) -> Any:
         key = jax.random.PRNGKey(seed)

@@ -104,7 +104,7 @@ def ground_all(
         for k in range(options.shape[1]):
             if options[i, k] < 0 or has_given_up(view, options[i, k]):
                 continue
-            if not searched:
+            if not searched and not view[ASLEEP]:
                 search(view, paths)
                 searched = True
             action = decide(view, paths, options[i, k])

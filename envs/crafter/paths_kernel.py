@@ -23,6 +23,7 @@ from llm4teach.envs.crafter.symbols import (
     MATERIALS,
     MOBS,
     PATH,
+    RIPE_PLANT,
     ROW,
     ROW_STEP,
     ROWS,
@@ -72,33 +73,24 @@ def is_floor(kind: int) -> bool:
 
 
 @compiled
-def find_mobs(view: Any, mobs: Any) -> None:
-    """Write the creatures in sight to their cells of the map."""
-    mobs[:] = 0
-    top, left = int(view[ROW]) - SEEN_ROWS // 2, int(view[COLUMN]) - SEEN_COLUMNS // 2
-    for k in range(SEEN_ROWS * SEEN_COLUMNS):
-        r, c = top + k // SEEN_COLUMNS, left + k % SEEN_COLUMNS
-        if view[MOBS + k] and 0 <= r < ROWS and 0 <= c < COLUMNS:
-            mobs[r * COLUMNS + c] = view[MOBS + k]
-
-
-@compiled
 def search(view: Any, paths: Any) -> None:
     """Find the shortest paths from the player to every cell (Dijkstra with a bucket queue)."""
-    costs, distances, mobs = paths.costs, paths.distances, paths.mobs
-    find_mobs(view, mobs)
+    costs, distances = paths.costs, paths.distances
     digs = view[HELD + MATERIALS] > 0  # stone yields to a wood pickaxe
+    cost_of = np.zeros(RIPE_PLANT + 1, np.uint8)
+    for kind in range(RIPE_PLANT + 1):
+        cost_of[kind] = 1 if is_floor(kind) else (DIG if digs and kind == STONE else 0)
     lava = False
     for cell in range(_CELLS):
         kind = view[MAP + cell]
-        lava = lava or kind == LAVA
-        costs[cell] = 1 if is_floor(kind) else (DIG if digs and kind == STONE else 0)
-        distances[cell] = FAR
-        if mobs[cell] and mobs[cell] != ARROW:
-            costs[cell] = 0
-    for cell in range(_CELLS):
-        if lava and costs[cell] and _is_near_lava(view, cell):
-            costs[cell] += NEAR_LAVA
+        lava |= kind == LAVA
+        costs[cell] = cost_of[kind]
+    distances[:] = FAR
+    if lava:
+        for cell in range(_CELLS):
+            if costs[cell] and _is_near_lava(view, cell):
+                costs[cell] += NEAR_LAVA
+    _place_mobs(view, paths)
     heads, following, cells = paths.heads, paths.following, paths.cells
     heads[:] = 0
     start = int(view[ROW]) * COLUMNS + int(view[COLUMN])
@@ -125,6 +117,20 @@ def search(view: Any, paths: Any) -> None:
                             heads[there % _BUCKETS] = used
             place = following[place]
         distance += 1
+
+
+@compiled
+def _place_mobs(view: Any, paths: Any) -> None:
+    """Write the creatures in sight to their cells of the map, and let them block the way."""
+    paths.mobs[:] = 0
+    top, left = int(view[ROW]) - SEEN_ROWS // 2, int(view[COLUMN]) - SEEN_COLUMNS // 2
+    for k in range(SEEN_ROWS * SEEN_COLUMNS):
+        r, c = top + k // SEEN_COLUMNS, left + k % SEEN_COLUMNS
+        if view[MOBS + k] and 0 <= r < ROWS and 0 <= c < COLUMNS:
+            cell = r * COLUMNS + c
+            paths.mobs[cell] = view[MOBS + k]
+            if view[MOBS + k] != ARROW:
+                paths.costs[cell] = 0
 
 
 @compiled

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm4teach.envs.crafter.noise_kernel import fill_uniform
 from llm4teach.envs.crafter.symbols import (
     ARROW,
     ASLEEP,
@@ -45,7 +46,7 @@ _NOISE, _LEAST_NOISE = np.float32(95), np.float32(32)
 def show(
     glimpses: NDArray[np.uint8],
     light: NDArray[np.float32],
-    noise: NDArray[np.float32],
+    noise_keys: NDArray[np.uint32],
     which: NDArray[np.bool_],
     textures: Any,
     symbols: NDArray[np.uint8],
@@ -56,12 +57,13 @@ def show(
     Args:
         glimpses: uint8 (N or more, GLIMPSE): blocks in sight, cell and code of each mob, status.
         light: of the day, (N or more,), 0 to 1.
-        noise: of the night, (N or more, 49, 63), 0 to 1; read where light is below a half.
+        noise_keys: uint32 (N or more, 2), from which the noise of the night is drawn.
         which: the rows to write, bool (N,).
         textures: of `textures.frame_textures`.
         symbols: uint8 (N, SYMBOLS).
         pixels: uint8 (N, PIXELS or more), of which the first are written.
     """
+    noise = np.zeros((SEEN_ROWS * CELL, _WIDTH), np.float32)
     for i in range(len(which)):  # an engine may show more worlds than are in use
         if which[i]:
             glimpse, row = glimpses[i], symbols[i]
@@ -72,7 +74,9 @@ def show(
                 if code:
                     row[_LOCAL + cell] = min(code, ARROW)
             row[2 * _LOCAL :] = glimpse[_STATUS:]
-            _draw(glimpse, light[i], noise[i], textures, pixels[i])
+            if light[i] < _HALF:
+                fill_uniform(noise_keys[i], noise.ravel())
+            _draw(glimpse, light[i], noise, textures, pixels[i])
 
 
 @compiled
@@ -80,7 +84,18 @@ def _draw(glimpse: Any, light: Any, noise: Any, textures: Any, pixels: Any) -> N
     status = glimpse[_STATUS:]
     asleep = status[ASLEEP - STATUS] > 0
     colors = np.empty((CELL, CELL, 3), np.float32)
+    is_plain = np.full(_LOCAL, light >= _HALF)  # all pixels follow from the block
+    is_plain[_PLAYER] = False
+    for k in range(MOBS_SHOWN):
+        if glimpse[_LOCAL + 2 * k + 1]:
+            is_plain[glimpse[_LOCAL + 2 * k]] = False
+    drawn = np.full(len(textures.blocks), -1, np.int64)  # a plain cell of each kind of block
     for cell in range(_LOCAL):
+        if is_plain[cell]:
+            if drawn[glimpse[cell]] >= 0:
+                _copy(pixels, drawn[glimpse[cell]], cell)
+                continue
+            drawn[glimpse[cell]] = cell
         colors[:] = textures.blocks[glimpse[cell]]
         if cell == _PLAYER:
             look = _PLAYER_ASLEEP if asleep else int(status[FACING - STATUS]) - 1
@@ -89,7 +104,7 @@ def _draw(glimpse: Any, light: Any, noise: Any, textures: Any, pixels: Any) -> N
             code = glimpse[_LOCAL + 2 * k + 1]
             if code and glimpse[_LOCAL + 2 * k] == cell:
                 _put(colors, textures.creatures[code], textures.behind[code])
-        top, left = cell // SEEN_COLUMNS * CELL, cell % SEEN_COLUMNS * CELL
+        top, left = _corner(cell)
         for r in range(CELL):
             start = ((top + r) * _WIDTH + left) * 3
             for c in range(CELL):
@@ -110,6 +125,24 @@ def _draw(glimpse: Any, light: Any, noise: Any, textures: Any, pixels: Any) -> N
             for c in range(CELL):
                 for channel in range(3):
                     pixels[start + 3 * c + channel] = icon[r, c, channel]
+
+
+@compiled
+def _corner(cell: int) -> tuple[int, int]:
+    """A cell's first row and column of pixels."""
+    return cell // SEEN_COLUMNS * CELL, cell % SEEN_COLUMNS * CELL
+
+
+@compiled
+def _copy(pixels: Any, source: int, cell: int) -> None:
+    """Let a cell look as another one does."""
+    for r in range(CELL):
+        from_row, from_column = _corner(source)
+        top, left = _corner(cell)
+        start = ((from_row + r) * _WIDTH + from_column) * 3
+        place = ((top + r) * _WIDTH + left) * 3
+        for k in range(3 * CELL):
+            pixels[place + k] = pixels[start + k]
 
 
 @compiled

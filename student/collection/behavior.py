@@ -103,7 +103,7 @@ class OptionBehavior:
                 if replaced.is_stuck(observations[i]) and plan is not None:
                     replaced.follow(state.key, plan, acts=False)
                     continues = False
-                drawn = iter(replaced.sort(state.key, drawn, plan if key != state.key else None))
+                drawn = replaced.sort(state.key, drawn, plan if key != state.key else None)
             candidates.append(chain([plan], drawn) if continues and plan else drawn)
         labels = [""] * n
         pending = list(range(n))
@@ -177,13 +177,15 @@ class _Replaced:
         self._tried = {key: set(plans) for key, plans in state["tried"].items()}  # by state key
         self._from: str = state["from"]  # the state in which the present plan was drawn
         self._plan: str = state["plan"]
-        self._digest: str = state["digest"]  # of the last observation
+        self._last = b""  # the last observation, of which a restored object has the digest alone
+        self._digest: str = state["digest"]
         self._idle: int = state["idle"]  # steps since it changed
 
     def state(self) -> dict[str, Any]:
         """Return plain JSON."""
         tried = {key: sorted(plans) for key, plans in self._tried.items()}
-        last = {"digest": self._digest, "idle": self._idle}
+        digest = _digest(self._last) if self._last else self._digest
+        last = {"digest": digest, "idle": self._idle}
         return {"tried": tried, "from": self._from, "plan": self._plan, **last}
 
     def is_stuck(self, observation: NDArray[np.uint8]) -> bool:
@@ -191,15 +193,15 @@ class _Replaced:
 
         Two of them: one alone may have been a random action, which collection mixes in.
         """
-        digest = hashlib.blake2b(observation.tobytes(), digest_size=8).hexdigest()
-        self._idle = self._idle + 1 if digest == self._digest else 0
-        self._digest = digest
+        last, self._last = self._last, observation.tobytes()
+        is_same = self._last == last if last else _digest(self._last) == self._digest
+        self._idle = self._idle + 1 if is_same else 0
         return self._idle >= _IDLE
 
-    def sort(self, key: str, plans: Iterable[Plan], present: Plan | None) -> list[Plan]:
+    def sort(self, key: str, plans: Iterable[Plan], present: Plan | None) -> Iterator[Plan]:
         """Put plans that were followed from this state on last, but for the present one."""
         tried = self._tried.get(key, set())
-        return sorted(plans, key=lambda plan: str(plan) in tried and plan != present)
+        yield from sorted(plans, key=lambda plan: str(plan) in tried and plan != present)
 
     def follow(self, key: str, plan: Plan, *, acts: bool) -> None:
         """Take note of the plan that is followed in a state, or cannot act there."""
@@ -209,6 +211,10 @@ class _Replaced:
             if self._plan:
                 self._tried.setdefault(self._from, set()).add(self._plan)
             self._from, self._plan = key, str(plan)
+
+
+def _digest(observation: bytes) -> str:
+    return hashlib.blake2b(observation, digest_size=8).hexdigest()
 
 
 def plans_followed(

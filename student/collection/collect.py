@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import Trajectories, write_steps
-from llm4teach.envs.task import Observations, State, Task, describe
+from llm4teach.envs.task import State, Task, describe
 from llm4teach.envs.vector.episodes import EpisodeVector, Step
 from llm4teach.student.collection.behavior import NOISE
 from llm4teach.student.collection.states import StateTable
@@ -67,10 +67,15 @@ class Collector:
         self._returns = np.zeros(n_envs)  # of the running episodes, so far
         self._chosen: NDArray[np.int64] | None = None  # behavior policy of each environment
         self._report, self._stored = CollectReport(), stored
-        self._columns: dict[str, list[Any]] = {}
+        self._columns: dict[str, list[NDArray[Any]]] = {}  # an array (n_envs,) for each step
         self._table = StateTable(folder)
         self._new_states: dict[str, State] = {}  # since the last part
-        self._observations: list[Observations] = []
+        # Of the next part, one environment after the other: an observation is much like the one
+        # before it, so they compress faster, and to less. One array for all parts, since pages of
+        # memory that are new to the process take longer than what is written to them.
+        steps = -(-WRITE_EVERY // n_envs)
+        self._observations = np.empty((n_envs, steps, *task.observation_shape), np.uint8)
+        self._kept = 0  # steps of each environment
 
     def collect(
         self,
@@ -113,7 +118,7 @@ class Collector:
             report.successes += int((succeeded & ended).sum())
             self._returns[ended] = 0
             on_steps(n)
-            if left and len(self._observations) * n >= WRITE_EVERY:
+            if left and self._kept == self._observations.shape[1]:
                 self._write(self._state(policies))
         self._write({})
         return report
@@ -162,7 +167,7 @@ class Collector:
             policy.restore(own)
 
     def _step(self, behaviors: Sequence[BehaviorPolicy], chosen: NDArray[np.int64]) -> Step:
-        observations, started = self._envs.observations.copy(), self._envs.steps_in_episode == 0
+        observations, started = self._envs.observations, self._envs.steps_in_episode == 0
         probs = np.zeros((len(chosen), len(self._task.action_names)), np.float32)
         labels = np.full(len(chosen), "", object)
         states = describe(self._task, observations)
@@ -180,15 +185,16 @@ class Collector:
         mixture = (1 - epsilon) * probs + epsilon * uniform  # (n_envs, n_actions)
         before = {"t": self._envs.steps_in_episode, "seed": self._envs.seeds.copy()}
         step = self._envs.step(actions)
-        self._observations.append(observations)
+        self._observations[:, self._kept] = observations
+        self._kept += 1
         self._new_states.update({state.key: state for state in states})
         self._keep(
             {
                 **before,
-                "run_id": [self._run_id] * len(actions),
-                "episode_id": self._episodes,
-                "state_key": [state.key for state in states],
-                "state_text": [state.text for state in states],
+                "run_id": np.full(len(actions), self._run_id, object),
+                "episode_id": self._episodes.copy(),
+                "state_key": np.array([state.key for state in states], object),
+                "state_text": np.array([state.text for state in states], object),
                 "action": actions,
                 "reward": step.rewards,
                 "terminated": step.terminated,
@@ -206,16 +212,21 @@ class Collector:
         """End the environments' processes, if they have any."""
         self._envs.close()
 
-    def _keep(self, rows: Mapping[str, Iterable[Any]]) -> None:
+    def _keep(self, rows: Mapping[str, NDArray[Any]]) -> None:
         for name, column in rows.items():
-            self._columns.setdefault(name, []).extend(column)
+            self._columns.setdefault(name, []).append(column)
 
     def _write(self, state: Mapping[str, Any]) -> None:
         """Store the steps collected since the last part; without a state, they are the last."""
-        if self._observations:
-            observations = np.concatenate(self._observations)
+        if self._kept:
+            shape = self._observations.shape[2:]
+            observations = self._observations[:, : self._kept].reshape(-1, *shape)
+            columns = {
+                name: np.stack(column, axis=1).ravel()  # (n_envs, steps), then one after the other
+                for name, column in self._columns.items()
+            }
             self._stored += len(observations)
             progress = {"stored": self._stored, "report": asdict(self._report)}
             self._table.add(self._new_states.values())
-            write_steps(self._folder, self._columns, observations, {**progress, **state})
-            self._observations, self._columns, self._new_states = [], {}, {}
+            write_steps(self._folder, columns, observations, {**progress, **state})
+            self._kept, self._columns, self._new_states = 0, {}, {}

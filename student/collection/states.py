@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pyarrow as pa
+
 from llm4teach.datasets.storage.paths import StoragePath
 from llm4teach.datasets.trajectories import (
     StoredState,
     Trajectories,
     distinct_states,
     read_states,
+    states_table,
     write_states,
 )
 from llm4teach.envs.plan import named_plan
@@ -25,19 +28,23 @@ class StateTable:
 
     def __init__(self, folder: StoragePath) -> None:
         self._folder = folder
-        self._stored: dict[str, StoredState] | None = None  # read when the first state is added
+        self._table: pa.Table | None = None  # read when the first state is added
+        self._keys: set[str] = set()  # of its rows
 
     def add(self, states: Iterable[State]) -> None:
         """Store the states that are new, before the part that refers to them becomes visible."""
-        if self._stored is None:
-            self._stored = read_states(self._folder)
-        before = len(self._stored)
-        for state in states:
-            if state.key not in self._stored:
-                plans = tuple(map(str, state.options))
-                self._stored[state.key] = StoredState(state.text, plans)
-        if len(self._stored) > before:
-            write_states(self._folder, self._stored)
+        if self._table is None:
+            self._table = states_table(read_states(self._folder))
+            self._keys = set(self._table.column("state_key").to_pylist())
+        new = {
+            state.key: StoredState(state.text, tuple(map(str, state.options)))
+            for state in states
+            if state.key not in self._keys
+        }
+        if new:
+            self._table = pa.concat_tables([self._table, states_table(new)])
+            self._keys.update(new)
+            write_states(self._folder, self._table)
 
 
 def states_of(task: Task, trajectories: Trajectories) -> list[State]:
