@@ -131,6 +131,19 @@ def test_an_ended_episode_stays_as_it_is_and_the_time_limit_truncates(
 
 
 @needs_craftax
+def test_the_nights_noise_is_that_of_jax() -> None:
+    import jax
+
+    from llm4teach.envs.crafter.noise_kernel import fill_uniform
+
+    drawn = np.empty(49 * 63, np.float32)
+    for seed in range(20):
+        key = jax.random.fold_in(jax.random.PRNGKey(seed), seed)
+        fill_uniform(np.asarray(key), drawn)
+        np.testing.assert_array_equal(drawn.reshape(49, 63), jax.random.uniform(key, (49, 63)))
+
+
+@needs_craftax
 @minutes
 @pytest.mark.extended
 def test_a_step_takes_at_most_3_kb_by_day_and_night(tmp_path: Path) -> None:
