@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ from llm4teach.teacher_labeling.backends.recorded import write_recording
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher, questions_of
 from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.questions import distinct_questions
 from llm4teach.teacher_labeling.teacher import Teacher
 
 ACHIEVEMENTS, SCORE_OF = "achievements", 22  # the measure with their number, and all there are
@@ -55,12 +57,12 @@ class Watched:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self.states: dict[str, str] = {}  # texts by key
+        self.states: dict[str, State] = {}  # by key
         self.steps = self.silent = 0
 
     def count(self, states: Sequence[State], silent: int) -> None:
         """Count one step of some episodes."""
-        self.states |= {s.key: s.text for s in states}
+        self.states |= {state.key: state for state in states}
         self.steps += len(states)
         self.silent += silent
 
@@ -164,7 +166,9 @@ def main() -> None:
         "--follow", action="store_true", help="Crafter: follow plans, do not mix them"
     )
     parser.add_argument("--csv", type=Path, help="write the rates of achievements to this file")
-    parser.add_argument("--record", type=Path, help="also write the advice as a recording (JSON)")
+    parser.add_argument(
+        "--record", type=Path, help="also write what was advised there as a recording (JSON)"
+    )
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []  # of the CSV
     for name in arguments.teacher:
@@ -172,6 +176,7 @@ def main() -> None:
         print("|" + " --- |" * (HEADER.count("|") - 1), flush=True)
         teachers: dict[str, Teacher] = {}  # by family: a model is loaded once
         stores: dict[str, AdviceStore] = {}
+        met: set[str] = set()  # keys of the questions about all states met
         for task_name in arguments.task:
             task = get_task(task_name)
             if task.family not in teachers:
@@ -200,13 +205,14 @@ def main() -> None:
                 print(f"\nplans {way}, {sentence}", flush=True)
                 columns = {"task": task_name, "teacher": name, "plans": way}
                 rows += [{**columns, "achievement": a, "rate": r} for a, r in rates.items()]
+            met |= {q.key for q in distinct_questions(questions, watched.states.values())}
             if arguments.show_states:
-                print(*sorted(watched.states.values()), sep="\n", file=sys.stderr)
+                texts = sorted(state.text for state in watched.states.values())
+                print(*texts, sep="\n", file=sys.stderr)
         for teacher in teachers.values():
             teacher.close()
         if arguments.record:
-            command = f"benchmarks/own_policy.py --teacher {name} --task {' '.join(arguments.task)}"
-            answers = write_recording(arguments.record, info, stores, command)
+            answers = write_recording(arguments.record, info, stores, shlex.join(sys.argv), met)
             print(f"{answers} answers in {arguments.record}", file=sys.stderr)
         if arguments.csv and rows:
             with arguments.csv.open("w", newline="") as file:

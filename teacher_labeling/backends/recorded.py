@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
@@ -179,7 +179,11 @@ def _scene(state_text: str) -> str:
 
 
 def write_recording(
-    path: Path, info: TeacherInfo, stores: Mapping[str, AdviceStore], regenerate: str
+    path: Path,
+    info: TeacherInfo,
+    stores: Mapping[str, AdviceStore],
+    regenerate: str,
+    only: Collection[str] | None = None,
 ) -> int:
     """Write a teacher's answers about some task families; return how many there are.
 
@@ -188,6 +192,7 @@ def write_recording(
         info: whose answers these are.
         stores: the teacher's advice by task family.
         regenerate: the command that asks anew, for the file's provenance.
+        only: keys of the questions whose answers are wanted; by default all of them.
 
     Raises:
         TeacherError: a store has no advice.
@@ -195,6 +200,7 @@ def write_recording(
     families, dates = dict[str, Any](), []
     for family, store in stores.items():
         rows = [row for row in store.rows() if row["status"] == AdviceStatus.OK]
+        rows = [row for row in rows if only is None or row["question_key"] in only]
         if not rows:
             raise TeacherError(f"there is no advice on {family} by {info.teacher_id} to record")
         dates += [row["created_at"].date().isoformat() for row in rows]

@@ -44,6 +44,8 @@ def test_it_is_read_back_as_it_was_stored(tmp_path: Path) -> None:
     assert third.status is AdviceStatus.NO_ADVICE
     assert (teacher.info.model, teacher.info.model_revision) == ("a-model", "r1")
     assert "make it" in path.read_text() and "abc" in path.read_text()
+    assert write_recording(path, INFO, {"F": store}, "", only={state("b").key}) == 1
+    assert '"state_text": "b"' in path.read_text() and '"a"' not in path.read_text()
 
 
 def test_nothing_stored_is_nothing_to_record(tmp_path: Path) -> None:
