@@ -75,10 +75,10 @@ class Steps(NamedTuple):
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=65_536, help="env steps to collect")
-    parser.add_argument("--updates", type=int, default=1_000, help="gradient steps, in all")
+    parser.add_argument("--steps", type=int, default=49_152, help="env steps to collect")
+    parser.add_argument("--updates", type=int, default=800, help="gradient steps, in all")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
-    parser.add_argument("--episodes", type=int, default=100, help="that each student plays")
+    parser.add_argument("--episodes", type=int, default=64, help="that each student plays")
     parser.add_argument("--data-seed", type=int, default=0, help="of the collection and the split")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     options = parser.parse_args(words)
@@ -103,6 +103,7 @@ def main(words: Sequence[str] | None = None) -> None:
             common = MemoryStudent(Form())
             distill(common, steps, training, options.updates // 2, seed, progress)
             for name, form in FORMS.items():
+                torch.manual_seed(seed)  # a student is the same whatever was trained before it
                 student = grown(common, form)
                 distill(student, steps, training, options.updates // 2, seed, progress)
                 policy = StudentPlay(student, min(play.n_envs, play.episodes))
