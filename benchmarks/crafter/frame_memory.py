@@ -12,8 +12,9 @@ Steps come in random order, as in pretraining; a GRU needs sequences, so the stu
 learns from those, too. The achievements done are not in the pixels: a student that reads them shows
 what a perfect memory of them would add.
 
-A cell has the mean over training seeds, and in brackets the paired difference to the first student
-with its 95% bootstrap interval over episodes, for the first student the mean's interval.
+A cell has the mean over training seeds, and in brackets the paired difference to the student of one
+frame with its 95% bootstrap interval over episodes; for that student itself the mean's interval. The
+GRU's difference is to the student of one frame that learns from sequences, too.
 """
 
 from __future__ import annotations
@@ -220,8 +221,8 @@ def print_table(results: dict[str, list[list[NDArray[np.float64]]]]) -> None:
     """Print the table of ``results``: by student and training seed, an array of each measure."""
     print(f"| student | parameters | {' | '.join(MEASURES)} | by training seed |")
     print("| --- |" + " --- |" * (len(MEASURES) + 2))
-    base = next(iter(results.values()))
     for name, figures in results.items():
+        base = results["one frame, from sequences" if FORMS[name].recurrent else "one frame"]
         n_parameters = sum(p.numel() for p in MemoryStudent(FORMS[name]).parameters())
         cells = [name, f"{n_parameters:,}"]
         for k, digits in enumerate(MEASURES.values()):
