@@ -13,8 +13,8 @@ learns from those, too. The achievements done are not in the pixels: a student t
 what a perfect memory of them would add.
 
 A cell has the mean over training seeds, and in brackets the paired difference to the student of one
-frame with its 95% bootstrap interval over episodes; for that student itself the mean's interval. The
-GRU's difference is to the student of one frame that learns from sequences, too.
+frame with its 95% bootstrap interval over episodes; for that student itself the mean's interval.
+The GRU's difference is to the student of one frame that learns from sequences, too.
 """
 
 from __future__ import annotations
