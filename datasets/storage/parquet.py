@@ -164,22 +164,14 @@ def read_json(path: StoragePath) -> Any:
 
 
 def write_parquet(path: StoragePath, table: pa.Table) -> None:
-    """Write one Parquet file atomically (zstd level 3, observations level 1).
+    """Write one Parquet file atomically (zstd level 3).
 
     Observations, of a fixed size in bytes, hardly ever repeat: looking for repetitions among them
-    would take longer than to compress them. Pixels of images, at level 3, take three times as long
-    for a tenth less.
+    would take longer than to compress them.
     """
-    is_fixed = {f.name: pa.types.is_fixed_size_binary(f.type) for f in table.schema}
-    options = dict(COMPRESSED)
-    if any(is_fixed.values()):
-        options["compression_level"] = {
-            name: 1 if fixed else COMPRESSED["compression_level"]
-            for name, fixed in is_fixed.items()
-        }
-    names = [name for name, fixed in is_fixed.items() if not fixed]
+    names = [f.name for f in table.schema if not pa.types.is_fixed_size_binary(f.type)]
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, use_dictionary=names, **options)
+        pq.write_table(table, temporary, use_dictionary=names, **COMPRESSED)
 
 
 def write_part(folder: StoragePath, table: pa.Table) -> StoragePath:
