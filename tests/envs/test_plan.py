@@ -11,7 +11,12 @@ from llm4teach.envs.plan import Option, Plan, PlanSyntaxError, parse_plan
 OBJECTS = st.sampled_from(["key", "door", "red key", "door1", "grey ball", "locked red door"])
 OPTIONS = st.one_of(
     st.just(Option("explore")),
-    st.builds(Option, st.sampled_from(["go to", "go through", "pick up", "drop", "open"]), OBJECTS),
+    st.builds(
+        Option,
+        st.sampled_from(["go to", "go through", "pick up", "drop", "open"]),
+        OBJECTS,
+        st.just(""),
+    ),
     st.builds(Option, st.just("put"), OBJECTS, OBJECTS),
 )
 
