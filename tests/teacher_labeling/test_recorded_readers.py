@@ -24,7 +24,7 @@ from llm4teach.teacher_labeling.live import LiveTeacher
         ("go-to-door", "MiniGrid-GoToDoor-8x8-v0-renamed", 100),
         ("fetch", "MiniGrid-Fetch-8x8-N3-v0", 97),
         ("fetch", "MiniGrid-Fetch-8x8-N3-v0-renamed", 98),
-        ("put-next-local", "BabyAI-PutNextLocal-v0", 100),
+        pytest.param("put-next-local", "BabyAI-PutNextLocal-v0", 100, marks=pytest.mark.extended),
     ],
 )
 def test_missions_are_read(recording: str, name: str, successes: int, tmp_path: Path) -> None:
