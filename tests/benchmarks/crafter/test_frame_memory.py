@@ -103,7 +103,7 @@ def test_sequences_lead_through_each_episode_in_order(benchmark: Any) -> None:
     reason="craftax is not installed: pip install 'llm4teach[crafter]'",
 )
 @pytest.mark.timeout(1800)  # the first test of a machine compiles the engine
-@pytest.mark.extended
+@pytest.mark.slow
 def test_it_prints_a_row_for_each_student(
     benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
