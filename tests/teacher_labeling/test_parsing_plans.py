@@ -23,7 +23,9 @@ WORDS = st.one_of(
 OBJECTS = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
 OPTIONS = st.one_of(
     st.just(Option("explore")),
-    st.builds(Option, st.sampled_from(sorted(set(VERBS) - {"explore", "put"})), OBJECTS),
+    st.builds(
+        Option, st.sampled_from(sorted(set(VERBS) - {"explore", "put"})), OBJECTS, st.just("")
+    ),
     st.builds(Option, st.just("put"), OBJECTS, OBJECTS),
 )
 PLANS = st.lists(OPTIONS, min_size=1, max_size=4).map(lambda options: Plan(tuple(options)))
