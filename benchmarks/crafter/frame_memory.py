@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from asked_once import AskedOnce
 from memory_students import FORMS, HIDDEN, Form, MemoryStudent, StudentPlay, grown, read
 from numpy.typing import NDArray
 from rich.console import Console
@@ -38,7 +39,7 @@ from llm4teach.datasets.trajectories import read_steps
 from llm4teach.envs.crafter.vector import COUNT
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.task import Mixture, State, Task
+from llm4teach.envs.task import Task
 from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.collection.collect import Collector
 from llm4teach.student.config import CollectConfig, EvaluateConfig, PretrainConfig
@@ -118,14 +119,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def collected(task: Task, n: int, seed: int, progress: Progress) -> Steps:
     """Steps under the teacher's plans with the default exploration, and the advice on each."""
-    settings, rng, asked = CollectConfig(), np.random.default_rng(seed), dict[str, Mixture]()
-    teacher = make_teacher(TeacherConfig(teacher="expert"), task.family)
-
-    def advice(states: Sequence[State]) -> list[Mixture]:
-        for one in teacher.advise([state for state in states if state.key not in asked]):
-            asked[one.state.key] = one.plans
-        return [asked[state.key] for state in states]
-
+    settings, rng = CollectConfig(), np.random.default_rng(seed)
+    advice = AskedOnce(make_teacher(TeacherConfig(teacher="expert"), task.family))
     bar = progress.add_task("collect", total=n)
     with TemporaryDirectory() as folder:
         collector = Collector(
@@ -137,7 +132,7 @@ def collected(task: Task, n: int, seed: int, progress: Progress) -> Steps:
         collector.close()
         stored = read_steps(Path(folder), task.observation_shape)
     keys, which = np.unique(stored.column("state_key"), return_inverse=True)
-    probs = task.ground(stored.observations, [asked[key] for key in keys], which)
+    probs = task.ground(stored.observations, [advice.answers[key] for key in keys], which)
     _, starts, of = np.unique(stored.column("episode_id"), return_index=True, return_inverse=True)
     rest = torch.from_numpy(probs), torch.from_numpy(starts[of])
     return Steps(*read(stored.observations), *rest)

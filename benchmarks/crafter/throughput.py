@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from asked_once import AskedOnce
 
 from llm4teach.envs.crafter.engine import LANES, Engine
 from llm4teach.envs.crafter.symbols import ACTIONS
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import training_seeds
-from llm4teach.envs.task import Mixture, State
 from llm4teach.student.collection.behavior import OptionBehavior
 from llm4teach.student.collection.collect import Collector
 from llm4teach.teacher_labeling.config import TeacherConfig
@@ -69,14 +68,7 @@ def measured(
 ) -> tuple[list[float], int, float]:
     """Steps per CPU-second of repetitions after the first, its distinct texts, bytes per step."""
     task, rng = get_task("Crafter"), np.random.default_rng(0)
-    teacher = make_teacher(TeacherConfig(teacher=name), task.family)
-    asked = dict[str, Mixture]()
-
-    def advice(states: Sequence[State]) -> list[Mixture]:
-        for one in teacher.advise([state for state in states if state.key not in asked]):
-            asked[one.state.key] = one.plans
-        return [asked[state.key] for state in states]
-
+    advice = AskedOnce(make_teacher(TeacherConfig(teacher=name), task.family))
     rates, texts = [], 0
     with TemporaryDirectory() as folder:
         collector = Collector(
@@ -87,7 +79,7 @@ def measured(
         for repetition in range(1 + repetitions):
             began = time.process_time()
             collector.collect(steps, [(behavior, 1.0)])
-            texts = texts if repetition else len(asked)
+            texts = texts if repetition else len(advice.answers)
             if repetition:
                 rates.append(steps / (time.process_time() - began))
         collector.close()

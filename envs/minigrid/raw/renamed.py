@@ -32,17 +32,20 @@ class RenamedScene(RawScene):
     """A `RawScene` with other names for the colors in its text and its plans."""
 
     @cached_property
-    def _names(self) -> Mapping[str, str]:
-        return color_names(facts_of(self))
+    def _facts(self) -> Facts:
+        return facts_of(self)
+
+    @cached_property
+    def _colors_by_name(self) -> Mapping[str, str]:
+        return {name: color for color, name in color_names(self._facts).items()}
 
     def shown(self) -> Facts:
         """Return the facts of this scene's text."""
-        return renamed(facts_of(self), self._names)
+        return renamed(self._facts, color_names(self._facts))
 
     def decide(self, plan: Plan) -> Decision:
         """What a plan in the text's colors does here; see `RawScene.decide`."""
-        real = {name: color for color, name in self._names.items()}
-        return super().decide(parse_plan(_reworded(str(plan), real)))
+        return super().decide(parse_plan(_reworded(str(plan), self._colors_by_name)))
 
 
 @lru_cache(maxsize=1 << 16)

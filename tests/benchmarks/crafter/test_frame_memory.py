@@ -82,7 +82,7 @@ def test_students_start_alike_whatever_they_read(
 
 
 def test_sequences_lead_through_each_episode_in_order(benchmark: Any) -> None:
-    """Every lane plays whole episodes, and is told to forget where one starts."""
+    """Each lane reads whole episodes, and marks the first step of each."""
     episodes = {start: list(range(start, end)) for start, end in EPISODES}
     walked: list[list[int]] = [[] for _ in range(benchmark.LANES)]
     finished = 0

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
+from observed import observed
 
 from llm4teach.envs.minigrid.map_env import NOTES, WORDS
 from llm4teach.envs.minigrid.raw.env import START, WordedMapEnv
@@ -18,7 +19,7 @@ from llm4teach.envs.minigrid.raw.state import facts_of, raw_question, raw_state
 from llm4teach.envs.minigrid.words import decode_words, encode_words, words_of
 from llm4teach.envs.plan import Plan, parse_plan
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import Observations, State, describe, ground_plan
+from llm4teach.envs.task import State, describe, ground_plan
 from llm4teach.errors import TaskError
 
 WALL, FREE, LEFT, FORWARD, TOGGLE, DONE = 2, 1, 0, 2, 5, 6
@@ -228,23 +229,10 @@ def test_a_swapped_mission_is_another_episodes() -> None:
     assert isinstance(env_without_seed, np.ndarray)
 
 
-def observed(name: str, episodes: int) -> Observations:
-    task, rows = get_task(name), []
-    env, rng = task.make_env(), np.random.default_rng(0)
-    for seed in range(episodes):
-        observation, _ = env.reset(seed=seed)
-        for _ in range(15):
-            rows.append(observation)
-            observation, _, ended, cut, _ = env.step(int(rng.integers(6)))
-            if ended or cut:
-                break
-    return np.stack(rows)
-
-
 def test_records_with_a_parsers_marks_are_read_as_raw_ones() -> None:
     """Stored before there were raw tasks: marks are no start, and the words are those left."""
     name = "MiniGrid-Fetch-8x8-N3-v0"
-    states = describe(get_task(name), observed(f"{name}-parsed", 3))
+    states = describe(get_task(name), observed(f"{name}-parsed", 3, 15))
     assert all("Mission: pick up a " in state.text and state.options for state in states)
 
 

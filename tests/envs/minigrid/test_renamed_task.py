@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from minigrid.core.constants import COLOR_NAMES
+from observed import observed
 
 from llm4teach.envs.minigrid.raw.renamed import color_names, renamed
 from llm4teach.envs.minigrid.raw.scene import Thing
 from llm4teach.envs.minigrid.raw.state import Facts, text_of
 from llm4teach.envs.registry import get_task
-from llm4teach.envs.task import Observations, describe, ground_plan
+from llm4teach.envs.task import describe, ground_plan
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 
@@ -26,20 +26,6 @@ FACTS = st.builds(
     st.one_of(st.just(""), NAMES),
     NAMES.map(lambda name: f"put the {name} next to the red ball"),
 )
-
-
-def observed(name: str, episodes: int) -> Observations:
-    """Observations of short random episodes."""
-    task, rows = get_task(name), []
-    env, rng = task.make_env(), np.random.default_rng(0)
-    for seed in range(episodes):
-        observation, _ = env.reset(seed=seed)
-        for _ in range(6):
-            rows.append(observation)
-            observation, _, ended, cut, _ = env.step(int(rng.integers(6)))
-            if ended or cut:
-                break
-    return np.stack(rows)
 
 
 @given(FACTS, st.permutations(sorted(COLOR_NAMES)))
@@ -69,7 +55,7 @@ def test_no_color_is_the_missions_favorite() -> None:
 def test_plans_do_the_same_as_in_the_real_colors() -> None:
     name = "BabyAI-PutNextLocal-v0"
     real, other = get_task(name), get_task(f"{name}-renamed")
-    observations = observed(name, 8)
+    observations = observed(name, 8, 6)
     texts: list[set[str]] = [set(), set()]
     for observation in observations:
         sets = []
@@ -84,7 +70,7 @@ def test_plans_do_the_same_as_in_the_real_colors() -> None:
 
 def test_there_are_fewer_texts_and_the_rules_read_them() -> None:
     name = "MiniGrid-GoToDoor-8x8-v0"
-    observations = observed(name, 40)
+    observations = observed(name, 40, 6)
     real, other = (describe(get_task(n), observations) for n in (name, f"{name}-renamed"))
     assert len({s.text for s in other}) < len({s.text for s in real}) / 3
     task = get_task(f"{name}-renamed")
@@ -97,6 +83,6 @@ def test_there_are_fewer_texts_and_the_rules_read_them() -> None:
 
 def test_the_swapped_control_has_other_names_too() -> None:
     name = "MiniGrid-GoToDoor-8x8-v0-swapped"
-    observations = observed(name, 2)
+    observations = observed(name, 2, 6)
     real, other = (describe(get_task(n), observations) for n in (name, f"{name}-renamed"))
     assert [s.text for s in real] != [s.text for s in other]
