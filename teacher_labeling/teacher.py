@@ -29,8 +29,8 @@ class AdviceStatus(StrEnum):
 class TeacherInfo:
     """A teacher's identity: everything that, when changed, makes a different teacher.
 
-    It is known from the settings alone, without a connection or weights. ``remote`` and ``priced``
-    are not part of the identity.
+    It is known from the settings alone, without a connection or weights. ``remote``, ``priced`` and
+    ``instant`` are not part of the identity.
     """
 
     backend: str  # embedded | recorded | openai | …
@@ -42,6 +42,8 @@ class TeacherInfo:
     remote: bool = field(default=False, compare=False)  # a server's, not in this process
     # Its tokens are billed unless a price of 0 is set; None: if it is remote.
     priced: bool | None = field(default=None, compare=False)
+    # It answers at once, for nothing and always the same: it may be asked again.
+    instant: bool = field(default=False, compare=False)
 
     @property
     def is_priced(self) -> bool:

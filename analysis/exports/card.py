@@ -136,8 +136,7 @@ def _made(facts: Facts, teacher: TeacherInfo | None, spent: Mapping[str, float])
 
 
 def _loading(layout: Layout, facts: Facts) -> str:
-    column = "" if layout.record_shape is None else " --columns observation=record"
-    again = f"llm4teach import FOLDER --task {facts.task.name}{column}"
+    again = f"llm4teach import FOLDER --task {facts.task.name}"
     return f"""## Loading it
 
 ```python

@@ -28,6 +28,7 @@ from llm4teach.errors import DatasetError
 REQUIRED = ("episode_id", "action", "reward", "terminated", "truncated")
 OPTIONAL = ("t", "seed", "observation", "behavior", "action_logprob")
 _EARLIER = {"behaviour": "behavior"}  # earlier names of columns
+_RECORD = "record"  # in our own exports: all that was recorded, where the student sees a part of it
 _ELSEWHERE = {  # names in LeRobot's, Minari's, D4RL's and other logs
     "episode_id": ("episode_index", "episode", "ep", "episode_ids", "trajectory_id", "traj_id"),
     "t": ("frame_index", "step", "timestep", "time_step", "step_index"),
@@ -47,7 +48,8 @@ def episodes_in(table: pa.Table, path: Path, columns: Mapping[str, str]) -> Iter
     Args:
         table: of the log.
         path: for messages.
-        columns: the log's name for each of `REQUIRED` and `OPTIONAL` that differs.
+        columns: the log's name for each of `REQUIRED` and `OPTIONAL` that differs. Observations are
+            those of the column ``record`` where our own export wrote one.
 
     Raises:
         DatasetError: it lacks columns (the message lists all of them), or a row belongs to no
@@ -221,7 +223,8 @@ def _select(table: pa.Table, path: Path, columns: Mapping[str, str]) -> dict[str
         raise DatasetError(f"{', '.join(unknown)} cannot be mapped; known are {accepted}")
     theirs = _column_names(table.schema)
     earlier = {new: old for old, new in _EARLIER.items() if old in theirs}
-    used = {ours: columns.get(ours, earlier.get(ours, ours)) for ours in (*REQUIRED, *OPTIONAL)}
+    defaults = {**earlier, **({"observation": _RECORD} if _has_records(table.schema) else {})}
+    used = {ours: columns.get(ours, defaults.get(ours, ours)) for ours in (*REQUIRED, *OPTIONAL)}
     missing = [ours for ours in dict.fromkeys((*REQUIRED, *columns)) if used[ours] not in theirs]
     if missing:
         raise DatasetError(_columns_missing(path, missing, used, theirs))
@@ -230,6 +233,13 @@ def _select(table: pa.Table, path: Path, columns: Mapping[str, str]) -> dict[str
         if theirs.count(name) > 1:
             raise DatasetError(f"{path} has {theirs.count(name)} columns {name!r}; rename them")
     return {ours: _column(table, name) for ours, name in held.items()}
+
+
+def _has_records(schema: pa.Schema) -> bool:
+    if _RECORD not in schema.names:
+        return False
+    kind = schema.field(_RECORD).type
+    return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.uint8())
 
 
 def _column_names(schema: pa.Schema) -> list[str]:

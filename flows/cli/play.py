@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -146,7 +146,8 @@ class Play(SettingsCommand):
         store = advice_of(advisor.info, workspace, task.family)
         questions = questions_of(task, settings.teacher, advisor.info)
         try:
-            yield LiveTeacher(task, store, advisor, questions=questions)
+            with closing(LiveTeacher(task, store, advisor, questions=questions)) as teacher:
+                yield teacher
         finally:
             advisor.close()
 

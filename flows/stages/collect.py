@@ -170,7 +170,7 @@ def collect_into(
     if student is not None:
         pupil = PolicyBehavior("student", student_policy(student))
         behaviors = [(options, config.teacher_fraction), (pupil, 1 - config.teacher_fraction)]
-    with closing(collector):
+    with closing(collector), closing(teacher):
         if after and after.state and after.is_unfinished:
             policies = [policy for policy, _ in behaviors]
             next_seeds = seeds(after.state["next_episode"])

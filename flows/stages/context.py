@@ -28,7 +28,8 @@ from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.factory import check_installed, questions_of
 from llm4teach.teacher_labeling.labeling.budget import Budget, priced
-from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
+from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.live_labelers import BackgroundLabeler, LiveLabeler, labeler_of
 from llm4teach.teacher_labeling.questions import Questions
 from llm4teach.teacher_labeling.teacher import Teacher
 
@@ -89,7 +90,7 @@ class Context:
         asked = (self.teacher, store, self.limits, self.budget)
         asking: LiveLabeler | None = None
         if ask:
-            asking = BackgroundLabeler(*asked, _warn) if in_background else LiveLabeler(*asked)
+            asking = BackgroundLabeler(*asked, _warn) if in_background else labeler_of(*asked)
         return LiveTeacher(self.task, store, asking, advice, policy, self.questions)
 
 

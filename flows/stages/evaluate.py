@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -36,28 +37,28 @@ Contestant = tuple[str, Policy | BehaviorPolicy, Mode]
 def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
     """Play the held-out episodes with student, teacher and a random policy; store every episode."""
     students = _students(ctx, from_run)
-    teacher = ctx.live_teacher(ask=True)
-    labelers = [teacher]
-    random = uniform_policy(len(ctx.task.action_names))
-    others: list[Contestant] = [
-        ("teacher", _own_policy(ctx, teacher), "sampled"),
-        ("teacher", _own_policy(ctx, teacher), "greedy"),
-        ("random", random, "sampled"),
-    ]
-    if reweighting_path(ctx.workspace.run(from_run)):
-        reweighted = ctx.live_teacher(ask=True, reweighted_by=from_run)
-        labelers.append(reweighted)
-        others.insert(0, ("reweighted", _own_policy(ctx, reweighted), "sampled"))
-    episodes = play(ctx, config, _contestants(students) + others)
     policy = student_policy(students["student"])
-    compared = min(COMPARED, config.of_teacher(ctx.task.many_plans).episodes)
-    _compare_choices(ctx, policy, teacher, episodes, compared)
-    shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
-    ctx.run.write_films(
-        [filmed(ctx.task, episode, policy, teacher, teacher.mixtures) for episode in shown]
-    )
+    teachers = [ctx.live_teacher(ask=True)]
+    if reweighting_path(ctx.workspace.run(from_run)):
+        teachers.append(ctx.live_teacher(ask=True, reweighted_by=from_run))
+    others: list[Contestant] = [
+        *(("reweighted", _own_policy(ctx, teacher), "sampled") for teacher in teachers[1:]),
+        ("teacher", _own_policy(ctx, teachers[0]), "sampled"),
+        ("teacher", _own_policy(ctx, teachers[0]), "greedy"),
+        ("random", uniform_policy(len(ctx.task.action_names)), "sampled"),
+    ]
+    with ExitStack() as stack:
+        for one in teachers:
+            stack.callback(one.close)
+        episodes = play(ctx, config, _contestants(students) + others)
+        compared = min(COMPARED, config.of_teacher(ctx.task.many_plans).episodes)
+        _compare_choices(ctx, policy, teachers[0], episodes, compared)
+        shown = [e for e in episodes if (e["policy"], e["mode"]) == ("student", "sampled")][:FILMS]
+        ctx.run.write_films(
+            [filmed(ctx.task, one, policy, teachers[0], teachers[0].mixtures) for one in shown]
+        )
     ctx.run.note(student_bytes=n_bytes(students["student"]), evaluated_run=from_run)
-    reports = [labeler.questions for labeler in labelers]
+    reports = [teacher.questions for teacher in teachers]
     ctx.run.count(
         evaluation_questions=sum(report.asked for report in reports),
         evaluation_tokens=sum(r.prompt_tokens + r.completion_tokens for r in reports),
@@ -94,9 +95,9 @@ def evaluate_students(
 
 def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
     """Play the held-out episodes with the teacher alone; store every episode."""
-    teacher = ctx.live_teacher(ask=True)
     modes: tuple[Mode, ...] = ("sampled", "greedy")
-    play(ctx, config, [("teacher", _own_policy(ctx, teacher), mode) for mode in modes])
+    with closing(ctx.live_teacher(ask=True)) as teacher:
+        play(ctx, config, [("teacher", _own_policy(ctx, teacher), mode) for mode in modes])
 
 
 def _own_policy(ctx: Context, teacher: LiveTeacher) -> Policy | BehaviorPolicy:

@@ -24,12 +24,17 @@ class FunctionTeacher:
         name: of the teacher, stored with its advice; by default the function's.
         revision: another one is another teacher, which is asked anew; by default a hash of the
             function's source.
+        instant: the function takes no time and always says the same; then its answers are stored
+            many at a time, and a killed run asks it again.
     """
 
-    def __init__(self, function: Advise, name: str = "", revision: str = "") -> None:
+    def __init__(
+        self, function: Advise, name: str = "", revision: str = "", *, instant: bool = False
+    ) -> None:
         self._function = function
         name = name or getattr(function, "__name__", type(function).__name__)
-        self.info = TeacherInfo("function", name, revision or _source_hash(function), "function")
+        revision = revision or _source_hash(function)
+        self.info = TeacherInfo("function", name, revision, "function", instant=instant)
 
     def advise(self, states: States) -> Iterator[Advice]:
         """Yield the function's advice on each state.

@@ -104,6 +104,7 @@ class RecordedTeacher:
             model_revision=parsed.model_revision,
             method=JUDGMENTS if parsed.judgments else "recorded",
             settings=f"sha256={hashlib.sha256(content).hexdigest()[:8]}",
+            instant=True,
         )
 
     def advise(self, states: States) -> Iterable[Advice]:

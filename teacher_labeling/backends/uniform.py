@@ -10,7 +10,7 @@ from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, States, Tea
 class UniformTeacher:
     """Asks nothing and costs nothing."""
 
-    info = TeacherInfo(backend="none", model="uniform", model_revision="1", method="uniform")
+    info = TeacherInfo("none", "uniform", model_revision="1", method="uniform", instant=True)
 
     def advise(self, states: States) -> Iterator[Advice]:
         """Yield ``P(k | c(s)) = 1 / K`` for the K admissible plans of each state."""

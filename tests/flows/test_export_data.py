@@ -167,8 +167,7 @@ def test_parquet_there_and_back(name: str, tmp_path: Path) -> None:
     assert f"| steps | {len(steps)} |" in text and f"({advised[0][0]:.1%})" in text
     assert all(f"| `{column}` |" in text for column in rows[0])
     assert teacher.info.teacher_id in text and RUNS[0] in text
-    columns = {} if name == "grid" else {"observation": "record"}
-    import_episodes(Workspace(tmp_path / "again"), task.name, str(place), columns, False)
+    import_episodes(Workspace(tmp_path / "again"), task.name, str(place), {}, False)
     assert_same(Workspace(tmp_path / "again"), task, steps)
 
 

@@ -19,11 +19,12 @@ from llm4teach.student.config import FinetuneConfig
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import policy_entropy
 from llm4teach.student.training.finetune import Finetuner
-from llm4teach.teacher_labeling import live as live_module
+from llm4teach.teacher_labeling import live_labelers
 from llm4teach.teacher_labeling.ask_policy import ask_policy
 from llm4teach.teacher_labeling.config import LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
-from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
+from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.live_labelers import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice, Teacher
 
 TASK = get_task("SimpleDoorKey")
@@ -64,8 +65,8 @@ def store_of(teacher: Teacher, folder: Path) -> AdviceStore:
 def test_an_outage_costs_advice_and_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
-    monkeypatch.setattr(live_module, "LONGEST_RETRY_S", 0.05)
+    monkeypatch.setattr(live_labelers, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(live_labelers, "LONGEST_RETRY_S", 0.05)
     teacher, told, rates = Outage(), list[str](), list[float]()
     store = store_of(teacher, tmp_path)
     live = LiveTeacher(TASK, store, BackgroundLabeler(teacher, store, warn=told.append))

@@ -15,13 +15,13 @@ from bad_server import BadServer
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.errors import TeacherError
-from llm4teach.teacher_labeling import live as live_module
+from llm4teach.teacher_labeling import live_labelers
 from llm4teach.teacher_labeling.backends.openai.teacher import OpenAITeacher
 from llm4teach.teacher_labeling.config import LabelConfig, Price, TeacherConfig
 from llm4teach.teacher_labeling.factory import resolve_model
 from llm4teach.teacher_labeling.labeling import work_queue
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
-from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler
+from llm4teach.teacher_labeling.live_labelers import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice
 
 STATES = children.made_up_states(20)
@@ -114,7 +114,7 @@ def test_states_that_were_never_sent_are_not_taken_for_refused_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that refuses everything, and is configured better a moment later."""
-    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(live_labelers, "FIRST_RETRY_S", 0.01)
     server, refused, all_states = BadServer(), list[int](), children.made_up_states(60)
 
     def warn(message: str) -> None:
@@ -138,7 +138,7 @@ def test_a_server_that_is_gone_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again for minutes; the warning, and the end, do not wait for that."""
-    monkeypatch.setattr(live_module, "SLOW_S", 0.3)
+    monkeypatch.setattr(live_labelers, "SLOW_S", 0.3)
     server, told = BadServer(), list[str]()
     try:
         server.down = True
@@ -279,7 +279,7 @@ def test_an_outage_takes_nothing_from_the_budget(tmp_path: Path) -> None:
 def test_a_live_teacher_catches_up_after_an_outage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(live_labelers, "FIRST_RETRY_S", 0.01)
     asker, store = Down(tmp_path / "asked.log", 0), children.store_in(tmp_path)
     asking = BackgroundLabeler(
         asker, store, LabelConfig(max_requests=20), warn=lambda told: setattr(asker, "up", True)

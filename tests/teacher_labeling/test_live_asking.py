@@ -15,11 +15,12 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.plan import parse_plan
 from llm4teach.envs.task import Mixture, Observations, State, state_key
 from llm4teach.errors import TeacherError
-from llm4teach.teacher_labeling import live as live_module
+from llm4teach.teacher_labeling import live_labelers
 from llm4teach.teacher_labeling.ask_policy import AskBudgeted, AskUncertain
 from llm4teach.teacher_labeling.config import LabelConfig
 from llm4teach.teacher_labeling.labeling.run import label_states
-from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
+from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.live_labelers import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.teacher import Advice, AdviceStatus, TeacherInfo
 
 PLANS = tuple(parse_plan(text) for text in ("go to key", "go to door", "explore"))
@@ -128,7 +129,7 @@ def test_closing_keeps_what_is_in_flight_and_asks_no_more(tmp_path: Path) -> Non
 
 
 def test_a_server_that_is_down_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(live_labelers, "FIRST_RETRY_S", 0.02)
     teacher, store, told = SlowTeacher(), store_in(tmp_path), list[str]()
     label_states(teacher, store, [TASK.state(0)])
     teacher.down = True

@@ -21,7 +21,8 @@ from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import questions_of
 from llm4teach.teacher_labeling.labeling.run import label_states
 from llm4teach.teacher_labeling.labeling.valid_share import valid_share
-from llm4teach.teacher_labeling.live import BackgroundLabeler, LiveLabeler, LiveTeacher
+from llm4teach.teacher_labeling.live import LiveTeacher
+from llm4teach.teacher_labeling.live_labelers import BackgroundLabeler, LiveLabeler
 from llm4teach.teacher_labeling.questions import (
     NO,
     YES,
