@@ -10,7 +10,7 @@ import pyarrow as pa
 from llm4teach.analysis.statistics import Interval, bootstrap_mean_interval, wilson_interval
 
 SummaryRow = dict[str, Any]
-_ORDER = ("student", "pretrained", "teacher", "random")
+_ORDER = ("student", "pretrained", "no-llm", "teacher", "random")
 
 
 class Difference(NamedTuple):

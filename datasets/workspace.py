@@ -10,6 +10,7 @@ from pathlib import Path
 from llm4teach.datasets.storage.paths import StoragePath, files_in_each, names_in, storage_path
 from llm4teach.errors import DatasetError
 
+CONTROL = "control"  # kind of the runs that train a student without an LLM, to compare with
 CONFIG, PROGRESS = "config.json", "progress.json"  # what a run has from its first moment on
 _TIME = re.compile(r"\d{8}-\d{6}-.*$")
 _RUN_ID = re.compile(r"[a-z][a-z-]*-\d{8}-\d{6}(-\d{6})?-[0-9a-f]{4}")
@@ -73,15 +74,19 @@ class Workspace:
             raise DatasetError(f"no run {run_id!r} in {self.root}; the newest runs: {newest}")
         return folder
 
-    def run_ids(self) -> list[str]:
-        """Every run's id, oldest first; other folders beside them, and empty ones, are no runs."""
+    def run_ids(self, *, controls: bool = True) -> list[str]:
+        """Every run's id, oldest first; other folders beside them, and empty ones, are no runs.
+
+        Without ``controls``, those of `CONTROL` runs are left out.
+        """
         configs = files_in_each(self.root / "runs", CONFIG)
         names = (path.parent.name for path in configs)
-        return sorted(filter(is_run_id, names), key=_start_time)
+        kept = (name for name in names if controls or not name.startswith(f"{CONTROL}-"))
+        return sorted(filter(is_run_id, kept), key=_start_time)
 
     def newest_run(self) -> str | None:
-        """The newest run that has stored anything; one that failed at once has not."""
-        for run_id in reversed(self.run_ids()):
+        """The newest run that has stored anything, controls aside; one that failed has not."""
+        for run_id in reversed(self.run_ids(controls=False)):
             if set(names_in(self.run(run_id))) - {CONFIG, PROGRESS}:
                 return run_id
         return None

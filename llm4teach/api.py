@@ -334,7 +334,9 @@ def load_student(
     place = Workspace(workspace)
     if run is None:
         having = (
-            id_ for id_ in reversed(place.run_ids()) if (place.run(id_) / CHECKPOINT).exists()
+            id_
+            for id_ in reversed(place.run_ids(controls=False))
+            if (place.run(id_) / CHECKPOINT).exists()
         )
         run = next(having, None)
         if run is None:

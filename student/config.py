@@ -190,6 +190,12 @@ class EvaluateConfig(_Settings):
         "question to it (default: all; in raw MiniGrid tasks, which have many states, 100)",
     )
 
+    control: bool = Field(
+        False,
+        description="teach: also train the same student without an LLM (teacher `none`, same env "
+        "steps), and let it play the same episodes",
+    )
+
     def of_teacher(self, many_plans: bool) -> EvaluateConfig:
         """Return the evaluation of a teacher alone, in a task with many plans or with few."""
         wanted = self.teacher_episodes or (_OF_TEACHER if many_plans else self.episodes)

@@ -18,12 +18,12 @@ PRETRAINED, RESUME = "pretrained.safetensors", "resume.safetensors"
 
 
 def newest_student(workspace: Workspace, task: Task) -> str:
-    """Return the newest complete run that has a student for this task.
+    """Return the newest complete run that has a student for this task, controls aside.
 
     Raises:
         DatasetError: there is none.
     """
-    for run_id in reversed(workspace.run_ids()):
+    for run_id in reversed(workspace.run_ids(controls=False)):
         folder = workspace.run(run_id)
         has_student = (folder / MANIFEST).exists() and (folder / CHECKPOINT).exists()
         if has_student and load_facts(folder / CHECKPOINT).get("task") == task.trained_as:

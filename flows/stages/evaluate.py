@@ -30,12 +30,18 @@ from llm4teach.teacher_labeling.live import LiveTeacher
 
 FILMS = 3  # episodes whose actions the report shows
 COMPARED = 100  # episodes in which student and teacher are compared state by state
+NO_LLM_STUDENT = "no-llm"  # policy of the control's student
 _ASKING = ("teacher", "reweighted")  # policies that ask about the states they meet
 Contestant = tuple[str, Policy | BehaviorPolicy, Mode]
 
 
-def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
-    """Play the held-out episodes with student, teacher and a random policy; store every episode."""
+def evaluate(
+    ctx: Context, config: EvaluateConfig, from_run: str, control_run: str | None = None
+) -> None:
+    """Play the held-out episodes with student, teacher and a random policy; store every episode.
+
+    The student of ``control_run`` plays as ``no-llm``.
+    """
     students = _students(ctx, from_run)
     policy = student_policy(students["student"])
     teachers = [ctx.live_teacher(ask=True)]
@@ -47,6 +53,9 @@ def evaluate(ctx: Context, config: EvaluateConfig, from_run: str) -> None:
         ("teacher", _own_policy(ctx, teachers[0]), "greedy"),
         ("random", uniform_policy(len(ctx.task.action_names)), "sampled"),
     ]
+    if control_run:
+        control = student_policy(stored_student(ctx.workspace, ctx.task, control_run))
+        others += [(NO_LLM_STUDENT, control, "sampled"), (NO_LLM_STUDENT, control, "greedy")]
     with ExitStack() as stack:
         for one in teachers:
             stack.callback(one.close)

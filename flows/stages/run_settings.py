@@ -20,6 +20,7 @@ SECTIONS = {  # by kind of run: the sections that it uses, and that are stored w
     "finetune": ("label", "live", "finetune"),
     "evaluate": ("evaluate",),
     "teach": _TEACH,
+    "control": _TEACH,  # of a teach run
     "retrain": (*_TEACH, "retrain"),
 }
 _REMOVED = {"retrain": ("gate_lead",)}  # settings of earlier versions, by section
