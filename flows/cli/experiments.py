@@ -27,6 +27,8 @@ Name = Literal[
     "teach",
 ]  # of `baselines.VARIANTS`, which takes torch to import
 
+Output = Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FOLDER")]
+_COPIED = "also copy the figure, table, CSV and page to this folder"
 _TRIAL = ("student", "collect", "pretrain", "finetune", "evaluate", "validation")
 
 
@@ -38,6 +40,7 @@ class Compare(QuietCommand):
         "llm4teach compare --seeds 5",
         "llm4teach compare --teacher recorded/vicuna-33b --finetune.steps 8192 --jobs 2",
         "llm4teach compare --methods teach no-llm ppo --seeds 3 --format json > comparison.json",
+        "llm4teach compare --jobs 2 -o docs/results/mine",
     )
     uses = ("task", "workspace", "seed", "teacher", *_TRIAL)
 
@@ -50,6 +53,7 @@ class Compare(QuietCommand):
         "PPO + KL alone; the paper's method (no reweighting), without an LLM or with it; the whole "
         "method, likewise",
     )
+    output: Output = Field(None, description=_COPIED)
     format: Literal["markdown", "json"] = Field("markdown", description="format of the result")
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
@@ -66,7 +70,9 @@ class Compare(QuietCommand):
 
         from llm4teach.flows.experiments.run import compare
 
-        _, folder = compare(settings, self.seeds, self.jobs, self.methods, command_line())
+        _, folder = compare(
+            settings, self.seeds, self.jobs, self.methods, command_line(), self.output
+        )
         if self.format == "json":
             print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
         else:
@@ -102,9 +108,7 @@ class Experiment(QuietCommand):
         "own)",
     )
     jobs: PositiveInt = Field(1, description="processes to train in")
-    output: Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FOLDER")] = Field(
-        None, description="also copy the figure, table and page to this folder"
-    )
+    output: Output = Field(None, description=_COPIED)
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
         from llm4teach.datasets.workspace import Workspace

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from llm4teach.analysis.comparisons import results
@@ -290,7 +291,12 @@ def _on_shifted(
 
 
 def compare(
-    settings: Settings, seeds: int, jobs: int, only: Sequence[str] = (), command: str = ""
+    settings: Settings,
+    seeds: int,
+    jobs: int,
+    only: Sequence[str] = (),
+    command: str = "",
+    output: str | None = None,
 ) -> tuple[Findings, StoragePath]:
     """Train whatever is not in the workspace yet; write table and figure into a folder of it.
 
@@ -300,6 +306,7 @@ def compare(
         jobs: processes to train in.
         only: names of the variants (`baselines.VARIANTS`); none for all.
         command: that makes the comparison again.
+        output: folder for one more copy of the results.
 
     Returns:
         The findings, and the folder of ``comparison.md``, ``.csv``, ``.json``, ``.png``, ``.svg``
@@ -318,6 +325,8 @@ def compare(
     name = f"{settings.task}-{info.backend}/{info.model}-{seeds}-seeds"
     folder = results_folder(Workspace(settings.workspace), name, identity)
     write_findings(findings, folder)
+    if output:
+        write_findings(findings, Path(output))
     return findings, folder
 
 

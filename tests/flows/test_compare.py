@@ -83,7 +83,7 @@ def result(workspace: Path) -> dict[str, Any]:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A workspace in which one comparison ran, and what it printed."""
     workspace = tmp_path_factory.mktemp("compared")
-    done = compare(workspace)
+    done = compare(workspace, "-o", str(workspace / "copied"))
     teachers, students, controls = done.stderr.splitlines()
     assert "1 trials, 0 of them known" in teachers
     assert f"{STUDENTS} trials, 0 of them known" in students
@@ -94,6 +94,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_files_and_figures(compared: tuple[Path, str]) -> None:
     workspace, printed = compared
     (folder,) = (workspace / "comparisons").iterdir()
+    copied = {path.name: path.read_bytes() for path in (workspace / "copied").iterdir()}
+    assert copied.keys() == {path.name for path in folder.iterdir()}
+    assert copied["comparison.csv"] == (folder / "comparison.csv").read_bytes()
     endings = {path.suffix for path in folder.iterdir()}
     assert endings == {".csv", ".html", ".json", ".md", ".png", ".svg"}
     rows = list(csv.DictReader((folder / "comparison.csv").open(encoding="utf-8")))
