@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
@@ -47,7 +48,9 @@ class Up(SettingsCommand):
         addresses = up(settings, self.port)
         print(f"UI: {addresses['ui']}\nlogs: {addresses['logs']}")
         print(f"in any folder: export {variables(addresses['api'])}")
-        print("then: prefect deployment run label-states   (llm4teach down ends all of it)")
+        own = settings.workspace != Settings.model_fields["workspace"].default
+        down = f"llm4teach down{f' --workspace {quote(settings.workspace)}' if own else ''}"
+        print(f"then: prefect deployment run label-states   ({down} ends all of it)")
 
 
 class Down(SettingsCommand):

@@ -92,7 +92,10 @@ def down(settings: Settings) -> list[str]:
     """
     folder = _folder(settings)
     if not (folder / STATE).exists():
-        raise DatasetError(f"nothing was started for {settings.workspace}; llm4teach up does")
+        raise DatasetError(
+            f"nothing was started for the workspace {settings.workspace}; name that of "
+            "`llm4teach up` with --workspace"
+        )
     stopped = []
     for process in reversed(_processes(folder)):  # the worker first
         if not _alive(process):

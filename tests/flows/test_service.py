@@ -186,6 +186,7 @@ def test_what_up_prints_works_in_any_folder(tmp_path: Path) -> None:
             assert (here / workspace / ".service" / "prefect.db").stat().st_size > 100_000
             [export] = re.findall(r"^in any folder: (export .*)$", service.told, re.MULTILINE)
             [run] = re.findall(r"^then: (prefect .*?)   ", service.told, re.MULTILINE)
+            assert f"(llm4teach down --workspace '{workspace}' ends all of it)" in service.told
             clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
             done = subprocess.run(
                 ["bash", "-c", f"{export}; {run}"],
