@@ -53,8 +53,7 @@ def run_trials(title: str, wanted: Sequence[Trial], workspace: Workspace, jobs: 
         work = [(i, wanted[i], unfinished.get(i)) for i in to_do]
         if jobs == 1 or len(work) <= 1:
             for i, trial, run_id in work:
-                with silenced():
-                    on_done(i, _run(trial, run_id))
+                on_done(i, _run(trial, run_id))
         else:
             _run_in_processes(work, min(jobs, len(work)), workspace, on_done)
     return [run_ids[trials[key]] for key in keys]
@@ -62,7 +61,8 @@ def run_trials(title: str, wanted: Sequence[Trial], workspace: Workspace, jobs: 
 
 def _run(trial: Trial, run_id: str | None) -> str:
     try:
-        return run_trial(trial, run_id)
+        with silenced():
+            return run_trial(trial, run_id)
     except Exception as error:
         kind = "" if isinstance(error, LLM4TeachError) else f"{type(error).__name__}: "
         where = f"{trial.method.name} on {trial.settings.task}, seed {trial.settings.seed}"
@@ -83,6 +83,7 @@ def _run_in_processes(
         futures = {pool.submit(_run, trial, run_id): i for i, trial, run_id in work}
         for future in as_completed(futures):
             on_done(futures[future], future.result())
+        pool.shutdown()  # so that they end in order and leave no semaphores of d3rlpy's behind
     except BrokenProcessPool:
         raise TrialError(
             "a process that trained was killed (is there too little memory for so many jobs?); "
@@ -109,4 +110,3 @@ def _start_worker(parent: Connection, workspace: StoragePath) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent acts
     threading.Thread(target=watch, daemon=True).start()
     prepare_environment(workspace)
-    silenced().__enter__()

@@ -212,8 +212,9 @@ def test_interrupted_twice_it_ends_with_the_same_figures(
     known = complete()
     assert known < TRIALS
 
-    done = compare(tmp_path)
+    done = compare(tmp_path, "--jobs", "2")
     assert f"{STUDENTS} trials, " in done.stderr
+    assert len(done.stderr.splitlines()) == 3, done.stderr
     begun = [folder for folder in runs.iterdir() if (folder / "progress.json").exists()]
     assert complete() == TRIALS == len(begun), "taken up, not begun again"
     assert result(tmp_path) == result(compared[0])
