@@ -17,6 +17,8 @@ rates AS (
     WHERE entry.key <> 'achievements'
     GROUP BY ALL
 )
-SELECT *, exp(avg(ln(1 + 100 * rate)) OVER (PARTITION BY run_id, task, policy, mode)) - 1 AS score
+SELECT policy, mode, achievement, rate,
+       exp(avg(ln(1 + 100 * rate)) OVER (PARTITION BY run_id, task, policy, mode)) - 1 AS score,
+       reward_share, mean_length, episodes, task, run_id
 FROM rates
 ORDER BY run_id, task, policy, mode, rate DESC, achievement;
