@@ -17,8 +17,10 @@ rates AS (
     WHERE entry.key <> 'achievements'
     GROUP BY ALL
 )
-SELECT policy, mode, achievement, rate,
-       exp(avg(ln(1 + 100 * rate)) OVER (PARTITION BY run_id, task, policy, mode)) - 1 AS score,
-       reward_share, mean_length, episodes, task, run_id
+-- A narrow terminal shows the first and the last columns.
+SELECT policy, mode, achievement, run_id, task, episodes, mean_length, reward_share,
+       round(exp(avg(ln(1 + 100 * rate)) OVER (PARTITION BY run_id, task, policy, mode)) - 1, 2)
+           AS score,
+       round(rate, 4) AS rate
 FROM rates
 ORDER BY run_id, task, policy, mode, rate DESC, achievement;
