@@ -9,9 +9,8 @@ from prefect import flow
 from llm4teach.flows.runtime.retries import with_resolved_teacher, with_retries
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.stages.context import opened
-from llm4teach.flows.stages.control import train_control
 from llm4teach.flows.stages.evaluate import evaluate
-from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
+from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline, train_control
 from llm4teach.flows.stages.run_settings import overridden
 from llm4teach.flows.stages.summary import report
 

@@ -51,6 +51,7 @@ ORDER = """
     teacher_labeling.backends.openai  teacher_labeling.backends.llama_cpp
     teacher_labeling.backends
     teacher_labeling.ask_policy  teacher_labeling.factory
+    teacher_labeling.live_labelers
     teacher_labeling.live
 
     student.model

@@ -1,6 +1,7 @@
 """The pipeline: rounds of collect, label and pretrain, then fine-tuning.
 
-It serves `teach`, `retrain` and the trials of experiments, which differ in what they hook into it.
+It serves `teach` and its control without an LLM, `retrain` and the trials of experiments, which
+differ in what they hook into it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llm4teach.datasets.runs import MANIFEST
+from llm4teach.datasets.workspace import CONTROL
 from llm4teach.flows.stages.checkpoints import (
     PRETRAINED,
     check_encoder,
@@ -16,12 +19,13 @@ from llm4teach.flows.stages.checkpoints import (
     stored_student,
 )
 from llm4teach.flows.stages.collect import collect
-from llm4teach.flows.stages.context import Context
+from llm4teach.flows.stages.context import Context, opened
 from llm4teach.flows.stages.finetune import finetune
 from llm4teach.flows.stages.label import label
 from llm4teach.flows.stages.pretrain import pretrain, trajectories
 from llm4teach.student.config import CollectConfig, FinetuneConfig, PretrainConfig
 from llm4teach.student.model.network import Student
+from llm4teach.teacher_labeling.config import TeacherConfig
 
 RunStage = Callable[[str, Callable[[], Any]], Any]  # the stage's name, and its work
 
@@ -68,6 +72,30 @@ def run_pipeline(ctx: Context, stages: Stages, hooks: Hooks = Hooks()) -> None:
     if stages.finetune and "finetune_steps" not in run.results:
         config, is_pretrained = stages.finetune, stages.pretrain is not None
         hooks.run_stage("finetune", lambda: _finetune(ctx, config, is_pretrained, hooks.on_update))
+
+
+def train_control(ctx: Context, run_stage: RunStage) -> str:
+    """Train a student as the run did, but with the teacher `none`, which knows nothing.
+
+    Everything else is the same: env steps, settings, seed. It has a run of its own, which the run
+    keeps the id of, and which resumes with it.
+
+    Returns:
+        The control's run id.
+    """
+    begun: str | None = ctx.run.results.get("control_run")
+    if begun and (ctx.workspace.run(begun) / MANIFEST).exists():
+        return begun
+    if begun and not ctx.workspace.run(begun).exists():  # it ended before it stored anything
+        begun = None
+    teacher = TeacherConfig(teacher="none")
+    settings = ctx.settings.model_copy(update={"teacher": teacher})
+    with opened(CONTROL, settings, resume=begun, revive=False) as control:
+        ctx.run.note(control_run=control.run.run_id)
+        config = control.settings
+        stages = Stages(config.collect, config.pretrain, config.finetune)
+        run_pipeline(control, stages, Hooks(run_stage))
+        return control.run.run_id
 
 
 def _run_round(

@@ -13,7 +13,7 @@ from llm4teach.datasets.runs import read_manifest
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.flows.runtime.settings import Settings
-from llm4teach.flows.stages import control as control_stage
+from llm4teach.flows.stages import pipeline
 from llm4teach.flows.stages.checkpoints import newest_student
 from llm4teach.flows.stages.pipeline import Hooks
 from llm4teach.flows.teach import teach
@@ -58,7 +58,7 @@ def test_a_killed_control_resumes_with_its_run(
 ) -> None:
     whole = teach.fn(settings(tmp_path / "whole"))
 
-    run_pipeline = control_stage.run_pipeline
+    run_pipeline = pipeline.run_pipeline
 
     def killed(ctx: Any, stages: Any, hooks: Any) -> None:
         def run_stage(name: str, work: Callable[[], Any]) -> None:
@@ -69,7 +69,7 @@ def test_a_killed_control_resumes_with_its_run(
         run_pipeline(ctx, stages, Hooks(run_stage))
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(control_stage, "run_pipeline", killed)
+        patched.setattr(pipeline, "run_pipeline", killed)
         teach.fn(settings(tmp_path / "cut"))
     workspace = Workspace(tmp_path / "cut")
     (run_id,) = workspace.run_ids(controls=False)

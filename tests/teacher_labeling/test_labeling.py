@@ -118,6 +118,7 @@ def test_the_live_teacher_asks_only_about_the_unseen(tmp_path: Path) -> None:
         probs = live.teacher_probs(seen)
         assert probs.shape == (len(seen), 7) and probs.dtype == np.float32
         np.testing.assert_allclose(probs.sum(1), 1, rtol=1e-6)
+    live.close()
     assert live.questions.asked == len(distinct - {known.key})
     assert sorted(teacher.asked) == sorted(distinct | {known.key})
     assert len(store_of(teacher, tmp_path).rows()) == len(distinct | {known.key})
