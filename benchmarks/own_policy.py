@@ -8,9 +8,12 @@ of raw MiniGrid tasks, plans are followed as in collection. "States" are those t
 episodes, each of which is asked about once; "silent" is the share of steps where no advice could
 act, and a random action was taken. Advice is kept in the workspace: a second run asks nothing.
 
+`--csv` writes a row per task and teacher.
+
 Of Crafter also the published measures: achievements of 22, score (the geometric mean of the success
-rates), reward as a share of 22, and each achievement's rate. `--follow` draws a plan when the state
-changes and follows it, as collection does, instead of mixing all plans in every step.
+rates), reward as a share of 22, and each achievement's rate, which is what `--csv` then has.
+`--follow` draws a plan when the state changes and follows it, as collection does, instead of mixing
+all plans in every step.
 
     python benchmarks/own_policy.py --task Crafter --teacher none expert \\
                                     --follow --csv docs/results/crafter/achievements.csv
@@ -130,8 +133,8 @@ def published(played: Sequence[dict[str, Any]]) -> tuple[str, dict[str, float]]:
 
 def play(
     task: Task, live: LiveTeacher, config: EvaluateConfig, follow: bool, hard: bool
-) -> tuple[str, Watched, list[dict[str, Any]]]:
-    """One line of the table, the policy with what it met, and the episodes."""
+) -> tuple[str, dict[str, Any], Watched, list[dict[str, Any]]]:
+    """One line of the table, the same as a record, the policy, and the episodes."""
     watched = WatchedOptions(task, live, hard) if follow else WatchedAdvice(task, live)
     began, episodes = time.perf_counter(), config.episodes
     played = evaluate_policy(task, watched, "sampled", config, seed=0)
@@ -139,12 +142,22 @@ def play(
     won = sum(episode["success"] for episode in played)
     low, high = wilson_interval(won, episodes)
     steps = sum(episode["length"] for episode in played)
+    row = {
+        "task": task.name,
+        "episodes": episodes,
+        "success": round(won / episodes, 4),
+        "success_low": round(low, 4),
+        "success_high": round(high, 4),
+        "mean_steps": round(steps / episodes, 2),
+        "states": len(watched.states),
+        "seeds": config.seeds,
+    }
     line = (
         f"| {task.name} | {won / episodes:.1%} [{low:.1%}, {high:.1%}] | {steps / episodes:.1f} "
         f"| {len(watched.states)} | {watched.silent / watched.steps:.1%} | {live.questions.asked} "
         f"| {steps / seconds:,.0f} |"
     )
-    return line, watched, played
+    return line, row, watched, played
 
 
 def main() -> None:
@@ -165,7 +178,7 @@ def main() -> None:
     parser.add_argument(
         "--follow", action="store_true", help="Crafter: follow plans, do not mix them"
     )
-    parser.add_argument("--csv", type=Path, help="write the rates of achievements to this file")
+    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     parser.add_argument(
         "--record", type=Path, help="also write what was advised there as a recording (JSON)"
     )
@@ -197,14 +210,18 @@ def main() -> None:
             questions = questions_of(task, config, info)
             live = LiveTeacher(task, store, teacher, questions=questions)
             follow = arguments.follow or task.many_plans
-            line, watched, played = play(task, live, episodes, follow, arguments.hard)
+            line, row, watched, played = play(task, live, episodes, follow, arguments.hard)
             print(line, flush=True)
             if ACHIEVEMENTS in played[0]["measures"]:
                 sentence, rates = published(played)
                 way = "followed" if follow else "mixed"
                 print(f"\nplans {way}, {sentence}", flush=True)
                 columns = {"task": task_name, "teacher": name, "plans": way}
-                rows += [{**columns, "achievement": a, "rate": r} for a, r in rates.items()]
+                rows += [
+                    {**columns, "achievement": a, "rate": f"{r:.3f}"} for a, r in rates.items()
+                ]
+            else:
+                rows.append({"teacher": name, **row})
             met |= {q.key for q in distinct_questions(questions, watched.states.values())}
             if arguments.show_states:
                 texts = sorted(state.text for state in watched.states.values())
@@ -218,7 +235,7 @@ def main() -> None:
             with arguments.csv.open("w", newline="") as file:
                 writer = csv.DictWriter(file, rows[0])
                 writer.writeheader()
-                writer.writerows({**row, "rate": f"{row['rate']:.3f}"} for row in rows)
+                writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ class RenamedScene(RawScene):
 def color_names(facts: Facts) -> Mapping[str, str]:
     """Return the name of each color, the same for facts that differ only in their colors."""
     mentioned = dict.fromkeys(_COLOR.findall(facts.mission))
-    others = sorted({*COLOR_NAMES} - {*mentioned}, key=lambda color: _role(facts, color))
-    order = [*mentioned, *others]
+    others = [color for color in COLOR_NAMES if color not in mentioned]  # in the same order always
+    order = [*mentioned, *sorted(others, key=lambda color: _role(facts, color))]
     numbered = renamed(facts, {color: str(i) for i, color in enumerate(order)})
     digest = hashlib.sha256(text_of(numbered).encode()).digest()
     names = _PERMUTATIONS[int.from_bytes(digest, "big") % len(_PERMUTATIONS)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 from hypothesis import given
@@ -86,3 +89,26 @@ def test_the_swapped_control_has_other_names_too() -> None:
     observations = observed(name, 2, 6)
     real, other = (describe(get_task(n), observations) for n in (name, f"{name}-renamed"))
     assert [s.text for s in real] != [s.text for s in other]
+
+
+def test_names_are_the_same_in_every_process() -> None:
+    """Python hashes strings differently in each, and a resumed run has to read the same plans."""
+    program = """
+from llm4teach.envs.minigrid.raw.renamed import color_names
+from llm4teach.envs.minigrid.raw.scene import Thing
+from llm4teach.envs.minigrid.raw.state import Facts
+
+thing = Thing("red ball", "ball", "", "", True)
+print(color_names(Facts((thing,), True, "", "pick up the red ball", ())))
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1 and "red" in told.pop()
