@@ -27,6 +27,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -40,6 +41,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import EpisodeSet
 from llm4teach.envs.task import Mixture, Observations, State, Task, describe
+from llm4teach.flows.runtime.origin import machine, source_commit
 from llm4teach.student.collection.behavior import NOISE, OptionBehavior
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
@@ -160,6 +162,13 @@ def play(
     return line, row, watched, played
 
 
+def origin() -> dict[str, str]:
+    """Where a figure comes from, as `compare` states it."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    command = shlex.join(sys.argv)
+    return {"date": now, "commit": source_commit(), "machine": machine(), "command": command}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
@@ -221,7 +230,7 @@ def main() -> None:
                     {**columns, "achievement": a, "rate": f"{r:.3f}"} for a, r in rates.items()
                 ]
             else:
-                rows.append({"teacher": name, **row})
+                rows.append({"teacher": name, **row, **origin()})
             met |= {q.key for q in distinct_questions(questions, watched.states.values())}
             if arguments.show_states:
                 texts = sorted(state.text for state in watched.states.values())
