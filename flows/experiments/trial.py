@@ -130,6 +130,10 @@ def _teacher_of(config: TeacherConfig, family: str) -> TeacherInfo:
     return teacher_info(resolve_teacher(config), family)
 
 
+# Of collection, which takes less time with more of them; and of `teach`, not of a trial.
+_WITHOUT_EFFECT = ("workers", "control")
+
+
 @dataclass(frozen=True)
 class StoredTrial:
     """A trial's run in the workspace."""
@@ -159,13 +163,13 @@ def stored_trials(workspace: Workspace) -> list[StoredTrial]:
 
 
 def _outcome_of(section: Any) -> Any:
-    """Settings less those that change nothing but the time it takes, and those that are not set.
+    """Settings less those that change nothing of a trial's outcome, and those that are not set.
 
     A setting that came later than a stored trial is not set in it.
     """
     if not isinstance(section, dict):
         return section
-    return {k: v for k, v in section.items() if k != "workers" and v is not None}
+    return {k: v for k, v in section.items() if k not in _WITHOUT_EFFECT and v is not None}
 
 
 def find_trial(
