@@ -57,7 +57,6 @@ class CountedPlans(OptionBehavior):
     def __init__(self, task: Task, advice: AdviceOf) -> None:
         super().__init__(task, advice, 0.0, np.random.default_rng(0))
         self.texts: set[str] = set()
-        self._task_played = task
 
     def act(
         self,
@@ -67,7 +66,7 @@ class CountedPlans(OptionBehavior):
         states: Sequence[State] | None = None,
     ) -> tuple[NDArray[np.float32], list[str]]:
         """Follow plans; see `OptionBehavior.act`."""
-        states = describe(self._task_played, observations) if states is None else states
+        states = describe(self._task, observations) if states is None else states
         self.texts |= {state.key for state in states}
         return super().act(observations, envs, started, states)
 
