@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,6 +219,9 @@ def query(name: str, workspace: str = "workspace", **parameters: str) -> pa.Tabl
 class TeacherPolicy:
     """Grounded advice for a trainer of your own: pi_T(a | s) for each observation.
 
+    Answers are stored as they come, those of a teacher without a price in blocks: the last block
+    when the policy is closed, by `close`, by a ``with`` statement or by the end of the program.
+
     Args:
         workspace: whose stored advice it gives.
         task: its name, or a task.
@@ -252,6 +256,13 @@ class TeacherPolicy:
             )
         questions = questions_of(self.task, settings.teacher, info)
         self._live = LiveTeacher(self.task, store, self._teacher, questions=questions)
+        self._closing = weakref.finalize(self, _close, self._live, self._teacher)
+
+    def __enter__(self) -> TeacherPolicy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def teacher_probs(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return action probabilities, float32 (N, n_actions).
@@ -267,10 +278,14 @@ class TeacherPolicy:
         return self._live.teacher_probs(observations)
 
     def close(self) -> None:
-        """Free the model or the connections."""
-        self._live.close()
-        if self._teacher is not None:
-            self._teacher.close()
+        """Store what is not stored yet, and free the model or the connections."""
+        self._closing()
+
+
+def _close(live: LiveTeacher, teacher: Teacher | None) -> None:
+    live.close()
+    if teacher is not None:
+        teacher.close()
 
 
 class StudentPolicy:

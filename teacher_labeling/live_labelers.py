@@ -87,7 +87,8 @@ class InstantLabeler(LiveLabeler):
     """Asks a teacher whose answers cost nothing (`TeacherInfo.instant`); stores many at a time.
 
     Such a teacher has no questions that another process could spare it, so nothing is locked or
-    journaled. A killed process loses the answers since the last commit; they are given again.
+    journaled. A killed process loses the answers since the last commit; they are given again. A
+    commit at least doubles what is stored, so there are few files and some advice from the start.
     """
 
     def __init__(self, teacher: Teacher, store: AdviceStore) -> None:
@@ -101,7 +102,7 @@ class InstantLabeler(LiveLabeler):
             self.report.count(advice)
             self._rows.append(to_row(advice, self._teacher.info))
             answers.append((advice.state.key, advice.plans))
-        if len(self._rows) >= COMMIT_EVERY_ROWS:
+        if len(self._rows) >= min(COMMIT_EVERY_ROWS, len(self._store) + 1):
             self.close()
         return answers
 

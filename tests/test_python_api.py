@@ -59,6 +59,28 @@ def test_collect_label_and_ask_the_advice(workspace: str) -> None:
     assert lt.advice(workspace).aggregate("count(DISTINCT teacher_id)").fetchall() == [(2,)]
 
 
+def test_what_a_free_teacher_said_is_stored_without_a_call_of_close(workspace: str) -> None:
+    env = lt.make_env("SimpleDoorKey")
+    seen = np.stack([env.reset(seed=seed)[0] for seed in range(40)])
+
+    def stored() -> int:
+        (row,) = lt.advice(workspace).aggregate("count(*)").fetchall()
+        return int(row[0])
+
+    teacher = lt.TeacherPolicy(workspace, "SimpleDoorKey", "none", ask=True)
+    teacher.teacher_probs(seen[:1])
+    assert stored() == 1  # a reader finds some advice from the first call on
+    for i in range(1, len(seen)):
+        teacher.teacher_probs(seen[i : i + 1])
+    asked = teacher._live.questions.asked
+    assert 1 < stored() < asked
+    del teacher
+    assert stored() == asked
+    with lt.TeacherPolicy(workspace, "SimpleDoorKey", "recorded/vicuna-33b", ask=True) as teacher:
+        teacher.teacher_probs(seen)
+    assert stored() == 2 * asked
+
+
 def test_the_environment_of_a_task_is_what_its_teacher_reads(workspace: str) -> None:
     env = lt.make_env("SimpleDoorKey", render_mode="rgb_array")
     first, _ = env.reset(seed=5)
