@@ -20,12 +20,8 @@ again, so the command can be interrupted and repeated.
 from __future__ import annotations
 
 import argparse
-import csv
-import multiprocessing
-import sys
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +31,7 @@ from numpy.typing import NDArray
 from returns_table import UNTRIED, AdviceOf, ReturnsLearner
 from tasks import TASKS
 
+from llm4teach.analysis.rows_file import Row, RowsFile, run_jobs
 from llm4teach.analysis.statistics import wilson_interval
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import episode_seeds
@@ -47,8 +44,11 @@ from llm4teach.teacher_labeling.factory import make_teacher
 
 POLICIES = ("none", "rules", "swapped", "bot", "returns")
 BUDGETS = (4_000, 16_000, 64_000)  # env steps that fill the table of returns
-COLUMNS = ("task", "policy", "episodes", "success", "low", "high", "mean_steps", "texts", "cpu_s")
-Row = dict[str, Any]
+COLUMNS: dict[str, Any] = {
+    **{"task": str, "policy": str, "episodes": int},
+    **{"success": float, "low": float, "high": float, "mean_steps": float},
+    **{"texts": lambda text: int(text) if text else "", "cpu_s": float},
+}
 
 
 class CountedPlans(OptionBehavior):
@@ -127,32 +127,24 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes to play in")
     parser.add_argument("--csv", type=Path, help="a row per task and policy")
     arguments = parser.parse_args()
-    rows = _read(arguments.csv, arguments.episodes)
-    wanted = [
-        (task, policy)
-        for task in arguments.task
-        for policy in arguments.policy
-        if policy != "bot" or has_bot(task)
-    ]
+    rows = RowsFile(arguments.csv, COLUMNS, ("task", "policy", "episodes"))
     last = {"returns": f"returns-{BUDGETS[-1]}"}  # rows of one policy are stored together
     missing = [
-        (task, policy) for task, policy in wanted if (task, last.get(policy, policy)) not in rows
+        (task, policy, arguments.episodes)
+        for task in arguments.task
+        for policy in arguments.policy
+        if (policy != "bot" or has_bot(task))
+        and (task, last.get(policy, policy), arguments.episodes) not in rows
     ]
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(screen, *one, arguments.episodes) for one in missing]
-        for ended, future in enumerate(as_completed(running), 1):
-            new = future.result()
-            rows.update({(row["task"], row["policy"]): row for row in new})
-            if arguments.csv:
-                _write(arguments.csv, rows.values())
-            for row in new:
-                print(
-                    f"{ended}/{len(missing)}: {row['task']}, {row['policy']}: "
-                    f"{row['success']:.1%} in {row['mean_steps']} steps, {row['texts']} texts",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    print(*table(rows, arguments.task), sep="\n")
+    run_jobs(screen, missing, arguments.jobs, rows, line)
+    chosen = {(r["task"], r["policy"]): r for r in rows if r["episodes"] == arguments.episodes}
+    print(*table(chosen, arguments.task), sep="\n")
+
+
+def line(row: Row) -> str:
+    """One line about a row."""
+    told = f"{row['success']:.1%} in {row['mean_steps']} steps, {row['texts']} texts"
+    return f"{row['task']}, {row['policy']}: {told}"
 
 
 def table(rows: dict[tuple[str, str], Row], tasks: Sequence[str]) -> list[str]:
@@ -182,32 +174,6 @@ def table(rows: dict[tuple[str, str], Row], tasks: Sequence[str]) -> list[str]:
         cells = [task, f"{100 * gap(task):.0f}", *(cell(task, p) for p in policies), texts(task)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _read(path: Path | None, episodes: int) -> dict[tuple[str, str], Row]:
-    if path is None or not path.exists():
-        return {}
-    types: Sequence[Any] = (str, str, int, float, float, float, float, _count, float)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: type_(row[name]) for name, type_ in zip(COLUMNS, types, strict=True)}
-            for row in csv.DictReader(file)
-        ]
-    return {(row["task"], row["policy"]): row for row in rows if row["episodes"] == episodes}
-
-
-def _count(text: str) -> int | str:
-    return int(text) if text else ""
-
-
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: (row["task"], row["policy"])))
-    beside.replace(path)
 
 
 if __name__ == "__main__":

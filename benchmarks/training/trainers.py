@@ -14,14 +14,13 @@ episodes, sampled. With --csv, rows that the file already has are not trained ag
 from __future__ import annotations
 
 import argparse
-import csv
-import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
+
+from llm4teach.analysis.rows_file import Row, RowsFile, run_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "examples"))
@@ -32,8 +31,11 @@ NAMES = {
     "sb3": "Stable-Baselines3 (examples/sb3_trainer.py)",
     "cleanrl": "CleanRL's style (examples/cleanrl_trainer.py)",
 }
-COLUMNS = ("trainer", "teacher", "steps", "seed", "episodes", "success", "cpu_s")
-Trial = tuple[str, str, int]  # trainer, teacher, seed
+COLUMNS: dict[str, Any] = {
+    **{"trainer": str, "teacher": str, "steps": int, "seed": int, "episodes": int},
+    **{"success": float, "cpu_s": float},
+}
+KEY = ("trainer", "teacher", "seed", "steps", "episodes")
 
 
 def main() -> None:
@@ -49,31 +51,24 @@ def main() -> None:
     parser.add_argument("--workspace", default="workspace/trainers", help="of the advice")
     parser.add_argument("--csv", type=Path, help="a row per trainer, teacher and seed")
     arguments = parser.parse_args()
+    common = (arguments.steps, arguments.episodes)
     trials = [
-        (trainer, teacher, seed)
+        (trainer, teacher, seed, *common)
         for seed in range(arguments.seeds)
         for teacher in arguments.teachers
         for trainer in arguments.trainers
     ]
-    rows = _read(arguments.csv, arguments.steps, arguments.episodes)
-    missing = [trial for trial in trials if trial not in rows]
-    for teacher in sorted({teacher for _, teacher, _ in missing} - {NO_TEACHER}):
+    rows = RowsFile(arguments.csv, COLUMNS, KEY)
+    missing = [(*trial, arguments.workspace) for trial in trials if trial not in rows]
+    for teacher in sorted({teacher for _, teacher, *_ in missing} - {NO_TEACHER}):
         _label(teacher, arguments.workspace)
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
-        common = (arguments.steps, arguments.episodes, arguments.workspace)
-        running = [pool.submit(_run, trial, *common) for trial in missing]
-        for ended, future in enumerate(as_completed(running), 1):
-            row = future.result()
-            rows[row["trainer"], row["teacher"], row["seed"]] = row
-            if arguments.csv:
-                _write(arguments.csv, rows)
-            print(
-                f"{ended}/{len(missing)}: {row['trainer']}, {row['teacher']}, seed {row['seed']}: "
-                f"{row['success']:.1%} in {row['cpu_s']:.0f} CPU-s",
-                file=sys.stderr,
-                flush=True,
-            )
+    run_jobs(_run, missing, arguments.jobs, rows, _line)
     _report(arguments, [rows[trial] for trial in trials])
+
+
+def _line(row: Row) -> str:
+    told = f"{row['success']:.1%} in {row['cpu_s']:.0f} CPU-s"
+    return f"{row['trainer']}, {row['teacher']}, seed {row['seed']}: {told}"
 
 
 def _label(teacher: str, workspace: str) -> None:
@@ -85,14 +80,15 @@ def _label(teacher: str, workspace: str) -> None:
     print(f"{teacher}: {labeled['questions']} states newly labeled", file=sys.stderr, flush=True)
 
 
-def _run(trial: Trial, steps: int, episodes: int, workspace: str) -> dict[str, Any]:
+def _run(
+    trainer: str, teacher_name: str, seed: int, steps: int, episodes: int, workspace: str
+) -> list[Row]:
     """Train once and evaluate; return a row."""
     import torch
 
     import llm4teach as lt
 
     torch.set_num_threads(1)
-    trainer, teacher_name, seed = trial
     taught = teacher_name != NO_TEACHER
     # Without a KL term nobody is asked; the teacher only says which task it is.
     teacher = lt.TeacherPolicy(workspace, TASK, teacher_name if taught else "none", ask=not taught)
@@ -103,7 +99,7 @@ def _run(trial: Trial, steps: int, episodes: int, workspace: str) -> dict[str, A
     result = lt.evaluate(TASK, policy, episodes, seeds="development", seed=seed)
     teacher.close()
     values = (trainer, teacher_name, steps, seed, episodes, result["success_rate"], round(cpu_s, 1))
-    return dict(zip(COLUMNS, values, strict=True))
+    return [dict(zip(COLUMNS, values, strict=True))]
 
 
 def _ours(teacher: Any, steps: int, seed: int, kl_coef: float) -> Any:
@@ -142,7 +138,7 @@ def _cleanrl(teacher: Any, steps: int, seed: int, kl_coef: float) -> Any:
     return cleanrl_trainer.train(teacher, steps, seed, kl_coef).probabilities
 
 
-def _report(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+def _report(arguments: argparse.Namespace, rows: list[Row]) -> None:
     """Print a line per trainer and teacher, and each trainer less ours."""
     from llm4teach.analysis.statistics import bootstrap_mean_interval, mean_difference
 
@@ -169,29 +165,6 @@ def _report(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "episodes each. Success: mean over the seeds with the bootstrap's interval; less ours: "
         "Welch's interval; CPU-seconds of training: medians."
     )
-
-
-def _read(path: Path | None, steps: int, episodes: int) -> dict[Trial, dict[str, Any]]:
-    if path is None or not path.exists():
-        return {}
-    types = (str, str, int, int, int, float, float)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: type_(row[name]) for name, type_ in zip(COLUMNS, types, strict=True)}
-            for row in csv.DictReader(file)
-        ]
-    same = [row for row in rows if (row["steps"], row["episodes"]) == (steps, episodes)]
-    return {(row["trainer"], row["teacher"], row["seed"]): row for row in same}
-
-
-def _write(path: Path, rows: dict[Trial, dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[trial] for trial in sorted(rows))
-    beside.replace(path)
 
 
 if __name__ == "__main__":
