@@ -47,30 +47,31 @@ class OneHotEncoder(nn.Module):
 
 
 class _Shaped(nn.Module):
-    """One of the student's encoders, for flat observations."""
+    """One of the student's encoders and the layer above it, for flat observations."""
 
     def __init__(self, encoder: Encoder, shape: Sequence[int]) -> None:
         super().__init__()
         self.encoder, self.shape = encoder, tuple(shape)
+        self.trunk = nn.Linear(encoder.features, HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = self.encoder.encode(x.to(torch.uint8).view(-1, *self.shape))
-        features: Tensor = self.encoder(inputs)
-        return features
+        return F.relu(self.trunk(self.encoder(inputs)))
 
 
 @dataclass()
 class CriticEncoderFactory(EncoderFactory):
     """Makes encoders of flattened observations that had this ``shape``.
 
-    ``reads`` names the student's encoder that reads them; by default the shape decides.
+    ``reads`` names the student's encoder that reads them. By default the shape decides, and maps
+    are read as one-hot codes.
     """
 
     shape: list[int] = field(default_factory=list)
     reads: str = ""
 
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
-        if self.reads not in ("", "cells"):
+        if self.reads:
             reads = cast(EncoderName, self.reads)
             return _Shaped(make_encoder(tuple(self.shape), "cells", name=reads), self.shape)
         if len(self.shape) == 3:

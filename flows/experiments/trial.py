@@ -55,8 +55,9 @@ PRETRAIN = Method("pretrain", pretrains=True)
 PPO_KL = Method("ppo-kl", finetunes=True, guided=True)
 TEACH = Method("teach", pretrains=True, finetunes=True, guided=True)
 HIERARCHICAL = Method("hrl", finetunes=True, over_options=True)
-DISCRETE_BC = Method("discrete-bc", algorithm="DiscreteBC")
-DISCRETE_CQL = Method("discrete-cql", algorithm="DiscreteCQL")
+# Stored trials called discrete-bc and discrete-cql had another network than the student's.
+DISCRETE_BC = Method("DiscreteBC", algorithm="DiscreteBC")
+DISCRETE_CQL = Method("DiscreteCQL", algorithm="DiscreteCQL")
 TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
 TRANSFER = Method("transfer")  # trains nothing: a stored student plays another task
 
