@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -37,7 +35,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
 def success(policy: Policy | None) -> float:
     assert policy is not None
     config = EvaluateConfig(episodes=100, seeds="development")
-    return float(np.mean([e["success"] for e in evaluate_policy(TASK, policy, "greedy", config, 0)]))
+    played = evaluate_policy(TASK, policy, "greedy", config, 0)
+    return float(np.mean([episode["success"] for episode in played]))
 
 
 @pytest.mark.extended
