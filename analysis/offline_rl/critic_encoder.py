@@ -1,4 +1,4 @@
-"""The network under d3rlpy's Q functions: symbolic maps are read as names, not as amounts.
+"""The network under d3rlpy's algorithms: the student's own, for flattened observations.
 
 Imported only where d3rlpy is there; see `fitted_q`.
 """
@@ -20,30 +20,6 @@ from llm4teach.student.model.encoder import Encoder
 from llm4teach.student.model.encoders import make_encoder
 
 HIDDEN = 128
-CODES = 16  # values that a channel of a map's cell can have
-
-
-class OneHotEncoder(nn.Module):
-    """One-hot codes of all cells and channels, through two layers.
-
-    A sum of embeddings is the first layer's product with one-hot vectors, without these.
-    """
-
-    offsets: Tensor
-
-    def __init__(self, places: int, codes: int = CODES) -> None:
-        super().__init__()
-        self.codes = codes
-        self.first = nn.EmbeddingBag(places * codes, HIDDEN, mode="sum")
-        nn.init.normal_(self.first.weight, std=1 / math.sqrt(places))
-        self.second = nn.Linear(HIDDEN, HIDDEN)
-        self.register_buffer("offsets", torch.arange(places) * codes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of flat observations, (B, places) to (B, HIDDEN)."""
-        codes = x.long().clamp(0, self.codes - 1)
-        hidden = F.relu(self.first(codes + self.offsets))
-        return F.relu(self.second(hidden))
 
 
 class _Shaped(nn.Module):
@@ -63,21 +39,16 @@ class _Shaped(nn.Module):
 class CriticEncoderFactory(EncoderFactory):
     """Makes encoders of flattened observations that had this ``shape``.
 
-    ``reads`` names the student's encoder that reads them. By default the shape decides, and maps
-    are read as one-hot codes.
+    ``reads`` names the student's encoder that reads them; by default the shape decides.
     """
 
     shape: list[int] = field(default_factory=list)
     reads: str = ""
 
     def create(self, observation_shape: Sequence[int]) -> nn.Module:  # type: ignore[override]
-        if self.reads:
-            reads = cast(EncoderName, self.reads)
-            return _Shaped(make_encoder(tuple(self.shape), "cells", name=reads), self.shape)
-        if len(self.shape) == 3:
-            return OneHotEncoder(math.prod(self.shape))
-        shape = tuple(self.shape) if len(self.shape) < 3 else (math.prod(self.shape),)
-        return _Shaped(make_encoder(shape, "cells"), shape)
+        shape = tuple(self.shape) if len(self.shape) <= 3 else (math.prod(self.shape),)
+        reads = cast(EncoderName, self.reads) if self.reads else None
+        return _Shaped(make_encoder(shape, "cells", name=reads), shape)
 
     @staticmethod
     def get_type() -> str:
