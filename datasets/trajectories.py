@@ -49,6 +49,12 @@ class Trajectories:
         """One column as a new array (N,)."""
         return np.array(self.table.column(name).to_numpy())
 
+    @property
+    def episode_ends(self) -> NDArray[np.bool_]:
+        """Which steps are the last stored ones of their episode, (N,)."""
+        t = self.column("t")
+        return np.append(t[1:] != t[:-1] + 1, np.ones(min(1, len(t)), np.bool_))
+
 
 def write_steps(
     folder: StoragePath,

@@ -174,8 +174,17 @@ def collect_in_shards(settings: Settings, run_id: str, from_run: str | None) -> 
 
 @flow(name="label-in-shards")
 def label_in_shards(settings: Settings) -> list[str]:
-    """Label all shards, each in a run of its own; return their runs."""
-    shards = settings.scale.shards
+    """Label all shards, each in a run of its own; return their runs.
+
+    Raises:
+        ConfigError: the order takes the returns of whole episodes, which no shard has.
+    """
+    shards, order = settings.scale.shards, settings.label.order
+    if order in ("spread", "change"):
+        raise ConfigError(
+            f"--label.order {order} needs whole episodes, and a shard has some of their states; "
+            "choose --label.order visits, or --scale.runner none"
+        )
     with stage("label", shards, "shards") as shown:
         futures = [label_shard.submit(settings, shard) for shard in range(shards)]
         for _ in as_completed(futures):

@@ -250,6 +250,9 @@ class TeacherConfig(BaseModel):
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
+AskOrder = Literal["first", "random", "visits", "spread", "change"]
+
+
 class LabelConfig(_Settings):
     """Budgets of labeling and fine-tuning together, prices, and how runs share their work."""
 
@@ -258,6 +261,19 @@ class LabelConfig(_Settings):
         None, ge=0, description="tokens to spend at most, prompts and completions together"
     )
     max_cost: float | None = Field(None, ge=0, description="US dollars to spend, at most")
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the questions about collected states that get an answer, at most; "
+        "what fine-tuning asks is up to live.ask",
+    )
+    order: AskOrder = Field(
+        "first",
+        description="which states to ask about first, where max_requests or share ends before all "
+        "have advice: those collected first, any, those of the most steps, those whose plans' "
+        "returns differ most, or those of the most steps times the entropy of the plans",
+    )
     retry_invalid: bool = Field(
         False, description="ask questions again whose stored answer is invalid"
     )

@@ -26,9 +26,11 @@ from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
 from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import student_policy
-from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig
+from llm4teach.teacher_labeling.config import LiveConfig
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
+
+_NO_BUDGET = {"max_requests": None, "max_tokens": None, "max_cost": None, "retry_invalid": False}
 
 
 def run_trial(trial: Trial, run_id: str | None = None) -> str:
@@ -79,7 +81,7 @@ def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
         ctx = stack.enter_context(run)
         if run_id is None:
             stack.enter_context(_locked(workspace, ctx.run.run_id))
-        no_budget = LabelConfig(prices=settings.label.prices, lease_s=settings.label.lease_s)
+        no_budget = settings.label.model_copy(update=_NO_BUDGET)
         limits = priced(ctx.settings.teacher, no_budget, ctx.teacher.info)
         yield replace(
             ctx,

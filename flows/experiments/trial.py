@@ -16,7 +16,7 @@ from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.flows.stages.run_settings import present_config
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import AskOrder, TeacherConfig
 from llm4teach.teacher_labeling.factory import teacher_info
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
@@ -62,6 +62,13 @@ TEACHER = Method("teacher")  # trains nothing: its own policy, to compare with
 TRANSFER = Method("transfer")  # trains nothing: a stored student plays another task
 
 
+class Asked(BaseModel):
+    """The settings of labeling that a trial's outcome depends on, where not all is asked."""
+
+    share: float
+    order: AskOrder
+
+
 @dataclass(frozen=True)
 class Trial:
     """One method, the settings that it varies, and among these the seed."""
@@ -89,6 +96,8 @@ class Trial:
         method, settings = self.method, self.settings
         used: dict[str, BaseModel] = {"evaluate": settings.evaluate}
         offline, online = settings.collect.steps, settings.finetune.steps
+        if method.is_offline and settings.label.share < 1:
+            used["label"] = Asked.model_validate(settings.label, from_attributes=True)
         if method.is_offline:
             steps = offline if method.finetunes else offline + online
             used["collect"] = settings.collect.model_copy(update={"steps": steps})

@@ -14,16 +14,23 @@ import torch
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.storage.paths import StoragePath
+from llm4teach.datasets.trajectories import Trajectories
 from llm4teach.datasets.workspace import Workspace, new_run_id
 from llm4teach.envs.registry import get_task, get_training_task
-from llm4teach.envs.task import Task
+from llm4teach.envs.task import State, Task
 from llm4teach.flows.runtime.flow_runs import begun_by, own_flow_run, runs_again
 from llm4teach.flows.runtime.progress import say
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher, resolve_teacher
 from llm4teach.flows.stages.run_settings import SECTIONS, resumed_settings, stored_settings
 from llm4teach.flows.stages.warm_up import warm_up
-from llm4teach.student.collection.reweighting import read_reweighted
+from llm4teach.student.collection.reweighting import (
+    ReweightedPlan,
+    read_reweighted,
+    reweight_trajectories,
+)
+from llm4teach.student.collection.states import states_of
+from llm4teach.student.config import PretrainConfig
 from llm4teach.teacher_labeling.ask_policy import AskPolicy
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig
 from llm4teach.teacher_labeling.factory import check_installed, questions_of
@@ -92,6 +99,23 @@ class Context:
         if ask:
             asking = BackgroundLabeler(*asked, _warn) if in_background else labeler_of(*asked)
         return LiveTeacher(self.task, store, asking, advice, policy, self.questions)
+
+    def reweighted(
+        self, trajectories: Trajectories, config: PretrainConfig | None = None
+    ) -> dict[State, list[ReweightedPlan]]:
+        """Reweight the stored advice by returns; a state without advice has all its plans.
+
+        Args:
+            trajectories: whose returns count.
+            config: by default the settings'. A temperature of 0 is taken for the usual one.
+        """
+        config = config or self.settings.pretrain
+        if not config.reweight_temperature:
+            usual = PretrainConfig.model_fields["reweight_temperature"].default
+            config = config.model_copy(update={"reweight_temperature": usual})
+        states = states_of(self.task, trajectories)
+        advice = self.live_teacher(ask=False).mixtures
+        return reweight_trajectories(trajectories, states, advice, config, self.task.return_scale)
 
 
 def _warn(message: str) -> None:

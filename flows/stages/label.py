@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -17,6 +19,7 @@ from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.states import states_of
 from llm4teach.teacher_labeling.factory import questions_of
+from llm4teach.teacher_labeling.labeling.asking_order import ValueAndShare, in_order
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
@@ -48,15 +51,17 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
     with stage("label", len(questions), "questions") as shown:
         report = LabelReport()
         try:
+            chosen, why_no_more = _worth_asking(ctx, states, questions, trajectories)
             label_states(
                 ctx.teacher,
                 ctx.store,
-                questions,
+                chosen,
                 _Display(shown),
                 limits=ctx.limits,
                 budget=ctx.budget,
                 report=report,
             )
+            report.stopped_by = report.stopped_by or why_no_more
         except BaseException:  # the budget is the run's, however often it is begun again
             ctx.run.count(**spent(report))
             raise
@@ -84,6 +89,36 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
     artifacts.show_funnel(ctx.run, ctx.task.name, collect_steps=len(trajectories))
     if not is_shard:
         check_advice(ctx, states)
+
+
+def _worth_asking(
+    ctx: Context,
+    states: Sequence[State],
+    questions: Sequence[State],
+    trajectories: Trajectories,
+) -> tuple[Sequence[State], str]:
+    """Return the questions that share and order leave, and why there are no more of them."""
+    limits, store = ctx.limits, ctx.store
+    if limits.share == 1 and (limits.order == "first" or limits.max_requests is None):
+        return questions, ""
+    store.refresh()
+    known = [question for question in questions if question.key in store]
+    share = max(0, math.ceil(limits.share * len(questions)) - len(known))
+    budget = ctx.budget.requests_left
+    most, why = share, f"{limits.share:.0%} of the questions have an answer (label.share)"
+    if budget is not None and budget < share:
+        most, why = budget, f"the {limits.max_requests:,} questions of max_requests are asked"
+    if len(questions) - len(known) <= most:
+        return questions, ""
+    steps = Counter(trajectories.column("state_key").astype(str).tolist())
+
+    def plans() -> dict[str, list[ValueAndShare]]:
+        known = ctx.reweighted(trajectories)
+        return {s.key: [(p.value, p.reweighted) for p in plans] for s, plans in known.items()}
+
+    ranked = in_order(states, limits.order, steps, plans, ctx.seed)
+    new = [q for q in distinct_questions(ctx.questions, ranked) if q.key not in store]
+    return [*known, *new[:most]], why
 
 
 def check_advice(ctx: Context, states: Sequence[State]) -> None:
@@ -199,12 +234,14 @@ def dry_run(settings: Settings) -> dict[str, str]:
         retry = settings.label.retry_invalid
         states = [state for state in states_of(task, steps) if state.options]
         questions = distinct_questions(questions_of(task, settings.teacher, info), states)
-        forecast = estimate(teacher, store, questions, price, retry_invalid=retry)
+        share = settings.label.share
+        forecast = estimate(teacher, store, questions, price, retry_invalid=retry, share=share)
     bound = "at most " if forecast.completion_is_bound else ""
     return {
         "distinct states": f"{len(states):,}",
         "questions about them": f"{forecast.questions:,}",
         "without an answer": f"{forecast.missing:,}",
+        **({"to be asked (label.share)": f"{forecast.asked:,}"} if share < 1 else {}),
         "invalid": f"{forecast.invalid:,}" + (" (asked again)" if retry else ""),
         "prompt tokens": _figure(
             forecast.prompt_tokens, "about " if forecast.prompt_is_guess else ""

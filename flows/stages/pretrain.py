@@ -10,7 +10,7 @@ from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.context import Context
 from llm4teach.flows.stages.label import check_advice
-from llm4teach.student.collection.reweighting import reweight_trajectories, write_reweighting
+from llm4teach.student.collection.reweighting import write_reweighting
 from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.network import Student
@@ -32,18 +32,8 @@ def pretrain(
         DatasetError: nothing can be learned from it.
     """
     check_advice(ctx, [s for s in states_of(ctx.task, trajectories) if s.options])
-    t = trajectories.column("t")
-    episode_ends = np.append(t[1:] != t[:-1] + 1, True)
     if config.reweight_temperature:
-        states = states_of(ctx.task, trajectories)
-        reweighted = reweight_trajectories(
-            trajectories,
-            episode_ends,
-            states,
-            ctx.live_teacher(ask=False).mixtures,
-            config,
-            ctx.task.return_scale,
-        )
+        reweighted = ctx.reweighted(trajectories, config)
         write_reweighting(ctx.run.folder, ctx.run.run_id, reweighted)
     teacher = ctx.live_teacher(ask=False, reweighted_by=ctx.run.run_id)
     steps = Steps(
@@ -51,7 +41,7 @@ def pretrain(
         teacher_probs=teacher.teacher_probs(trajectories.observations),
         rewards=(trajectories.column("reward") / ctx.task.return_scale).astype(np.float32),
         terminated=trajectories.column("terminated"),
-        segment_ends=episode_ends,
+        segment_ends=trajectories.episode_ends,
     )
     student = start or new_student(ctx.task, ctx.settings.student, ctx.seed)
     with stage("pretrain", config.epochs, "epochs") as shown:

@@ -156,7 +156,6 @@ def reweight_advice(
 
 def reweight_trajectories(
     trajectories: Trajectories,
-    episode_ends: NDArray[np.bool_],
     states: Sequence[State],
     advice: Callable[[Sequence[State]], Sequence[Mixture]],
     config: PretrainConfig,
@@ -166,7 +165,7 @@ def reweight_trajectories(
 
     The temperature of the settings is for returns of about 1, and is multiplied by the scale.
     """
-    keys = trajectories.column("state_key").astype(str)
+    keys, episode_ends = trajectories.column("state_key").astype(str), trajectories.episode_ends
     behaviors = trajectories.column("behavior").astype(str)
     segments = cut_segments(
         keys,

@@ -65,6 +65,12 @@ class Budget:
             )
         return ""
 
+    @property
+    def requests_left(self) -> int | None:
+        """How many questions may still be asked; None: any number."""
+        limit = self._limits.max_requests
+        return None if limit is None else max(0, limit - self._requests)
+
     def reserve(self) -> bool:
         with self._mutex:
             limit = self._limits.max_requests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,10 @@ SAMPLE = 20  # questions whose tokens are counted
 
 @dataclass(frozen=True)
 class Estimate:
-    """Tokens and US dollars of unanswered questions; None where nothing is known of them."""
+    """Tokens and US dollars of the questions to be asked; None where nothing is known of them."""
 
     questions: int  # distinct ones
-    missing: int
+    missing: int  # without an answer
     prompt_tokens: int | None
     completion_tokens: int | None
     cost: float | None
@@ -29,6 +30,7 @@ class Estimate:
     prompt_is_guess: bool = False  # from the number of characters
     completion_is_bound: bool = False  # at most so many, and so the cost is at most so high
     invalid: int = 0  # questions whose stored answer is invalid
+    asked: int = 0  # those to be asked
 
 
 def estimate(
@@ -38,8 +40,11 @@ def estimate(
     price: Price | None,
     *,
     retry_invalid: bool = False,
+    share: float = 1.0,
 ) -> Estimate:
     """Estimate what `label_states` would take, from a sample of the questions that it would ask.
+
+    With a ``share``, only so many of all questions get an answer, those from before included.
 
     Prompt tokens are counted where the teacher can do so. Completion tokens are the mean of what
     this same teacher has answered before; if it has not, the most that it may answer. Repetitions
@@ -52,6 +57,8 @@ def estimate(
     missing = store.missing(by_key)
     invalid = [key for key in by_key if store.is_invalid(key)]
     missing += invalid if retry_invalid else []
+    unanswered = len(missing)
+    missing = missing[: max(0, math.ceil(share * len(by_key)) - (len(by_key) - unanswered))]
     stored = store.table(["prompt_tokens", "completion_tokens", "cost"])
     means: dict[str, float | None] = dict.fromkeys(stored.column_names)
     sources = []
@@ -81,7 +88,7 @@ def estimate(
         cost = price.of(prompt or 0, completion or 0) if known or price.is_free else None
     return Estimate(
         len(by_key),
-        len(missing),
+        unanswered,
         prompt,
         completion,
         cost,
@@ -89,6 +96,7 @@ def estimate(
         prompt_is_guess=counts is not None and counts.is_guess,
         completion_is_bound=is_bound,
         invalid=len(invalid),
+        asked=len(missing),
     )
 
 

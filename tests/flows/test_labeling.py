@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import llm4teach as lt
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
 from llm4teach.datasets.workspace import Workspace
@@ -22,8 +25,17 @@ from llm4teach.flows.stages.finetune import asks_in_background
 from llm4teach.flows.stages.label import dry_run
 from llm4teach.flows.stages.label import label as label_stage
 from llm4teach.flows.stages.pretrain import trajectories
+from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import CollectConfig
-from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, Price, TeacherConfig
+from llm4teach.teacher_labeling.config import (
+    AskOrder,
+    LabelConfig,
+    LiveConfig,
+    Price,
+    TeacherConfig,
+)
+from llm4teach.teacher_labeling.factory import register_teacher
+from llm4teach.teacher_labeling.labeling.asking_order import in_order
 
 RECORDED = TeacherConfig(teacher="recorded/vicuna-33b")
 
@@ -69,6 +81,68 @@ def test_a_budget_a_dry_run_and_the_rest(
     assert (result["questions"], result["known_states"]) == (states - 2, 2)
     assert (result["states_left"], result["stopped_by"]) == (0, "")
     assert label(workspace)["questions"] == 0
+
+
+@pytest.mark.parametrize("order", ["visits", "random", "spread", "change"])
+def test_a_share_goes_to_the_states_that_come_first(workspace: str, order: AskOrder) -> None:
+    teacher = lt.FunctionTeacher(lambda text, options: options[0], name=order)
+    own = TeacherConfig(teacher=register_teacher(teacher))
+    none = Settings(workspace=workspace, teacher=TeacherConfig(teacher="none"))
+
+    def stored(share: float) -> list[str]:
+        label = LabelConfig(share=share, order=order)
+        config = none.model_copy(update={"label": label, "seed": 7, "teacher": own})
+        asked = dry_run(config)["to be asked (label.share)"]
+        result = label_states.fn(config)
+        assert int(asked) == result["questions"]
+        assert result["stopped_by"] == f"{share:.0%} of the questions have an answer (label.share)"
+        with opened("label", config) as ctx:
+            return [row["question_key"] for row in ctx.store.rows()]
+
+    some, more = stored(0.3), stored(0.6)
+    with opened("label", none) as ctx:
+        rows = trajectories(ctx, None)
+        states = [s for s in states_of(ctx.task, rows) if s.options]
+        steps = Counter(rows.column("state_key").tolist())
+        plans = ctx.reweighted(rows)
+        expected = in_order(
+            states,
+            order,
+            steps,
+            lambda: {s.key: [(p.value, p.reweighted) for p in ps] for s, ps in plans.items()},
+            seed=7,
+        )
+    assert len(some) == math.ceil(0.3 * len(states))
+    assert set(some) == {state.key for state in expected[: len(some)]}
+    assert set(some) < set(more) and len(more) == math.ceil(0.6 * len(states))
+
+
+def test_the_commonest_states_get_the_questions_of_a_budget(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    with opened("collect", settings(place)) as ctx:
+        collect(ctx, CollectConfig(steps=600), None, 600)
+    result = label(place, max_requests=2, order="visits")
+    assert (result["questions"], result["stopped_by"]) == (
+        2,
+        "the 2 questions of max_requests are asked",
+    )
+    with opened("label", settings(place)) as ctx:
+        rows = trajectories(ctx, None)
+        with_plans = {s.key for s in states_of(ctx.task, rows) if s.options}
+        steps = Counter(k for k in rows.column("state_key").tolist() if k in with_plans)
+        stored = {row["question_key"] for row in ctx.store.rows()}
+    assert stored == {key for key, _ in steps.most_common(2)}
+    rest = label(place, order="visits")
+    assert (rest["questions"], rest["states_left"]) == (len(with_plans) - 2, 0)
+
+
+def test_shards_have_no_order_by_returns(workspace: str) -> None:
+    config = settings(workspace, label=LabelConfig(share=0.5, order="change"))
+    scaled = config.model_copy(
+        update={"scale": config.scale.model_copy(update={"runner": "threads"})}
+    )
+    with pytest.raises(ConfigError, match="order change needs whole episodes"):
+        label_states.fn(scaled)
 
 
 def test_the_budget_is_that_of_all_stages_together(tmp_path: Path) -> None:

@@ -193,11 +193,9 @@ def test_a_state_without_options_is_explored_at_random(tmp_path: Path) -> None:
     labels = stored.column("behavior")
     for state, label in zip(states, labels, strict=True):
         assert label.startswith("option: ") == bool(state.options)
-    t = stored.column("t")
     distinct = list({s.key: s for s in states}.values())
     plans = reweight_trajectories(
         stored,
-        np.append(t[1:] != t[:-1] + 1, True),
         distinct,
         lambda states: [()] * len(states),
         PretrainConfig(),

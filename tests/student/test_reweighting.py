@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from llm4teach.datasets import schema
 from llm4teach.datasets.storage.parquet import read_parquet, write_parquet
@@ -171,11 +170,9 @@ def collected(task_name: str, folder: Path, steps: int) -> tuple[list[State], di
         task, folder, "run", n_envs=8, action_epsilon=0.1, seeds=training_seeds(0, "x"), rng=rng
     ).collect(steps, [(options, 1.0)])
     trajectories = read_steps(folder, task.observation_shape)
-    t: NDArray[np.int32] = trajectories.column("t")
     states = list({s.key: s for s in describe(task, trajectories.observations)}.values())
     plans_by_state = reweight_trajectories(
         trajectories,
-        np.append(t[1:] != t[:-1] + 1, True),
         states,
         advice,  # type: ignore[arg-type]
         PretrainConfig(),
