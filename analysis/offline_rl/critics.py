@@ -65,8 +65,8 @@ def fitted_q_evaluation(
 ) -> float | None:
     """Estimate a policy's discounted return by `fitted_q`: the mean value at the episodes' starts.
 
-    It does not tell useless policies from good ones (docs/results/gate). None where d3rlpy is not
-    installed.
+    It ranks useless policies below good ones; no threshold holds on every task
+    (docs/results/gate). None where d3rlpy is not installed.
     """
     q = fitted_q(logged, policy, n_actions, gamma, steps, seed)
     if q is None:

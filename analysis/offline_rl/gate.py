@@ -2,8 +2,8 @@
 
 How far the student's actions are above random ones under d3rlpy's conservative critic (DiscreteCQL)
 in the logged states, compared with the logged actions; and DiscreteFQE's estimate of its return.
-Neither tells students that solve nothing from those that solve everything: both imitate what was
-logged. ``benchmarks/offline_gate/scores.py`` measures it, docs/results/gate has the figures.
+The latter ranks students that solve nothing below those that solve the task, but no threshold holds
+on every task. ``benchmarks/offline_gate/scores.py`` measures it; docs/results/gate has the figures.
 """
 
 from __future__ import annotations

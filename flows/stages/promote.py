@@ -160,7 +160,8 @@ def evidence(ctx: Context, figures: dict[str, Any]) -> dict[str, Any]:
 def report_offline(ctx: Context, student: Student, retrain: RetrainConfig, gamma: float) -> None:
     """Note what all logged steps of the task say about a student. It decides nothing.
 
-    No offline estimate tells useless students from good ones (docs/results/gate).
+    No threshold of an offline estimate holds on every task (docs/results/gate), and the held-out
+    episodes are played anyway.
     """
     if not retrain.gate:
         return
