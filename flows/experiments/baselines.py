@@ -17,12 +17,12 @@ from llm4teach.flows.experiments.trial import (
 )
 
 _NO_LLM = {"teacher": {"teacher": "none"}}
-_AS_PUBLISHED = {"pretrain": {"reweight_temperature": 0.0}}
+AS_PUBLISHED = {"pretrain": {"reweight_temperature": 0.0}}
 # Trajectories of the teacher's own policy alone: its plans are followed from the first step on,
 # without exploration, and no student takes turns with it.
 _CLONED = {
     "collect": {"ask": True, "teacher_fraction": 1.0, "plan_epsilon": 0.0, "action_epsilon": 0.0},
-    **_AS_PUBLISHED,
+    **AS_PUBLISHED,
 }
 VARIANTS: dict[str, Variant] = {  # by the name that `compare --methods` takes
     "ppo": Variant("plain PPO", PPO),
@@ -32,8 +32,8 @@ VARIANTS: dict[str, Variant] = {  # by the name that `compare --methods` takes
     "discrete-cql": Variant("DiscreteCQL (d3rlpy)", DISCRETE_CQL, _CLONED),
     "pretrain": Variant("pretraining only", PRETRAIN),
     "ppo-kl": Variant("PPO + KL, no pretraining", PPO_KL),
-    "paper-no-llm": Variant("the paper's method, no LLM", TEACH, {**_AS_PUBLISHED, **_NO_LLM}),
-    "paper": Variant("the paper's method (no reweighting)", TEACH, _AS_PUBLISHED),
+    "paper-no-llm": Variant("the paper's method, no LLM", TEACH, {**AS_PUBLISHED, **_NO_LLM}),
+    "paper": Variant("the paper's method (no reweighting)", TEACH, AS_PUBLISHED),
     "no-llm": Variant("whole method, no LLM", TEACH, _NO_LLM),
     "teach": Variant("whole method", TEACH),
 }

@@ -6,12 +6,15 @@ setting can be raised.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from llm4teach.errors import ConfigError
-from llm4teach.flows.experiments.baselines import VARIANTS
+from llm4teach.flows.experiments.baselines import AS_PUBLISHED, VARIANTS
 from llm4teach.flows.experiments.spec import Experiment, Variant
 from llm4teach.flows.experiments.trial import PPO, PPO_KL, PRETRAIN, TEACH
+from llm4teach.flows.runtime.settings import merge
 
 _Section = dict[str, Any]  # of the settings
 _PLAYED: _Section = {
@@ -47,6 +50,16 @@ def _schedule(label: str, name: str, **more: float) -> Variant:
     return Variant(label, PPO_KL, {"finetune": schedule})
 
 
+def _reweighted_or_not(variants: Iterable[Variant]) -> Iterator[Variant]:
+    """Each variant with pretraining on reweighted advice, and on the advice as it is."""
+    for variant in variants:
+        yield replace(variant, method=TEACH)
+        changes = merge(variant.changes, AS_PUBLISHED)
+        yield replace(
+            variant, label=f"{variant.label}, no reweighting", method=TEACH, changes=changes
+        )
+
+
 def _plateau(label: str, decay: float, off: float, level: float) -> Variant:
     return _schedule(label, "plateau", kl_decay=decay, kl_off=off, kl_plateau=level)
 
@@ -71,6 +84,11 @@ _ELICITATIONS: dict[str, _Section] = {
     "logprobs": {"method": "logprobs"},
 }
 _RL_ONLY = Variant("RL only", PPO)
+_NOISE = [
+    _faulty(f"{share:.0%} {name}", kind, share)
+    for name, kind in (("random", "random"), ("systematic", "wrong"))
+    for share in (0.1, 0.2, 0.4, 1.0)
+]
 
 EXPERIMENTS = (
     Experiment(
@@ -97,7 +115,8 @@ EXPERIMENTS = (
     ),
     Experiment(
         "schedules",
-        "How should the teacher's weight fall, how fast, and must it reach 0? (no pretraining)",
+        "How should the teacher's weight fall, how fast, and must it reach 0? Without pretraining, "
+        "and with it, on reweighted advice or not",
         (
             _RL_ONLY,
             _schedule("constant", "constant"),
@@ -109,6 +128,13 @@ EXPERIMENTS = (
             _schedule("stepwise", "stepwise"),
             _schedule("cosine", "cosine"),
             _schedule("return ratio", "return-ratio"),
+            *_reweighted_or_not(
+                (
+                    _schedule("pretrained, constant", "constant"),
+                    _schedule("pretrained, linear", "linear"),
+                    _plateau("pretrained, plateau 0.1, off at 40%", 0.3, 0.4, 0.1),
+                )
+            ),
         ),
         baseline="constant",
         tasks=("LavaDoorKey",),  # its teacher knows of no lava: 72%
@@ -129,18 +155,15 @@ EXPERIMENTS = (
     ),
     Experiment(
         "teacher-noise",
-        "Does the student put right a teacher part of whose advice is corrupted?",
+        "Does the student put right a teacher part of whose advice is corrupted, with reweighting "
+        "by returns and without it?",
         (
-            Variant("no noise"),
-            *(
-                _faulty(f"{share:.0%} {name}", kind, share)
-                for name, kind in (("random", "random"), ("systematic", "wrong"))
-                for share in (0.1, 0.2, 0.4, 1.0)
-            ),
+            *_reweighted_or_not((Variant("no noise"), *_NOISE)),
             _RL_ONLY,
         ),
         baseline="no noise",
-        seeds=6,  # of six states, a tenth is one in two seeds
+        tasks=("ColoredDoorKey",),
+        seeds=10,
         settings=_SMALL,
         figure="levels",
     ),
