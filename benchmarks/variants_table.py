@@ -88,15 +88,17 @@ def points(whole: Sequence[Row], control: Sequence[Row]) -> str:
     return f"{median(gains):+.1f} [{min(gains):+.1f}, {max(gains):+.1f}]"
 
 
-def ratio(whole: Sequence[Row], control: Sequence[Row]) -> str:
-    """Return how many times as many env steps the control takes to the rate."""
+def ratio(whole: Sequence[Row], control: Sequence[Row], rate: int = RATE) -> str:
+    """Return how many times as many env steps the control takes to the rate (medians)."""
     mine, others = (
-        median(float(row[f"steps_to_{RATE}"] or math.inf) for row in rows)
+        median(float(row[f"steps_to_{rate}"] or math.inf) for row in rows)
         for rows in (whole, control)
     )
     if math.isinf(mine):
-        return "never"
-    return "> budget" if math.isinf(others) else f"{others / mine:.2f}"
+        return "never" if math.isinf(others) else "the control only"
+    if math.isinf(others):
+        return f"> {float(whole[0]['env_steps']) / mine:.1f}"
+    return f"{others / mine:.1f}"
 
 
 if __name__ == "__main__":
