@@ -250,7 +250,7 @@ class TeacherConfig(BaseModel):
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
-AskOrder = Literal["first", "random", "visits", "spread", "change"]
+AskOrder = Literal["first", "random", "visits", "uncertain", "spread", "change"]
 
 
 class LabelConfig(_Settings):
@@ -271,8 +271,9 @@ class LabelConfig(_Settings):
     order: AskOrder = Field(
         "first",
         description="which states to ask about first, where max_requests or share ends before all "
-        "have advice: those collected first, any, those of the most steps, those whose plans' "
-        "returns differ most, or those of the most steps times the entropy of the plans",
+        "have advice: those collected first, any, those of the most steps, those in which "
+        "the last round's student is most uncertain, those whose plans' returns differ most, or "
+        "those of the most steps times the entropy of the plans",
     )
     retry_invalid: bool = Field(
         False, description="ask questions again whose stored answer is invalid"

@@ -168,6 +168,34 @@ EXPERIMENTS = (
         figure="levels",
     ),
     Experiment(
+        "questions",
+        "Which questions are worth asking? Shares of them in several orders, with a perfect reader "
+        "of the mission",
+        (
+            Variant("all questions", PRETRAIN),
+            *(
+                Variant(
+                    f"{share:.0%} {order}",
+                    PRETRAIN,
+                    {"label": {"share": share, "order": order}},
+                )
+                for share in (0.01, 0.05, 0.2)
+                for order in ("random", "visits", "uncertain", "spread", "change")
+            ),
+        ),
+        baseline="all questions",
+        tasks=("MiniGrid-GoToDoor-8x8-v0", "BabyAI-PutNextLocal-v0"),
+        seeds=5,
+        settings={
+            "teacher": {"teacher": "expert"},
+            **_PLAYED,
+            "collect": {"steps": 4_000, "rounds": 4, "ask": False},
+            "pretrain": {"epochs": 20},
+            "finetune": {"steps": 0},
+        },
+        figure="levels",
+    ),
+    Experiment(
         "teacher-quality",
         "Does a better teacher make a better student, and how far can a student get beyond it?",
         (

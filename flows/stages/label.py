@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 
-from llm4teach.datasets.trajectories import Trajectories, read_steps
+from llm4teach.datasets.trajectories import Trajectories, distinct_states, read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_training_task
 from llm4teach.envs.task import State
@@ -16,8 +17,10 @@ from llm4teach.flows.runtime import artifacts
 from llm4teach.flows.runtime.progress import Stage, stage
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import advice_of, open_teacher
+from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
 from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.states import states_of
+from llm4teach.student.policies import policy_entropy
 from llm4teach.teacher_labeling.factory import questions_of
 from llm4teach.teacher_labeling.labeling.asking_order import ValueAndShare, in_order
 from llm4teach.teacher_labeling.labeling.budget import price_of
@@ -116,9 +119,20 @@ def _worth_asking(
         known = ctx.reweighted(trajectories)
         return {s.key: [(p.value, p.reweighted) for p in plans] for s, plans in known.items()}
 
-    ranked = in_order(states, limits.order, steps, plans, ctx.seed)
+    entropies = partial(_entropies, ctx, trajectories)
+    ranked = in_order(states, limits.order, steps, plans, entropies, ctx.seed)
     new = [q for q in distinct_questions(ctx.questions, ranked) if q.key not in store]
     return [*known, *new[:most]], why
+
+
+def _entropies(ctx: Context, trajectories: Trajectories) -> dict[str, float]:
+    """Entropy of the run's student in an observation of each state; none before it has one."""
+    if not (ctx.run.folder / PRETRAINED).exists():
+        return {}
+    student = stored_student(ctx.workspace, ctx.task, ctx.run.run_id, PRETRAINED)
+    keys, observations = distinct_states(trajectories)
+    entropies = policy_entropy(student)(ctx.task.student_observations(observations))
+    return dict(zip(keys, entropies.tolist(), strict=True))
 
 
 def check_advice(ctx: Context, states: Sequence[State]) -> None:

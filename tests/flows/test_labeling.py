@@ -12,6 +12,7 @@ import pytest
 import llm4teach as lt
 from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.datasets.runs import Run
+from llm4teach.datasets.trajectories import distinct_states
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.registry import get_task
 from llm4teach.errors import ConfigError
@@ -19,6 +20,7 @@ from llm4teach.flows.cli.main import COMMANDS
 from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.label_states import label_states
 from llm4teach.flows.runtime.settings import Settings, load_settings
+from llm4teach.flows.stages.checkpoints import new_student, store_student
 from llm4teach.flows.stages.collect import collect
 from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.finetune import asks_in_background
@@ -27,6 +29,7 @@ from llm4teach.flows.stages.label import label as label_stage
 from llm4teach.flows.stages.pretrain import trajectories
 from llm4teach.student.collection.states import states_of
 from llm4teach.student.config import CollectConfig
+from llm4teach.student.policies import policy_entropy
 from llm4teach.teacher_labeling.config import (
     AskOrder,
     LabelConfig,
@@ -83,7 +86,7 @@ def test_a_budget_a_dry_run_and_the_rest(
     assert label(workspace)["questions"] == 0
 
 
-@pytest.mark.parametrize("order", ["visits", "random", "spread", "change"])
+@pytest.mark.parametrize("order", ["visits", "random", "uncertain", "spread", "change"])
 def test_a_share_goes_to_the_states_that_come_first(workspace: str, order: AskOrder) -> None:
     teacher = lt.FunctionTeacher(lambda text, options: options[0], name=order)
     own = TeacherConfig(teacher=register_teacher(teacher))
@@ -110,6 +113,7 @@ def test_a_share_goes_to_the_states_that_come_first(workspace: str, order: AskOr
             order,
             steps,
             lambda: {s.key: [(p.value, p.reweighted) for p in ps] for s, ps in plans.items()},
+            dict,
             seed=7,
         )
     assert len(some) == math.ceil(0.3 * len(states))
@@ -134,6 +138,22 @@ def test_the_commonest_states_get_the_questions_of_a_budget(tmp_path: Path) -> N
     assert stored == {key for key, _ in steps.most_common(2)}
     rest = label(place, order="visits")
     assert (rest["questions"], rest["states_left"]) == (len(with_plans) - 2, 0)
+
+
+def test_uncertain_states_are_those_of_the_last_rounds_student(tmp_path: Path) -> None:
+    limits = LabelConfig(share=0.3, order="uncertain")
+    with opened("teach", settings(str(tmp_path), label=limits)) as ctx:
+        collect(ctx, CollectConfig(steps=600), None, 600)
+        student = new_student(ctx.task, ctx.settings.student, seed=3)
+        store_student(ctx.run, ctx.task, student, "pretrain", 3)
+        rows = trajectories(ctx, ctx.run.run_id)
+        label_stage(ctx, rows)
+        stored = {row["question_key"] for row in ctx.store.rows()}
+    keys, observations = distinct_states(rows)
+    entropies = dict(zip(keys, policy_entropy(student)(observations), strict=True))
+    states = [state.key for state in states_of(ctx.task, rows) if state.options]
+    states.sort(key=lambda key: -entropies[key])
+    assert stored == set(states[: math.ceil(0.3 * len(states))])
 
 
 def test_shards_have_no_order_by_returns(workspace: str) -> None:

@@ -21,16 +21,23 @@ PLANS: dict[str, list[ValueAndShare]] = {
 
 
 def ordered(order: AskOrder, seed: int = 0) -> str:
+    def entropies() -> Mapping[str, float]:
+        assert order == "uncertain"
+        return {"a": 0.1, "c": 0.2}
+
     def plans() -> Mapping[str, Sequence[ValueAndShare]]:
         assert order in ("spread", "change"), "the others do without"
         return PLANS
 
-    return "".join(state.key for state in in_order(STATES, order, STEPS, plans, seed))
+    return "".join(state.key for state in in_order(STATES, order, STEPS, plans, entropies, seed))
 
 
 @pytest.mark.parametrize(
     ("order", "expected"),
-    [("first", "abcd"), ("visits", "bcad"), ("spread", "abcd"), ("change", "cabd")],
+    [
+        *[("first", "abcd"), ("visits", "bcad"), ("uncertain", "cabd")],
+        *[("spread", "abcd"), ("change", "cabd")],
+    ],
 )
 def test_by_hand(order: AskOrder, expected: str) -> None:
     assert ordered(order) == expected
@@ -44,4 +51,4 @@ def test_random_follows_the_seed() -> None:
 
 
 def test_no_states() -> None:
-    assert in_order([], "visits", {}, dict, 0) == []
+    assert in_order([], "visits", {}, dict, dict, 0) == []
