@@ -11,6 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 MIN_WIDTH = 40  # characters of a table, however narrow the terminal is
+MAIN_ROWS = (  # of an evaluation, where the report has them all
+    *(("student", "sampled"), ("student", "greedy"), ("teacher", "sampled")),
+    *(("no-llm", "sampled"), ("random", "sampled")),
+)
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -32,7 +36,9 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 def print_result(result: Mapping[str, Any]) -> None:
     """Print what a flow returned: its evaluation, if any, its cost, and its run."""
     if table := result.get("table"):
-        print_table([_evaluation_row(row) for row in table])
+        by_player = {(row["policy"], row["mode"]): row for row in table}
+        main = [by_player[player] for player in MAIN_ROWS if player in by_player]
+        print_table([_evaluation_row(row) for row in (main if "report" in result else table)])
         print()
     steps = result.get("collect_steps", 0) + result.get("finetune_steps", 0)
     tokens = result.get("prompt_tokens", 0) + result.get("completion_tokens", 0)

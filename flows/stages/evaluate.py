@@ -7,8 +7,9 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
+import torch
 
-from llm4teach.datasets.runs import CHECKPOINT, reweighting_path
+from llm4teach.datasets.runs import reweighting_path
 from llm4teach.envs.task import Task
 from llm4teach.flows.runtime.progress import stage
 from llm4teach.flows.stages.checkpoints import PRETRAINED, stored_student
@@ -99,7 +100,8 @@ def evaluate_students(
 ) -> None:
     """Play the held-out episodes with a run's students alone; store every episode."""
     students = _students(ctx, from_run)
-    play(ctx, config, _contestants({name: students[name] for name in policies}))
+    chosen = {name: student for name, student in students.items() if name in policies}
+    play(ctx, config, _contestants(chosen))
 
 
 def evaluate_teacher(ctx: Context, config: EvaluateConfig) -> None:
@@ -123,14 +125,15 @@ def own_policy(
 
 
 def _students(ctx: Context, from_run: str) -> dict[str, Student]:
-    """Load a run's student and, if the run has one, the one that was only pretrained."""
-    files = {"student": CHECKPOINT, "pretrained": PRETRAINED}
-    folder = ctx.workspace.run(from_run)
-    return {
-        name: stored_student(ctx.workspace, ctx.task, from_run, file)
-        for name, file in files.items()
-        if name == "student" or (folder / file).exists()
-    }
+    """Load a run's student and, if it was fine-tuned after a pretraining, the one before that."""
+    student = stored_student(ctx.workspace, ctx.task, from_run)
+    students = {"student": student}
+    if (ctx.workspace.run(from_run) / PRETRAINED).exists():
+        before = stored_student(ctx.workspace, ctx.task, from_run, PRETRAINED)
+        now = student.state_dict()
+        if any(not torch.equal(now[name], value) for name, value in before.state_dict().items()):
+            students["pretrained"] = before
+    return students
 
 
 def _contestants(students: Mapping[str, Student]) -> list[Contestant]:

@@ -72,6 +72,8 @@ def label(ctx: Context, trajectories: Trajectories, *, is_shard: bool = False) -
         found = valid_share(store, [question.key for question in questions])
         left = sum(any(q.key not in store for q in asked) for asked in about)
         shown.summary = summary(report, found, ctx.settings.teacher.max_tokens, len(states), left)
+        if left and not report.stopped_by and ctx.limits.share < 1:
+            shown.summary += f"; {left} states are left out (label.share {ctx.limits.share:.0%})"
     ctx.run.note(
         distinct_states=len(states),
         distinct_questions=len(questions),
@@ -100,7 +102,7 @@ def _worth_asking(
     questions: Sequence[State],
     trajectories: Trajectories,
 ) -> tuple[Sequence[State], str]:
-    """Return the questions that share and order leave, and why there are no more of them."""
+    """Return the questions that share and order leave, and the budget that ends them, if any."""
     limits, store = ctx.limits, ctx.store
     if limits.share == 1 and (limits.order == "first" or limits.max_requests is None):
         return questions, ""
@@ -108,7 +110,7 @@ def _worth_asking(
     known = [question for question in questions if question.key in store]
     share = max(0, math.ceil(limits.share * len(questions)) - len(known))
     budget = ctx.budget.requests_left
-    most, why = share, f"{limits.share:.0%} of the questions have an answer (label.share)"
+    most, why = share, ""
     if budget is not None and budget < share:
         most, why = budget, f"the {limits.max_requests:,} questions of max_requests are asked"
     if len(questions) - len(known) <= most:

@@ -75,8 +75,11 @@ def test_teach_leaves_a_complete_run(taught: tuple[Workspace, str]) -> None:
     report = workspace.run(run_id) / "report.html"
     assert f"report: {report}" in printed and "1,664 env steps" in printed
     assert report.read_text().count("<h2") >= 5
-    for policy in ("student", "pretrained", "teacher", "random"):
-        assert policy in printed
+    rows = [line.split()[:2] for line in printed.splitlines()[1:5]]
+    assert rows == [["student", "sampled"], ["student", "greedy"]] + [
+        [policy, "sampled"] for policy in ("teacher", "random")
+    ]
+    assert "pretrained" in report.read_text() and "pretrained" not in printed
     assert (workspace.run(run_id) / CHECKPOINT).stat().st_size < 1_000_000
     assert list((workspace.run(run_id) / "tensorboard").iterdir())
     assert not list(workspace.root.rglob("*.tmp"))
