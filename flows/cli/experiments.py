@@ -29,7 +29,10 @@ Name = Literal[
 
 Output = Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FOLDER")]
 _COPIED = "also copy the figure, table, CSV and page to this folder"
-_TRIAL = ("student", "collect", "pretrain", "finetune", "evaluate", "validation")
+_TRIAL = (
+    *("label.share", "label.order", "student", "collect", "pretrain", "finetune"),
+    *("evaluate", "validation"),
+)
 
 
 class Compare(QuietCommand):

@@ -57,7 +57,8 @@ class Command(BaseModel):
 
     command: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
-    uses: ClassVar[tuple[str, ...]] = ()  # the settings and sections whose flags it accepts
+    # The settings whose flags it accepts: of a section all, or one as "section.name".
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def run(self, settings: Settings, flags: Mapping[str, Any]) -> None:
         """Do it, and print the result.
@@ -166,15 +167,17 @@ def command_parser(kind: type[Command]) -> argparse.ArgumentParser:
         field = kind.model_fields[name]
         _add_argument(parser, field, name, argument=_argument(field))
     general = parser.add_argument_group("settings") if kind.uses else parser
-    for name in kind.uses:
+    for used in kind.uses:
+        name, _, only = used.partition(".")
         field = Settings.model_fields[name]
         section = field.annotation
         if not is_section(section):
             _add_setting(general, (name,), field)
             continue
-        group = parser.add_argument_group(name, summary(section))
+        group = general if only else parser.add_argument_group(name, summary(section))
         for key, subfield in section.model_fields.items():
-            if get_origin(subfield.annotation) is not dict:  # tables are for the TOML file
+            # Tables are for the TOML file.
+            if key == (only or key) and get_origin(subfield.annotation) is not dict:
                 _add_setting(group, (name, key), subfield)
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -23,9 +24,21 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
 from llm4teach.errors import DatasetError
 from llm4teach.flows.cli.experiments import Name
+from llm4teach.flows.cli.main import COMMANDS
+from llm4teach.flows.cli.parser import parse
 from llm4teach.flows.experiments.baselines import VARIANTS, chosen_variants
+from llm4teach.flows.experiments.spec import control_trial
 from llm4teach.flows.experiments.train_trial import run_trial
-from llm4teach.flows.experiments.trial import PPO, PRETRAIN, TEACH, StoredTrial, Trial, find_trial
+from llm4teach.flows.experiments.trial import (
+    PPO,
+    PRETRAIN,
+    TEACH,
+    StoredTrial,
+    Trial,
+    find_trial,
+    stored_trials,
+    teacher_of,
+)
 from llm4teach.flows.runtime.settings import Settings, load_settings
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
@@ -282,6 +295,43 @@ def test_a_trial_does_not_depend_on_settings_it_does_not_use() -> None:
     other = load_settings({"finetune": {"clip": 0.3}})
     assert Trial(PRETRAIN, other).identity(INFO) == Trial(PRETRAIN, Settings()).identity(INFO)
     assert Trial(TEACH, other).identity(INFO) != Trial(TEACH, Settings()).identity(INFO)
+
+
+def test_a_share_of_the_questions_makes_another_trial_with_the_same_control() -> None:
+    words = ["compare", "--teacher", "expert", "--task", "MiniGrid-GoToDoor-8x8-v0"]
+    whole = Trial(PRETRAIN, load_settings(parse(words, COMMANDS)[1]))
+    few = [
+        Trial(PRETRAIN, load_settings(parse([*words, "--label.share", "0.1", *more], COMMANDS)[1]))
+        for more in ([], ["--label.order", "visits"])
+    ]
+    told = [json.dumps(trial.identity(INFO), sort_keys=True) for trial in (whole, *few)]
+    assert len(set(told)) == 3 and "label" not in whole.identity(INFO)
+    assert few[1].identity(INFO)["label"] == {"share": 0.1, "order": "visits"}
+    controls = [control_trial(trial) for trial in (whole, *few)]
+    assert len({str(control and control.identity(INFO)) for control in controls}) == 1
+    plain = load_settings(parse([*words, "--label.share", "0.1"], COMMANDS)[1])
+    assert Trial(PPO, plain).identity(INFO) == Trial(PPO, whole.settings).identity(INFO)
+
+
+def test_a_trial_asks_its_share_and_is_found_again(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            **{"workspace": str(tmp_path), "teacher": {"teacher": "expert"}},
+            "task": "MiniGrid-GoToDoor-8x8-v0",
+            "collect": {"steps": 256, "rounds": 1, "n_envs": 8, "ask": False},
+            "label": {"share": 0.1, "order": "visits"},
+            **{"finetune": {"steps": 0}, "pretrain": {"epochs": 1}},
+            **{"validation": {"episodes": 2}, "evaluate": {"episodes": 2}},
+        }
+    )
+    trial = Trial(PRETRAIN, settings)
+    run_id = run_trial(trial)
+    asked = read_seed(Workspace(tmp_path), run_id).questions
+    (states,) = run_sql(Workspace(tmp_path), "SELECT count(*) AS n FROM states").to_pylist()
+    assert len(asked) == math.ceil(0.1 * states["n"]) > 1
+    identity = trial.identity(teacher_of(settings))
+    found = find_trial(trial, identity, stored_trials(Workspace(tmp_path)))
+    assert found is not None and found.run_id == run_id and found.complete
 
 
 def test_the_control_asks_no_llm(tmp_path: Path) -> None:
