@@ -1,11 +1,12 @@
 """Several comparisons as one table: a row per variant, a column per task.
 
-    python benchmarks/variants_table.py docs/results/rooms/*/comparison.csv
+    python benchmarks/variants_table.py docs/results/rooms/*/*.csv
 
-Reads what `llm4teach compare -o` has written. A cell is the median over seeds of the sampled
-success rate, in brackets the worst seed. The last rows are the LLM's share of the last variant that
-has a control without an LLM, such as the whole method: its success less the control's, paired by
-seed (median and range), and how many times as many env steps the control takes to 95% (medians).
+Reads what `llm4teach compare -o` has written; a task may have several files. A cell is the median
+over seeds of the sampled success rate, in brackets the worst seed. The last rows are the LLM's
+share of the whole method, or else of the last variant that has a control without an LLM: its
+success less the control's, paired by seed (median and range), and how many times as many env steps
+the control takes to 95% (medians).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 RATE = 95  # %, of the steps that are compared
+WHOLE = "whole method"
 Row = dict[str, str]
 
 
@@ -26,13 +28,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("csv", nargs="+", type=Path, help="comparison.csv of a task")
-    print(*table([read(path) for path in parser.parse_args().csv]), sep="\n")
+    print(*table(by_task([read(path) for path in parser.parse_args().csv])), sep="\n")
 
 
 def read(path: Path) -> list[Row]:
     """Return the rows of a comparison."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def by_task(comparisons: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """Return the rows of each task, those that several comparisons have only once."""
+    merged: dict[str, dict[tuple[str, ...], Row]] = {}
+    for rows in comparisons:
+        for row in rows:
+            same = tuple(row[name] for name in ("policy", "variant", "seed"))
+            merged.setdefault(row["task"], {}).setdefault(same, row)
+    return [list(rows.values()) for rows in merged.values()]
 
 
 def table(comparisons: Sequence[Sequence[Row]]) -> list[str]:
@@ -54,8 +66,11 @@ def table(comparisons: Sequence[Sequence[Row]]) -> list[str]:
 
 
 def with_control(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows of the last variant that has a control, and the control's, by seed."""
-    last = [row for row in rows if row["control"]][-1]
+    """Return the rows of the whole method, or else of the last variant that has a control, and the
+    control's, by seed.
+    """
+    having = [row for row in rows if row["control"]]
+    last = next((row for row in having if row["variant"] == WHOLE), having[-1])
     return of(rows, last["variant"]), of(rows, last["control"])
 
 

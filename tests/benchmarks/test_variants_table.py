@@ -62,3 +62,20 @@ def test_medians_worst_seeds_and_shares(module: Any) -> None:
 def test_a_control_that_never_gets_there(module: Any) -> None:
     whole = rows("A", "whole method", "no LLM", [1.0], ["100"])
     assert module.ratio(whole, rows("A", "no LLM", "", [0.1], [""])) == "> 10.0"
+
+
+def test_several_files_of_a_task_are_one_column(module: Any) -> None:
+    whole, control = "whole method", "whole method, no LLM"
+    one = rows("A", whole, control, [0.9, 0.8], ["", ""]) + rows(
+        "A", control, "", [0.5] * 2, [""] * 2
+    )
+    teacher = {"policy": "teacher", "variant": "x", "control": "", "seed": "", "success": "0.5"}
+    one += [{"task": "A", **teacher}]
+    cloning = rows("A", "cloning", "cloning, no LLM", [0.7, 0.6], ["", ""])
+    cloning += [*rows("A", "cloning, no LLM", "", [0.1] * 2, [""] * 2), {"task": "A", **teacher}]
+    other = rows("B", whole, control, [1.0], [""]) + rows("B", control, "", [0.5], [""])
+    lines = module.table(module.by_task([one, other, cloning]))
+    assert lines[0] == "| variant | A | B |"
+    assert "| teacher alone | 50.0% |  |" in lines
+    assert "| cloning | 65.0% (60.0%) |  |" in lines
+    assert "| LLM's share: points | +35.0 [+30.0, +40.0] | +50.0 [+50.0, +50.0] |" in lines
