@@ -22,8 +22,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  PYTHON=python3.12 chooses the interpreter, ARGS="-k name" goes to pytest or llm4teach.'
 
-demo: $(INSTALLED) ## an LLM of 100 MB teaches a student GoToDoor with thirty answers; another one learns without it
-	$(BIN)/llm4teach teach --config examples/demo.toml $(ARGS)
+demo: $(INSTALLED) ## an LLM of 100 MB teaches a student with thirty answers, beside one without an LLM
+	OMP_NUM_THREADS=1 $(BIN)/llm4teach teach --config examples/demo.toml $(ARGS)
 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
