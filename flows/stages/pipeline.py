@@ -12,6 +12,7 @@ from typing import Any
 
 from llm4teach.datasets.runs import MANIFEST
 from llm4teach.datasets.workspace import CONTROL
+from llm4teach.flows.runtime.progress import say
 from llm4teach.flows.stages.checkpoints import (
     PRETRAINED,
     check_encoder,
@@ -88,6 +89,7 @@ def train_control(ctx: Context, run_stage: RunStage) -> str:
         return begun
     if begun and not ctx.workspace.run(begun).exists():  # it ended before it stored anything
         begun = None
+    say("the control, the same student without an LLM:")
     teacher = TeacherConfig(teacher="none")
     settings = ctx.settings.model_copy(update={"teacher": teacher})
     with opened(CONTROL, settings, resume=begun, revive=False) as control:
