@@ -1,7 +1,7 @@
 """Shortest paths over the remembered map, from the player to everywhere.
 
-A step costs 1. A step into stone costs 3, since the agent digs it first. A step next to lava costs
-2 more. Unseen cells, creatures and solid cells block the way.
+The cost is 1 per step, 3 per step into stone (the agent digs it first), and 2 more next to lava.
+Unseen cells, creatures and solid cells block the way.
 """
 
 from __future__ import annotations

@@ -155,8 +155,8 @@ EXPERIMENTS = (
     ),
     Experiment(
         "teacher-noise",
-        "Does the student put right a teacher part of whose advice is corrupted, with reweighting "
-        "by returns and without it?",
+        "Does the student correct its teacher when part of the advice is corrupted, with and "
+        "without reweighting by returns?",
         (
             *_reweighted_or_not((Variant("no noise"), *_NOISE)),
             _RL_ONLY,

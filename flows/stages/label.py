@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from llm4teach.flows.stages.context import Context
 from llm4teach.student.collection.states import states_of
 from llm4teach.student.policies import policy_entropy
 from llm4teach.teacher_labeling.factory import questions_of
-from llm4teach.teacher_labeling.labeling.asking_order import ValueAndShare, in_order
+from llm4teach.teacher_labeling.labeling.asking_order import ValueAndShare, in_order, share_left
 from llm4teach.teacher_labeling.labeling.budget import price_of
 from llm4teach.teacher_labeling.labeling.estimate import Estimate, estimate
 from llm4teach.teacher_labeling.labeling.run import LabelReport, label_states
@@ -108,7 +107,7 @@ def _worth_asking(
         return questions, ""
     store.refresh()
     known = [question for question in questions if question.key in store]
-    share = max(0, math.ceil(limits.share * len(questions)) - len(known))
+    share = share_left(limits.share, len(questions), len(known))
     budget = ctx.budget.requests_left
     most, why = share, ""
     if budget is not None and budget < share:

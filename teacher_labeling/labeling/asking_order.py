@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,11 @@ from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import AskOrder
 
 ValueAndShare = tuple[float, float]  # expected return of following a plan, and its probability
+
+
+def share_left(share: float, questions: int, answered: int) -> int:
+    """Return how many more questions may get an answer if a share of them may have one."""
+    return max(0, math.ceil(share * questions) - answered)
 
 
 def in_order(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from llm4teach.datasets.advice_store import AdviceStore
 from llm4teach.envs.task import State
 from llm4teach.teacher_labeling.config import Price
 from llm4teach.teacher_labeling.elicitation.token_counts import TokenCounts, tokens_of
+from llm4teach.teacher_labeling.labeling.asking_order import share_left
 from llm4teach.teacher_labeling.teacher import Teacher
 
 SAMPLE = 20  # questions whose tokens are counted
@@ -58,7 +58,7 @@ def estimate(
     invalid = [key for key in by_key if store.is_invalid(key)]
     missing += invalid if retry_invalid else []
     unanswered = len(missing)
-    missing = missing[: max(0, math.ceil(share * len(by_key)) - (len(by_key) - unanswered))]
+    missing = missing[: share_left(share, len(by_key), len(by_key) - unanswered)]
     stored = store.table(["prompt_tokens", "completion_tokens", "cost"])
     means: dict[str, float | None] = dict.fromkeys(stored.column_names)
     sources = []
