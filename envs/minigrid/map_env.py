@@ -75,6 +75,10 @@ class MapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
         unseen = bytes((0, 0, 0, NO_HEADING, 0, 0))
         self._map = bytearray(unseen * (self._width * self._height))
         self._things: dict[int, WorldObj] = {}  # what was seen, walls aside, by place in the map
+        self._grid: list[WorldObj | None] = []  # as it was when the agent last looked
+        self._objects: list[WorldObj] = []  # walls aside
+        self._codes: list[tuple[int, int, int]] = []  # theirs
+        self._poses: set[tuple[int, int, int]] = set()  # from which this grid was seen
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode that the seed determines; forget the map."""
@@ -121,6 +125,8 @@ class MapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
 
     def _look(self, x: int, y: int) -> bool:
         """Write the visible cells into the map; whether an object came, went or was replaced."""
+        if self._is_known(x, y):
+            return False
         changed, codes, things = False, self._map, self._things
         for place, cell in self._visible_cells(x, y):
             codes[place : place + 3] = _code(cell)
@@ -130,6 +136,23 @@ class MapEnv(gym.Wrapper[NDArray[np.uint8], int, Any, int]):
                 things[place] = cell
                 changed = True
         return changed
+
+    def _is_known(self, x: int, y: int) -> bool:
+        """Whether the agent has stood like this in the very same grid; remember that it has now.
+
+        A look takes most of a step's time, and agents that turn or go back see the same again.
+        """
+        grid = self._env.grid.grid
+        if grid != self._grid or [thing.encode() for thing in self._objects] != self._codes:
+            self._grid = list(grid)
+            self._objects = [cell for cell in grid if cell is not None and cell.type != "wall"]
+            self._codes = [thing.encode() for thing in self._objects]
+            self._poses.clear()
+        pose = (x, y, int(self._env.agent_dir))
+        if pose in self._poses:
+            return True
+        self._poses.add(pose)
+        return False
 
     def _visible_cells(self, x: int, y: int) -> list[tuple[int, WorldObj | None]]:
         """Place in the map and content of each visible cell of the grid."""

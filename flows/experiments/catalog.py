@@ -77,6 +77,15 @@ def _taught_by(label: str, **teacher: Any) -> Variant:
     return Variant(label, TEACH, {"teacher": teacher})
 
 
+# Half of the steps under the last round's student; a tenth of all questions gets an answer.
+_A_TENTH_ANSWERED: _Section = {
+    "collect": {"steps": 4_000, "rounds": 2, "ask": False},
+    "label": {"share": 0.1, "order": "visits"},
+    "pretrain": {"epochs": 20},
+    "finetune": {"steps": 0},
+    "validation": {"points": 4, "episodes": 200},
+    "evaluate": {"episodes": 500},
+}
 # Ten replies of SmolLM2 at temperature 1 hold no plan in any state (docs/LOG.md), hence 0.3.
 _ELICITATIONS: dict[str, _Section] = {
     "sampling": {"method": "sampling", "temperature": 0.3},
@@ -210,6 +219,27 @@ EXPERIMENTS = (
         ),
         baseline="RL only",
         settings=_SMALL,
+        figure="levels",
+    ),
+    Experiment(
+        "teacher-sizes",
+        "How large must the LLM be? Students of a tenth of its answers, where it has to read the "
+        "mission",
+        (
+            *(
+                Variant(label, PRETRAIN, {"teacher": {"teacher": f"embedded/{model}", "orders": 1}})
+                for label, model in (
+                    ("SmolLM2-135M", "smollm2-135m"),
+                    ("Qwen2.5-Coder-0.5B", "qwen2.5-coder-0.5b"),
+                    ("Qwen2.5-Coder-1.5B", "qwen2.5-coder-1.5b"),
+                )
+            ),
+            Variant("hand-written rules", PRETRAIN, {"teacher": {"teacher": "expert"}}),
+        ),
+        baseline="SmolLM2-135M",
+        tasks=("MiniGrid-GoToDoor-8x8-v0", "BabyAI-OpenDoorColor-v0"),
+        seeds=5,
+        settings=_A_TENTH_ANSWERED,
         figure="levels",
     ),
     Experiment(

@@ -25,7 +25,7 @@ CHECKED_ON = 512  # observations
 _CARD = "# Student of "  # how a model card begins
 _LICENSES = {  # of the teachers' weights, as their publishers state them
     "smollm2": "Apache-2.0",
-    "qwen2.5-coder-1.5b": "Apache-2.0",
+    "qwen2.5-coder": "Apache-2.0",
     "vicuna-33b": "LLaMA license, non-commercial",
     "handwritten": "none: written by people for this project",
 }

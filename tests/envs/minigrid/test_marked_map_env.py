@@ -69,6 +69,9 @@ def test_the_map_is_what_minigrid_would_have_shown(env_id: str) -> None:
             headings = np.full((raw.width, raw.height), 4)
             headings[tuple(raw.agent_pos)] = raw.agent_dir
             np.testing.assert_array_equal(observation[..., 3], headings)
+            for cell in raw.grid.grid:  # changed in place, and not by the agent
+                if isinstance(cell, Door) and rng.random() < 0.1:
+                    cell.is_open = not cell.is_open
             observation, _, terminated, truncated, _ = env.step(rng.integers(env.action_space.n))
             assert not (terminated and truncated)
             if terminated or truncated:
