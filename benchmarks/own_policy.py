@@ -42,6 +42,7 @@ from llm4teach.envs.registry import get_task
 from llm4teach.envs.seeds import EpisodeSet
 from llm4teach.envs.task import Mixture, Observations, State, Task, describe
 from llm4teach.flows.runtime.origin import machine, source_commit
+from llm4teach.flows.runtime.teacher_access import advice_of
 from llm4teach.student.collection.behavior import NOISE, OptionBehavior
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
@@ -211,9 +212,8 @@ def main() -> None:
                 )
                 teachers[task.family] = make_teacher(config, task.family)
             teacher = teachers[task.family]
-            folder = Workspace(arguments.workspace).advice(task.family, teacher.info.slug)
             info = teacher.info
-            store = AdviceStore(folder, info.teacher_id, info.prompt_version)
+            store = advice_of(info, Workspace(arguments.workspace), task.family)
             stores[task.family] = store
             episodes = EvaluateConfig(episodes=arguments.episodes, seeds=arguments.seeds)
             questions = questions_of(task, config, info)
