@@ -24,7 +24,7 @@ from llm4teach.envs.task import describe
 from llm4teach.flows.stages.export import export, played
 from llm4teach.student.export.onnx_policy import OnnxStudent
 from llm4teach.student.model.checkpoint import load_student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"| {name} | {parameters} | {size:,} | {ms} | {cpu:.3g} |", flush=True)
 
     size = (folder / CHECKPOINT).stat().st_size
-    policy = student_policy(student)
+    policy = StudentPolicy(student)
     row("student, torch", f"{n_parameters:,}", size, *timed(policy, seen, arguments.decisions))
     with TemporaryDirectory() as place:
         path = Path(place) / "student.onnx"

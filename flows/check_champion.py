@@ -17,7 +17,7 @@ from llm4teach.flows.stages.context import opened
 from llm4teach.flows.stages.evaluate import play
 from llm4teach.flows.stages.run_settings import overridden
 from llm4teach.flows.stages.summary import outcome
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 
 
 @flow(name="check-champion")
@@ -43,7 +43,7 @@ def check_champion(
                 f"{trained_as} has no champion in {ctx.workspace.root}; llm4teach retrain makes one"
             )
         student = stored_student(ctx.workspace, ctx.task, champion.run_id)
-        contestants = [("champion", student_policy(student), settings.retrain.mode)]
+        contestants = [("champion", StudentPolicy(student), settings.retrain.mode)]
         rows = play(ctx, settings.evaluate, contestants)
         now = sum(row["success"] for row in rows), len(rows)
         n = int(champion.evidence.get("episodes", 0))

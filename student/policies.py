@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,21 +66,26 @@ class AdviceSource(Protocol):
         ...
 
 
-def student_policy(student: Student) -> Policy:
-    """Return the student's own policy."""
+class StudentPolicy:
+    """The student's own policy."""
+
+    def __init__(self, student: Student) -> None:
+        self._student = student
 
     @torch.no_grad()
-    def act(observations: Observations) -> NDArray[np.float32]:
-        logits = student(torch.from_numpy(observations)).logits
+    def __call__(self, observations: Observations) -> NDArray[np.float32]:
+        logits = self._student(torch.from_numpy(observations)).logits
         probs: NDArray[np.float32] = torch.softmax(logits, -1).cpu().numpy()
         return probs
 
-    return act
+    def fixed(self) -> AbstractContextManager[None]:
+        """Let what follows from the parameters alone be computed once: they must not change."""
+        return self._student.encoder.fixed()
 
 
 def policy_entropy(student: Student) -> Callable[[Observations], NDArray[np.float32]]:
     """Return what gives the entropy of the student's policy in nats, (N, *shape) -> (N,)."""
-    policy = student_policy(student)
+    policy = StudentPolicy(student)
 
     def entropy(observations: Observations) -> NDArray[np.float32]:
         probs = policy(observations)  # (N, n_actions)

@@ -51,7 +51,7 @@ from llm4teach.student.config import (
 )
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import Policy, student_policy, uniform_policy
+from llm4teach.student.policies import Policy, StudentPolicy, uniform_policy
 from llm4teach.teacher_labeling.config import TeacherConfig
 
 FOLDER = Path(__file__).parents[2] / "docs" / "results" / "gate"
@@ -150,16 +150,16 @@ def candidates(task: Task, episodes: int, seed: int) -> tuple[list[Candidate], L
     policies: dict[str, Policy] = {"uniform": uniform_policy(n_actions)}
     for number in (0, 1):
         student = new_student(task, StudentConfig(), 100 + number)
-        policies[f"untrained, seed {number}"] = student_policy(student)
+        policies[f"untrained, seed {number}"] = StudentPolicy(student)
     with tempfile.TemporaryDirectory() as folder:
         for number in (1, 2):
             students, _ = train(
                 task.name, Path(folder, str(number)), seed + number, 1_000, 3, False
             )
             for name, student in students.items():
-                policies[f"{name}, seed {number}"] = student_policy(student)
+                policies[f"{name}, seed {number}"] = StudentPolicy(student)
         students, steps = train(task.name, Path(folder, "long"), seed, 6_000, 20, True)
-    policies |= {name: student_policy(student) for name, student in students.items()}
+    policies |= {name: StudentPolicy(student) for name, student in students.items()}
     good = policies["fine-tuned to the end"]
     policies["good, every second action random"] = blended(good, 0.5)
     policies["good, every tenth action random"] = blended(good, 0.1)

@@ -32,7 +32,7 @@ from llm4teach.envs.task import Task
 from llm4teach.student.config import EvaluateConfig, PretrainConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import Policy, student_policy
+from llm4teach.student.policies import Policy, StudentPolicy
 from llm4teach.student.training.distill import Steps, distill
 from llm4teach.teacher_labeling.backends.mission_reader import choose
 
@@ -74,7 +74,7 @@ def _compare(task: Task, arguments: argparse.Namespace) -> None:
             for seed in range(arguments.seeds):
                 student, view = _new_student(task, encoder, seed)
                 distill(student, _first(collected, n, view), config, seed)
-                policy = _viewed(student_policy(student), view)
+                policy = _viewed(StudentPolicy(student), view)
                 agreement, divergence = _measure(policy, held_out)
                 result = _success(task, policy, arguments.episodes)
                 cells = [task.name, f"{n:,}", encoder, str(seed), f"{agreement:.1%}"]

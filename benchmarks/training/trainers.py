@@ -107,7 +107,7 @@ def _ours(teacher: Any, steps: int, seed: int, kl_coef: float) -> Any:
 
     from llm4teach.student.config import FinetuneConfig
     from llm4teach.student.model.network import Student
-    from llm4teach.student.policies import student_policy
+    from llm4teach.student.policies import StudentPolicy
     from llm4teach.student.training.finetune import Finetuner
 
     torch.manual_seed(seed)
@@ -123,7 +123,7 @@ def _ours(teacher: Any, steps: int, seed: int, kl_coef: float) -> Any:
         kl_off=0.8,
     )
     Finetuner(teacher.task, student, teacher, config, seed).run(lambda step, values: None)
-    return student_policy(student)
+    return StudentPolicy(student)
 
 
 def _sb3(teacher: Any, steps: int, seed: int, kl_coef: float) -> Any:

@@ -158,7 +158,7 @@ class Play(SettingsCommand):
         if self.agent == "human":
             return lambda: None
 
-        from llm4teach.student.policies import student_policy, uniform_policy
+        from llm4teach.student.policies import StudentPolicy, uniform_policy
 
         if self.agent == "random":
             return lambda: uniform_policy(len(task.action_names))
@@ -169,7 +169,7 @@ class Play(SettingsCommand):
         from llm4teach.flows.stages.checkpoints import newest_student, stored_student
 
         run_id = self.run_id or newest_student(workspace, task)
-        policy = student_policy(stored_student(workspace, task, run_id))
+        policy = StudentPolicy(stored_student(workspace, task, run_id))
         return lambda: policy
 
     def _choose_by_policy(self, seed: int) -> Callable[[], Choose]:

@@ -25,7 +25,7 @@ from llm4teach.flows.stages.context import Context, opened
 from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
 from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.teacher_labeling.config import LiveConfig
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
@@ -114,7 +114,7 @@ def _train(ctx: Context, trial: Trial) -> None:
     stages = Stages(sections.get("collect"), sections.get("pretrain"), sections.get("finetune"))
     curve = LearningCurve(ctx, trial.settings.validation, trial.budget)
     fresh = new_student(ctx.task, ctx.settings.student, ctx.seed)
-    curve.maybe(0, student_policy(fresh), 0.0)
+    curve.maybe(0, StudentPolicy(fresh), 0.0)
     offline_steps = run.results.get("collect_steps", 0)  # env steps
     offline_cpu_s, since = run.results.get("offline_cpu_s", 0.0), 0.0
     online_cpu_s: float | None = None  # until the first update: a resumed run drops some
@@ -129,7 +129,7 @@ def _train(ctx: Context, trial: Trial) -> None:
     def after_round(number: int, student: Student) -> None:
         nonlocal offline_steps
         offline_steps = run.results["collect_steps"]
-        curve.measure(offline_steps, student_policy(student), offline_cpu_s)
+        curve.measure(offline_steps, StudentPolicy(student), offline_cpu_s)
         run.flush()
         run.note(offline_cpu_s=offline_cpu_s)
 
@@ -140,14 +140,14 @@ def _train(ctx: Context, trial: Trial) -> None:
             online_cpu_s = _logged_cpu_s(ctx, "finetune")
         online_cpu_s += spent
         run.log("finetune", step, {"cpu_s": spent})
-        curve.maybe(offline_steps + step, student_policy(student), offline_cpu_s + online_cpu_s)
+        curve.maybe(offline_steps + step, StudentPolicy(student), offline_cpu_s + online_cpu_s)
         since = time.process_time()
 
     run_pipeline(ctx, stages, Hooks(run_stage, after_round, on_update))
     train_s = offline_cpu_s + _logged_cpu_s(ctx, "finetune")
     trained = stored_student(ctx.workspace, ctx.task, run.run_id)
     steps = offline_steps + run.results.get("finetune_steps", 0)
-    curve.finish(steps, student_policy(trained), train_s)
+    curve.finish(steps, StudentPolicy(trained), train_s)
     validation_s = _logged_cpu_s(ctx, POINT) + _logged_cpu_s(ctx, CONFIRMATION)
     run.note(train_cpu_s=train_s, validation_cpu_s=validation_s)
 

@@ -21,7 +21,7 @@ from llm4teach.student.collection.behavior import OptionBehavior, PolicyBehavior
 from llm4teach.student.collection.collect import Collector, CollectReport
 from llm4teach.student.config import CollectConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import BehaviorPolicy, student_policy
+from llm4teach.student.policies import BehaviorPolicy, StudentPolicy
 
 
 def collect(
@@ -168,7 +168,7 @@ def collect_into(
     options = OptionBehavior(ctx.task, teacher.mixtures, plan_epsilon, plan_rng)
     behaviors: list[tuple[BehaviorPolicy, float]] = [(options, 1.0)]
     if student is not None:
-        pupil = PolicyBehavior("student", student_policy(student))
+        pupil = PolicyBehavior("student", StudentPolicy(student))
         behaviors = [(options, config.teacher_fraction), (pupil, 1 - config.teacher_fraction)]
     with closing(collector), closing(teacher):
         if after and after.state and after.is_unfinished:

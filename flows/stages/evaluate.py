@@ -23,7 +23,7 @@ from llm4teach.student.policies import (
     AdviceSource,
     BehaviorPolicy,
     Policy,
-    student_policy,
+    StudentPolicy,
     teacher_policy,
     uniform_policy,
 )
@@ -44,7 +44,7 @@ def evaluate(
     The student of ``control_run`` plays as ``no-llm``.
     """
     students = _students(ctx, from_run)
-    policy = student_policy(students["student"])
+    policy = StudentPolicy(students["student"])
     teachers = [ctx.live_teacher(ask=True)]
     if reweighting_path(ctx.workspace.run(from_run)):
         teachers.append(ctx.live_teacher(ask=True, reweighted_by=from_run))
@@ -55,7 +55,7 @@ def evaluate(
         ("random", uniform_policy(len(ctx.task.action_names)), "sampled"),
     ]
     if control_run:
-        control = student_policy(stored_student(ctx.workspace, ctx.task, control_run))
+        control = StudentPolicy(stored_student(ctx.workspace, ctx.task, control_run))
         others += [(NO_LLM_STUDENT, control, "sampled"), (NO_LLM_STUDENT, control, "greedy")]
     with ExitStack() as stack:
         for one in teachers:
@@ -139,7 +139,7 @@ def _students(ctx: Context, from_run: str) -> dict[str, Student]:
 def _contestants(students: Mapping[str, Student]) -> list[Contestant]:
     modes: tuple[Mode, ...] = ("sampled", "greedy", "argmax")
     return [
-        (name, student_policy(student), mode)
+        (name, StudentPolicy(student), mode)
         for name, student in students.items()
         for mode in modes
         if name == "student" or mode != "argmax"

@@ -20,7 +20,7 @@ from llm4teach.flows.stages.context import Context
 from llm4teach.flows.stages.evaluate import Contestant, play
 from llm4teach.student.config import EvaluateConfig, RetrainConfig
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy, uniform_policy
+from llm4teach.student.policies import StudentPolicy, uniform_policy
 
 _KEPT = ("collect_steps", "finetune_steps", "questions", "prompt_tokens", "completion_tokens")
 
@@ -41,10 +41,10 @@ def decide(ctx: Context, evaluate: EvaluateConfig, retrain: RetrainConfig) -> No
     events = registry.events()
     champion = champion_of(events)
     challenger = stored_student(ctx.workspace, ctx.task, run_id)
-    contestants: list[Contestant] = [("student", student_policy(challenger), retrain.mode)]
+    contestants: list[Contestant] = [("student", StudentPolicy(challenger), retrain.mode)]
     if champion:
         other = stored_student(ctx.workspace, ctx.task, champion.run_id)
-        contestants.append(("champion", student_policy(other), retrain.mode))
+        contestants.append(("champion", StudentPolicy(other), retrain.mode))
     if retrain.gate:
         contestants.append(("random", uniform_policy(len(ctx.task.action_names)), "sampled"))
     rows = play(ctx, evaluate, contestants)
@@ -172,7 +172,7 @@ def report_offline(ctx: Context, student: Student, retrain: RetrainConfig, gamma
     with stage("gate", 1, "student") as shown:
         gate = offline_gate(
             logged,
-            student_policy(student),
+            StudentPolicy(student),
             len(ctx.task.action_names),
             gamma=gamma,
             steps=retrain.gate_steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from llm4teach.envs.seeds import episode_seeds
 from llm4teach.envs.task import Task
 from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.student.config import EvaluateConfig, Mode
-from llm4teach.student.policies import BehaviorPolicy, GreedyPlay, Policy, sample
+from llm4teach.student.policies import BehaviorPolicy, GreedyPlay, Policy, StudentPolicy, sample
 
 
 def evaluate_policy(
@@ -39,6 +40,19 @@ def evaluate_policy(
         ``seed``, ``success`` (as the task defines it), ``return``, ``length`` (env steps),
         ``actions`` and ``measures`` (what else the environment says, by name) of each.
     """
+    with policy.fixed() if isinstance(policy, StudentPolicy) else nullcontext():
+        return _evaluate(task, policy, mode, config, seed, on_episodes, seeds)
+
+
+def _evaluate(
+    task: Task,
+    policy: Policy | BehaviorPolicy,
+    mode: Mode,
+    config: EvaluateConfig,
+    seed: int,
+    on_episodes: Callable[[int], None],
+    seeds: Sequence[int] | None,
+) -> list[dict[str, Any]]:
     rng, greedy = np.random.default_rng(seed), GreedyPlay()
     if seeds is None:
         seeds = episode_seeds(config.seeds, config.episodes)

@@ -21,7 +21,7 @@ from llm4teach.student.collection.reweighting import reweight_trajectories
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig, PretrainConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy, teacher_policy, uniform_policy
+from llm4teach.student.policies import StudentPolicy, teacher_policy, uniform_policy
 from llm4teach.student.training.distill import Steps, distill
 from llm4teach.student.training.rollout import RolloutBuffer, collect_rollout
 
@@ -117,7 +117,7 @@ def test_distilling_reproduces_the_advice() -> None:
     steps = toy_steps()
     student, last = distilled(steps)
     assert last["agreement"] > 0.99 and last["loss"] < 0.05
-    probs = student_policy(student)(steps.observations)
+    probs = StudentPolicy(student)(steps.observations)
     assert (probs.argmax(1) == steps.teacher_probs.argmax(1)).mean() > 0.99
 
 
@@ -133,7 +133,7 @@ def test_steps_without_advice_teach_the_critic_only() -> None:
     steps.teacher_probs[steps.observations[:, 3, 2, 0] == 1] = 0
     student, last = distilled(steps)
     assert last["agreement"] > 0.99
-    assert not np.isnan(student_policy(student)(steps.observations)).any()
+    assert not np.isnan(StudentPolicy(student)(steps.observations)).any()
     steps.teacher_probs[:] = 0
     with pytest.raises(ValueError, match="has advice"):
         distilled(steps)

@@ -11,7 +11,7 @@ from llm4teach.errors import TaskError
 from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.student.training.distill import Steps, distill
 
 VECTOR, DEPTH = (STATE_BYTES,), (DEPTH_ROWS, DEPTH_COLUMNS)
@@ -56,9 +56,9 @@ def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None
         observations, np.eye(5, dtype=np.float32)[actions], np.zeros(n, np.float32),
         np.ones(n, bool), np.ones(n, bool),
     )  # fmt: skip
-    before = (student_policy(student)(observations).argmax(1) == actions).mean()
+    before = (StudentPolicy(student)(observations).argmax(1) == actions).mean()
     distill(student, steps, PretrainConfig(epochs=20), seed=0)
-    after = (student_policy(student)(observations).argmax(1) == actions).mean()
+    after = (StudentPolicy(student)(observations).argmax(1) == actions).mean()
     assert before < 0.7 < 0.95 < after
 
 
@@ -78,7 +78,7 @@ def test_images_of_any_size_are_read(shape: tuple[int, int, int]) -> None:
         np.ones(n, bool), np.ones(n, bool),
     )  # fmt: skip
     distill(student, steps, PretrainConfig(epochs=12), seed=0)
-    assert (student_policy(student)(observations).argmax(1) == actions).mean() > 0.9
+    assert (StudentPolicy(student)(observations).argmax(1) == actions).mean() > 0.9
 
 
 @pytest.mark.parametrize(

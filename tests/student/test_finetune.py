@@ -9,7 +9,7 @@ import torch
 from llm4teach.student.config import EvaluateConfig, FinetuneConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.student.training.finetune import Finetuner
 
 from .toy import SHAPE, RightTeacher, ToyTask
@@ -38,7 +38,7 @@ def weights(tuner: Finetuner) -> torch.Tensor:
 
 def score(trained: Student) -> float:
     episodes = evaluate_policy(
-        TASK, student_policy(trained), "argmax", EvaluateConfig(episodes=16), seed=0
+        TASK, StudentPolicy(trained), "argmax", EvaluateConfig(episodes=16), seed=0
     )
     return float(np.mean([episode["return"] for episode in episodes]))
 

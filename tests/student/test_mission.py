@@ -18,7 +18,7 @@ from llm4teach.student.model.mission import MissionEncoder
 from llm4teach.student.model.mission_words import LONGEST, WordReader
 from llm4teach.student.model.network import Student
 from llm4teach.student.model.raw_maps import COLORS, HERE, NOTHING, THINGS, encode_raw_slowly
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.student.training.distill import Steps, distill
 
 SHAPES = [(8, 8, 6), (7, 12, 6), (25, 25, 6)]
@@ -258,7 +258,7 @@ def test_it_finds_things_of_colors_that_it_has_never_read_of() -> None:
         advice = np.eye(2, dtype=np.float32)[actions]
         steps = Steps(maps.numpy(), advice, np.zeros(len(maps), np.float32), ends, ends)
         distill(one, steps, PretrainConfig(epochs=15), seed=0)
-        right.append((student_policy(one)(unread.numpy()).argmax(1) == sides).mean())
+        right.append((StudentPolicy(one)(unread.numpy()).argmax(1) == sides).mean())
     assert right[0] > 0.9 and right[1] < 0.7, right
 
 

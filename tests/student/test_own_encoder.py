@@ -21,7 +21,7 @@ from llm4teach.student.config import PretrainConfig
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.encoder import Encoder
 from llm4teach.student.model.network import Student
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.student.training.distill import Steps, distill
 
 Shape = tuple[int, ...]
@@ -91,13 +91,13 @@ def test_it_learns_and_is_kept(factory: Any, tmp_path: Path) -> None:
         np.ones(n, bool), np.ones(n, bool),
     )  # fmt: skip
     distill(student, steps, PretrainConfig(epochs=20), seed=0)
-    policy = student_policy(student)
+    policy = StudentPolicy(student)
     assert (policy(observations).argmax(1) == actions).mean() > 0.97
 
     register_task(counter(encoder=factory, name="Own"))
     save_student(tmp_path / "a.safetensors", student, {"task": "Own"})
     loaded, _ = load_student(tmp_path / "a.safetensors")
-    assert np.array_equal(student_policy(loaded)(observations), policy(observations))
+    assert np.array_equal(StudentPolicy(loaded)(observations), policy(observations))
 
     _registered.clear()
     with pytest.raises(DatasetError, match="has the encoder of its task Own, which cannot be lo"):

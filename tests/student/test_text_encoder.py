@@ -20,7 +20,7 @@ from llm4teach.student.export.export import Format
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.network import Student
 from llm4teach.student.model.text import MAX_WORDS, RUN, TextEncoder
-from llm4teach.student.policies import student_policy
+from llm4teach.student.policies import StudentPolicy
 from llm4teach.student.training.distill import Steps, distill
 
 
@@ -43,12 +43,12 @@ def test_a_student_learns_from_texts_and_is_kept(tmp_path: Path) -> None:
         np.ones(n, bool), np.ones(n, bool),
     )  # fmt: skip
     distill(student, steps, PretrainConfig(epochs=30, batch_size=64), seed=0)
-    policy = student_policy(student)
+    policy = StudentPolicy(student)
     assert (policy(observations).argmax(1) == right).mean() == 1
 
     save_student(tmp_path / "a.safetensors", student, {"task": "Signs"})
     loaded, _ = load_student(tmp_path / "a.safetensors")
-    assert np.array_equal(student_policy(loaded)(observations), policy(observations))
+    assert np.array_equal(StudentPolicy(loaded)(observations), policy(observations))
 
 
 @pytest.mark.extended
