@@ -30,7 +30,8 @@ Name = Literal[
 Output = Annotated[str | None, Argument(flags=("-o", "--output"), metavar="FOLDER")]
 _COPIED = "also copy the figure, table, CSV and page to this folder"
 _TRIAL = (
-    *("label.share", "label.order", "student", "collect", "pretrain", "finetune"),
+    *("label.share", "label.order", "live.ask", "live.questions_per_1000_steps"),
+    *("live.min_entropy", "student", "collect", "pretrain", "finetune"),
     *("evaluate", "validation"),
 )
 

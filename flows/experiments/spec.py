@@ -19,7 +19,7 @@ from llm4teach.flows.experiments.trial import (
     teacher_of,
 )
 from llm4teach.flows.runtime.settings import Settings, merge
-from llm4teach.teacher_labeling.config import LabelConfig, TeacherConfig
+from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.teacher import NO_LLM
 
 _NONE = TeacherConfig(teacher="none")
@@ -86,7 +86,8 @@ def control_trial(trial: Trial) -> Trial | None:
     """Return the same trial without an LLM; None if there is no LLM in it."""
     if not trial.method.asks or teacher_of(trial.settings).teacher_id.startswith(NO_LLM):
         return None
-    changes = {"teacher": _NONE, "label": LabelConfig()}  # it costs nothing to ask it about all
+    # It costs nothing to ask it about all.
+    changes = {"teacher": _NONE, "label": LabelConfig(), "live": LiveConfig()}
     return replace(trial, settings=trial.settings.model_copy(update=changes))
 
 

@@ -19,14 +19,13 @@ from llm4teach.errors import DatasetError
 from llm4teach.flows.experiments.fit_trial import fit
 from llm4teach.flows.experiments.learning_curve import CONFIRMATION, POINT, LearningCurve
 from llm4teach.flows.experiments.option_trial import train_over_options
-from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial
+from llm4teach.flows.experiments.trial import TEACHER, TRANSFER, Trial, live_of
 from llm4teach.flows.stages.checkpoints import new_student, stored_student
 from llm4teach.flows.stages.context import Context, opened
 from llm4teach.flows.stages.evaluate import evaluate_students, evaluate_teacher
 from llm4teach.flows.stages.pipeline import Hooks, Stages, run_pipeline
 from llm4teach.student.model.network import Student
 from llm4teach.student.policies import StudentPolicy
-from llm4teach.teacher_labeling.config import LiveConfig
 from llm4teach.teacher_labeling.labeling.budget import priced
 from llm4teach.teacher_labeling.labeling.cached_teacher import CachedTeacher
 
@@ -88,7 +87,7 @@ def _opened(trial: Trial, run_id: str | None) -> Iterator[Context | None]:
             advisor=CachedTeacher(ctx.teacher, ctx.store, limits),
             advice_folder=ctx.run.folder / ADVICE,
             limits=limits,
-            live=LiveConfig(in_background=False),  # the same seed gives the same student
+            live=live_of(settings),
         )
 
 

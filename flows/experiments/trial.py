@@ -16,7 +16,7 @@ from llm4teach.errors import DatasetError
 from llm4teach.flows.runtime.settings import Settings
 from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.flows.stages.run_settings import present_config
-from llm4teach.teacher_labeling.config import AskOrder, TeacherConfig
+from llm4teach.teacher_labeling.config import AskOrder, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import teacher_info
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
@@ -108,6 +108,8 @@ class Trial:
             used["finetune"] = settings.finetune.model_copy(
                 update={"steps": steps, "kl_coef": weight}
             )
+        if method.guided and (live := live_of(settings)) != LiveConfig(in_background=False):
+            used["live"] = live
         if method.trains:
             used |= {"student": settings.student, "validation": settings.validation}
         return used
@@ -124,6 +126,11 @@ class Trial:
             identity["student_run"] = self.student
         task, seed = self.settings.task, self.settings.seed
         return {"task": task, "seed": seed, "method": self.method.name, **identity}
+
+
+def live_of(settings: Settings) -> LiveConfig:
+    """How fine-tuning asks in a trial: never in the background, so that seeds repeat."""
+    return settings.live.model_copy(update={"in_background": False})
 
 
 def teacher_of(settings: Settings) -> TeacherInfo:

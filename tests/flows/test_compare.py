@@ -18,7 +18,9 @@ import pytest
 
 from llm4teach.analysis.comparisons.results import read_seed
 from llm4teach.analysis.sql.query import run_sql
+from llm4teach.datasets.runs import MANIFEST
 from llm4teach.datasets.storage.locks import locked
+from llm4teach.datasets.storage.parquet import read_json
 from llm4teach.datasets.trajectories import read_steps
 from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.seeds import HELD_OUT_START
@@ -40,7 +42,7 @@ from llm4teach.flows.experiments.trial import (
     teacher_of,
 )
 from llm4teach.flows.runtime.settings import Settings, load_settings
-from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.config import LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
@@ -332,6 +334,38 @@ def test_a_trial_asks_its_share_and_is_found_again(tmp_path: Path) -> None:
     identity = trial.identity(teacher_of(settings))
     found = find_trial(trial, identity, stored_trials(Workspace(tmp_path)))
     assert found is not None and found.run_id == run_id and found.complete
+
+
+def test_fine_tuning_without_questions_is_another_trial_and_asks_nothing(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            **{"workspace": str(tmp_path), "teacher": {"teacher": "expert"}},
+            "task": "MiniGrid-GoToDoor-8x8-v0",
+            "collect": {"steps": 256, "rounds": 1, "n_envs": 8, "ask": False},
+            "label": {"share": 0.1, "order": "visits"},
+            "live": {"ask": "budgeted", "questions_per_1000_steps": 0},
+            **{"finetune": {"steps": 256, "n_envs": 8, "rollout_length": 32}},
+            **{
+                "pretrain": {"epochs": 1},
+                "validation": {"episodes": 2},
+                "evaluate": {"episodes": 2},
+            },
+        }
+    )
+    trial = Trial(TEACH, settings)
+    run_id = run_trial(trial)
+    assert read_json(tmp_path / "runs" / run_id / MANIFEST)["results"]["live_questions"] == 0
+    assert len(read_seed(Workspace(tmp_path), run_id).questions) > 1, (
+        "the share of the offline ones"
+    )
+    asks_all = Trial(TEACH, settings.model_copy(update={"live": LiveConfig()}))
+    assert "live" not in asks_all.identity(INFO), "as stored by earlier versions"
+    identity = trial.identity(teacher_of(settings))
+    found = find_trial(trial, identity, stored_trials(Workspace(tmp_path)))
+    assert found is not None and found.run_id == run_id
+    assert find_trial(asks_all, asks_all.identity(teacher_of(settings)), [found]) is None
+    controls = [control_trial(one) for one in (trial, asks_all)]
+    assert len({str(control and control.identity(INFO)) for control in controls}) == 1
 
 
 def test_the_control_asks_no_llm(tmp_path: Path) -> None:
