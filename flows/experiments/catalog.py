@@ -237,7 +237,7 @@ EXPERIMENTS = (
             Variant("hand-written rules", PRETRAIN, {"teacher": {"teacher": "expert"}}),
         ),
         baseline="SmolLM2-135M",
-        tasks=("MiniGrid-GoToDoor-8x8-v0", "BabyAI-OpenDoorColor-v0"),
+        tasks=("MiniGrid-GoToDoor-8x8-v0", "MiniGrid-Fetch-8x8-N3-v0"),
         seeds=5,
         settings=_A_TENTH_ANSWERED,
         figure="levels",
