@@ -312,6 +312,9 @@ def test_a_share_of_the_questions_makes_another_trial_with_the_same_control() ->
     controls = [control_trial(trial) for trial in (whole, *few)]
     assert len({str(control and control.identity(INFO)) for control in controls}) == 1
     plain = load_settings(parse([*words, "--label.share", "0.1"], COMMANDS)[1])
+    no_llm, taught = (VARIANTS[name].trial(plain, plain.task, 0) for name in ("no-llm", "teach"))
+    control = control_trial(taught)
+    assert control is not None and control.identity(INFO) == no_llm.identity(INFO)
     assert Trial(PPO, plain).identity(INFO) == Trial(PPO, whole.settings).identity(INFO)
 
 
