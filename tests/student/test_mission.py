@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from llm4teach.envs.minigrid.words import VOCABULARY, encode_words, words_of
+from llm4teach.envs.registry import get_task
 from llm4teach.errors import TaskError
-from llm4teach.student.config import PretrainConfig
+from llm4teach.student.config import EvaluateConfig, PretrainConfig
+from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.model.checkpoint import load_student, save_student
 from llm4teach.student.model.maps import NO_CELL
 from llm4teach.student.model.mission import MissionEncoder
@@ -273,3 +275,19 @@ def test_it_is_kept_and_exported_with_the_same_answers(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded(maps), student(maps), rtol=0, atol=0)
     facts = {"action_names": list("abcdefg"), "observation_shape": [8, 8, 6]}
     assert export_student(student, tmp_path / "s.pt", "torchscript", facts, maps.numpy()) < 1e-5
+
+
+def test_evaluation_reads_missions_once_per_policy_and_plays_the_same() -> None:
+    task = get_task("MiniGrid-GoToDoor-8x8-v0")
+    torch.manual_seed(0)
+    student = Student(task.student_shape, len(task.action_names), reads="mission")
+    torch.nn.init.normal_(student.policy.weight)  # not near the uniform policy
+    policy, config = StudentPolicy(student), EvaluateConfig(episodes=20, seeds="development")
+    played = [
+        evaluate_policy(task, one, "sampled", config, seed=0)
+        for one in (policy, lambda observations: policy(observations))  # only the first is fixed
+    ]
+    assert played[0] == played[1] and len(played[0]) == 20
+    with torch.no_grad():
+        student.policy.weight.neg_()
+    assert evaluate_policy(task, policy, "sampled", config, seed=0) != played[0], "nothing is kept"
