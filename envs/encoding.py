@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from llm4teach.errors import TaskError
 
-EncoderName = Literal["cells", "mission", "vector", "image", "depth", "text"]
+EncoderName = Literal["cells", "mission", "vector", "image", "tiles", "depth", "text"]
 # From the shape of the student's observations to a torch.nn.Module, or a student's `Encoder`.
 EncoderFactory = Callable[[tuple[int, ...]], Any]
 
 ENCODERS: tuple[EncoderName, ...] = get_args(EncoderName)
 SMALLEST = 8  # side of an image in pixels
+TILE = 7  # side of a tile in pixels, of images that are drawn as a grid of tiles
 CELL_CHANNELS = 4  # of a map at least: object, color, state, heading
 TEXT_SIZE = 512  # bytes of a text whose space does not limit its length
 _READS: dict[EncoderName, str] = {
@@ -23,6 +24,8 @@ _READS: dict[EncoderName, str] = {
     "state and heading in the first four channels",
     "mission": "maps of cells with the words of a mission",
     "image": f"images (rows, columns, channels) of at least {SMALLEST} pixels a side",
+    "tiles": f"images (rows, columns, channels) whose sides are multiples of {TILE} pixels: a grid "
+    f"of {TILE} x {TILE} tiles",
     "depth": "depth images (rows, columns)",
     "vector": "vectors (size,)",
     "text": "texts (size,), one byte per character",
@@ -74,6 +77,9 @@ def check_encoder(encoder: object, shape: tuple[int, ...]) -> None:
         "cells": is_map,
         "mission": is_map,
         "image": len(shape) == 3 and min(shape[:2]) >= SMALLEST,
+        "tiles": len(shape) == 3
+        and min(shape[:2]) >= TILE
+        and not any(n % TILE for n in shape[:2]),
         "depth": len(shape) == 2 and shape[0] >= 2,
         "vector": len(shape) == 1,
         "text": len(shape) == 1,

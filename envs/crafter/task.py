@@ -16,6 +16,7 @@ from llm4teach.envs.crafter.questions import crafter_question
 from llm4teach.envs.crafter.symbols import ACTIONS, PIXEL_SHAPE, PIXELS, RECORD
 from llm4teach.envs.crafter.vector import MAX_STEPS, CrafterEnv, CrafterVectorEnv
 from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.encoding import EncoderName
 from llm4teach.envs.plan import Plan
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 
@@ -53,6 +54,11 @@ class CrafterTask(BaseTask):
 
     def student_observations(self, observations: Observations) -> Observations:
         return np.ascontiguousarray(observations[:, :PIXELS]).reshape(-1, *PIXEL_SHAPE)
+
+    @property
+    def encoder(self) -> EncoderName:
+        """The built-in encoder of tiles, as which the engine draws the pixels."""
+        return "tiles"
 
     def make_env(self, render_mode: str | None = None) -> gym.Env[Any, int]:
         return CrafterEnv(render_mode)

@@ -81,6 +81,29 @@ def test_images_of_any_size_are_read(shape: tuple[int, int, int]) -> None:
     assert (StudentPolicy(student)(observations).argmax(1) == actions).mean() > 0.9
 
 
+def test_tiles_are_read_with_their_places() -> None:
+    """The tile in the corner says which of two other tiles is the action."""
+    torch.manual_seed(0)
+    rng, n, kinds = np.random.default_rng(0), 2_000, np.random.default_rng(1)
+    drawn = kinds.integers(0, 256, (5, 7, 7, 3), np.uint8)
+    which = rng.integers(5, size=(n, 3, 3))
+    tiles = drawn[which]  # (n, 3, 3, 7, 7, 3)
+    observations = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(n, 21, 21, 3).copy()
+    actions = np.where(which[:, 0, 0] < 2, which[:, 2, 1], which[:, 1, 2])
+    student = Student((21, 21, 3), 5, reads="tiles")
+    steps = Steps(
+        observations, np.eye(5, dtype=np.float32)[actions], np.zeros(n, np.float32),
+        np.ones(n, bool), np.ones(n, bool),
+    )  # fmt: skip
+    distill(student, steps, PretrainConfig(epochs=15), seed=0)
+    assert (StudentPolicy(student)(observations).argmax(1) == actions).mean() > 0.95
+
+
+def test_sides_of_tiles_must_fit() -> None:
+    with pytest.raises(TaskError, match=r"multiples of 7 pixels.* have the shape \(64, 63, 3\)"):
+        Student((64, 63, 3), 2, reads="tiles")
+
+
 @pytest.mark.parametrize(
     "shape", [DEPTH, (63, 63, 3), (63, 63, 1)], ids=["vector and depth", "color", "gray"]
 )
