@@ -193,7 +193,7 @@ EXPERIMENTS = (
             ),
         ),
         baseline="all questions",
-        tasks=("MiniGrid-GoToDoor-8x8-v0", "BabyAI-PutNextLocal-v0"),
+        tasks=("MiniGrid-GoToDoor-8x8-v0", "MiniGrid-Fetch-8x8-N3-v0"),
         seeds=5,
         settings={
             "teacher": {"teacher": "expert"},
