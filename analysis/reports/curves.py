@@ -33,7 +33,10 @@ _STAGES = {
     "validate": _Stage(
         "On episodes that nothing learns from",
         "env steps",
-        {"success_rate": "Success rate on validation episodes"},
+        {
+            "success_rate": "Success rate on validation episodes",
+            "episode_return": "Episode return on validation episodes",
+        },
         frozenset({"success_rate"}),
     ),
     "finetune": _Stage(

@@ -75,6 +75,7 @@ class LearningCurve:
             "success_rate": sum(e["success"] for e in played) / n,
             "episodes": n,
             "episode_length": steps / n,
+            "episode_return": sum(e["return"] for e in played) / n,
             "env_steps": steps,
             "cpu_s": time.process_time() - began,
         }

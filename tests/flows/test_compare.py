@@ -160,6 +160,12 @@ def test_what_the_runs_hold(compared: tuple[Path, str]) -> None:
         ("ppo-kl", True),
         ("teach", True),
     ]
+    points = run_sql(
+        workspace,
+        "SELECT max(value) FILTER (name = 'success_rate') > 0 AS solved, max(value) FILTER (name = "
+        "'episode_return') > 0 AS paid FROM metrics WHERE stage = 'validate' GROUP BY run_id, step",
+    ).to_pylist()
+    assert points and all(point["solved"] == point["paid"] for point in points)
     (seeds,) = run_sql(workspace, "SELECT max(seed) AS trained FROM trajectories").to_pylist()
     assert seeds["trained"] < HELD_OUT_START
 
