@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm4teach.envs.crafter.status_bar import DONE_NAME, MEMORY_NAME, crafter_bar_task
 from llm4teach.envs.crafter.task import NAME as CRAFTER
 from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.custom.loading import (
@@ -65,7 +66,8 @@ def task_names(shifted: bool = False) -> list[str]:
 
 def listed_task_names() -> list[str]:
     """Names of the tasks to list: this package's, and those that installed packages offer."""
-    return [*task_names(), *habitat_task_names(), CRAFTER, *entry_points(TASKS)]
+    crafter = (CRAFTER, DONE_NAME, MEMORY_NAME)
+    return [*task_names(), *habitat_task_names(), *crafter, *entry_points(TASKS)]
 
 
 def get_task(name: str) -> Task:
@@ -87,6 +89,8 @@ def get_task(name: str) -> Task:
         return habitat_task(name)
     if name == CRAFTER:
         return crafter_task()
+    if name in (DONE_NAME, MEMORY_NAME):
+        return crafter_bar_task(name)
     if env_id_of(name) in minigrid_ids():
         return minigrid_task(name)
     if is_from_elsewhere(TASKS, name):
