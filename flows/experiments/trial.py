@@ -18,6 +18,7 @@ from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.flows.stages.run_settings import present_config
 from llm4teach.teacher_labeling.config import AskOrder, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import teacher_info
+from llm4teach.teacher_labeling.questions import JUDGMENTS, SOFTMAX_TEMPERATURE
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 TRAINING, PLAYING = "compare", "evaluate"  # kinds of runs
@@ -69,6 +70,12 @@ class Asked(BaseModel):
     order: AskOrder
 
 
+class Composed(BaseModel):
+    """How answers to several questions about a state are composed, where it is not the default."""
+
+    softmax_temperature: float
+
+
 @dataclass(frozen=True)
 class Trial:
     """One method, the settings that it varies, and among these the seed."""
@@ -96,6 +103,13 @@ class Trial:
         method, settings = self.method, self.settings
         used: dict[str, BaseModel] = {"evaluate": settings.evaluate}
         offline, online = settings.collect.steps, settings.finetune.steps
+        temperature = settings.teacher.softmax_temperature
+        if (
+            method.asks
+            and temperature != SOFTMAX_TEMPERATURE
+            and teacher_of(settings).method == JUDGMENTS
+        ):
+            used["composed"] = Composed(softmax_temperature=temperature)
         if method.is_offline and settings.label.share < 1:
             used["label"] = Asked.model_validate(settings.label, from_attributes=True)
         if method.is_offline:

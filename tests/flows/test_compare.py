@@ -324,6 +324,17 @@ def test_a_share_of_the_questions_makes_another_trial_with_the_same_control() ->
     assert Trial(PPO, plain).identity(INFO) == Trial(PPO, whole.settings).identity(INFO)
 
 
+def test_how_judgments_are_composed_makes_another_trial() -> None:
+    def identity(teacher: str, *more: str) -> dict[str, Any]:
+        words = ["compare", "--task", "Crafter", "--teacher", teacher, *more]
+        return Trial(TEACH, load_settings(parse(words, COMMANDS)[1])).identity(INFO)
+
+    judge, sharp = "recorded/qwen2.5-coder-1.5b-crafter", ("--teacher.softmax-temperature", "0.03")
+    assert "composed" not in identity(judge), "as stored by earlier versions"
+    assert identity(judge, *sharp)["composed"] == {"softmax_temperature": 0.03}
+    assert identity("none", *sharp) == identity("none"), "it answers with plans, not with yes or no"
+
+
 def test_a_trial_asks_its_share_and_is_found_again(tmp_path: Path) -> None:
     settings = load_settings(
         {
