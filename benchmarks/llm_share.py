@@ -1,6 +1,7 @@
 """What the LLM contributes, over all comparisons: one table, and one figure.
 
     python benchmarks/llm_share.py docs/results/*/*.csv docs/results/*/*/*.csv \\
+                                   docs/results/*/*/*/*.csv \\
                                    --svg docs/results/llm_share.svg
 
 Reads what `llm4teach compare -o` has written; other CSV files are left out. A row is a variant that
