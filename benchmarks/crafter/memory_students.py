@@ -38,7 +38,10 @@ FORMS = {
 
 
 class MemoryStudent(nn.Module):
-    """The student's encoder and policy, with a memory between them if its form has one."""
+    """The encoder `image` and a policy, with a memory between them if its form has one.
+
+    Crafter's student read its pixels so when this was measured; today it has the encoder `tiles`.
+    """
 
     def __init__(self, form: Form) -> None:
         super().__init__()
