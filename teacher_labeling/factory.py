@@ -20,7 +20,7 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     find_weights,
 )
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
-from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
+from llm4teach.teacher_labeling.backends.uniform import OPEN_GOALS, OpenGoalsTeacher, UniformTeacher
 from llm4teach.teacher_labeling.backends.wrappers import (
     ArgmaxTeacher,
     FaultyTeacher,
@@ -268,6 +268,8 @@ def _expert(config: TeacherConfig, family: str, model: str, api_key: str) -> Tea
 
 
 def _none(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
+    if model == OPEN_GOALS:
+        return OpenGoalsTeacher(family)
     return None if model else UniformTeacher()
 
 
@@ -296,5 +298,9 @@ BACKENDS: dict[str, Backend] = {
     "expert": Backend(
         _expert, "hand-written rules for Crafter and raw MiniGrid tasks, no LLM: an upper bound"
     ),
-    "none": Backend(_none, "uniform over the admissible plans, no LLM: the control"),
+    "none": Backend(
+        _none,
+        "uniform over the admissible plans, no LLM: the control; "
+        f"none/{OPEN_GOALS}, in Crafter: over the options whose achievement is still open",
+    ),
 }

@@ -21,10 +21,15 @@ from llm4teach.envs.crafter.describe import (
     facts_text,
     parse_text,
 )
+from llm4teach.envs.crafter.describe import FAMILY as CRAFTER
 from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.task import describe, ground_plan
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.expert import ExpertTeacher, rank
+from llm4teach.teacher_labeling.backends.uniform import OpenGoalsTeacher, UniformTeacher
+from llm4teach.teacher_labeling.config import TeacherConfig
+from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.teacher_labeling.teacher import NO_LLM
 
 TASK = crafter_task()
 KINDS = [s.GRASS, s.PATH, s.SAND, s.STONE, s.LAVA, s.WATER, s.TREE, s.TABLE, s.UNKNOWN]
@@ -236,6 +241,31 @@ def test_the_expert_refuses_other_families() -> None:
     assert sum(p for _, p in advice.plans) == pytest.approx(1)
     with pytest.raises(ValueError, match="no state of Crafter"):
         parse_text("It is day.")
+
+
+@given(st.one_of(facts, st.just(SLEEPING)))
+def test_open_goals_tries_what_is_not_done_yet(known: Facts) -> None:
+    state = crafter_state(known)
+    (advice,) = OpenGoalsTeacher(CRAFTER).advise([state])
+    advised = {str(plan) for plan, _ in advice.plans}
+    assert {plan for plan, _ in advice.plans} <= set(state.options)
+    assert {share for _, share in advice.plans} == {1 / len(advised)}, "uniform"
+    open_ones = {n for n, flag in zip(s.ACHIEVEMENTS, known.done, strict=True) if not flag}
+    if known.asleep:
+        assert advised == {"sleep"}
+        return
+    assert "explore" in advised
+    for option in map(str, state.options):
+        named = {"drink water": "collect drink", "sleep": "wake up"}.get(option, option)
+        named = named.replace("fight", "defeat")
+        assert (option in advised) == (named in open_ones or option == "explore")
+
+
+def test_open_goals_is_for_crafter_and_no_llm() -> None:
+    with pytest.raises(TeacherError, match="for Crafter only, not for SimpleDoorKey"):
+        OpenGoalsTeacher("SimpleDoorKey")
+    info = make_teacher(TeacherConfig(teacher="none/open-goals"), CRAFTER).info
+    assert info.teacher_id.startswith(NO_LLM) and info != UniformTeacher.info
 
 
 def test_success_is_half_of_the_achievements() -> None:
