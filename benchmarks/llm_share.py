@@ -119,7 +119,7 @@ def figure(found: Sequence[Share]) -> str:
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.set_xlabel("student's success, median of the seeds")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
     height = 1.3 + 0.32 * len(found)
     return standalone(draw_svg(8.2, height, "llm-share", f"Success. {words}.", draw))
