@@ -118,6 +118,8 @@ def ask_policy(config: LiveConfig, uncertainty: Uncertainty) -> AskPolicy:
     """Return the policy that the settings name; ``uncertainty`` is the student's entropy."""
     if config.ask == "budgeted":
         return AskBudgeted(config.questions_per_1000_steps)
+    if config.ask == "never":
+        return AskBudgeted(0)
     if config.ask == "uncertain":
         return AskUncertain(uncertainty, config.min_entropy)
     return AskUnseen()

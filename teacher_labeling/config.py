@@ -292,10 +292,10 @@ class LabelConfig(_Settings):
 class LiveConfig(_Settings):
     """Questions to the teacher while the student is fine-tuned."""
 
-    ask: Literal["unseen", "budgeted", "uncertain"] = Field(
+    ask: Literal["unseen", "budgeted", "uncertain", "never"] = Field(
         "unseen",
         description="which states without advice to ask about: all, the commonest ones up to a "
-        "budget, or those in which the student is uncertain",
+        "budget, those in which the student is uncertain, or none",
     )
     questions_per_1000_steps: float = Field(
         10.0, ge=0, description="budgeted: questions for each 1,000 env steps, at most"

@@ -262,7 +262,7 @@ def test_help_shows_choices_and_defaults(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "--live.ask {unseen,budgeted,uncertain}" in text
+    assert "--live.ask {unseen,budgeted,uncertain,never}" in text
     assert "--teacher.method {sampling,verbalized," in text, "of optional settings, too"
     assert "--seed N random seed (default: 0)" in text
 

@@ -363,7 +363,7 @@ def test_fine_tuning_without_questions_is_another_trial_and_asks_nothing(tmp_pat
             "task": "MiniGrid-GoToDoor-8x8-v0",
             "collect": {"steps": 256, "rounds": 1, "n_envs": 8, "ask": False},
             "label": {"share": 0.1, "order": "visits"},
-            "live": {"ask": "budgeted", "questions_per_1000_steps": 0},
+            "live": {"ask": "never"},
             **{"finetune": {"steps": 256, "n_envs": 8, "rollout_length": 32}},
             **{
                 "pretrain": {"epochs": 1},
