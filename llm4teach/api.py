@@ -292,12 +292,12 @@ class StudentPolicy:
     """A trained student; `load_student` makes it."""
 
     def __init__(self, student: Student, facts: Mapping[str, Any]) -> None:
-        from llm4teach.student.policies import StudentPolicy
+        from llm4teach.student import policies
 
         self.facts = dict(facts)  # ``task``, ``run_id``, …
         self.observation_shape = student.observation_shape
         self._record_shape = student.record_shape
-        self._policy = StudentPolicy(student)
+        self._policy = policies.StudentPolicy(student)
 
     def probabilities(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return action probabilities, (N, n_actions), of uint8 (N, *observation_shape)."""

@@ -41,6 +41,7 @@ def agreements(comparison: Mapping[str, Any], workspace: Workspace) -> Iterator[
     common = set.intersection(*asked.values())
     advice = {label: read_advice(workspace, ids[0], common) for label, ids in runs.items()}
     answered = {key for key in common if all(advice[label].get(key) for label in advice)}
+    commit = source_commit()
     for label, answers in advice.items():
         agreed = sum(
             advice[RULES][key].get(max(plans, key=lambda plan: plans[plan]), 0.0) >= LEAST
@@ -52,7 +53,7 @@ def agreements(comparison: Mapping[str, Any], workspace: Workspace) -> Iterator[
         yield dict(
             zip(
                 ("task", "teacher", "questions", "agreement", "low", "high", "commit"),
-                (comparison["task"], label, len(answered), *rates, source_commit()),
+                (comparison["task"], label, len(answered), *rates, commit),
                 strict=True,
             )
         )

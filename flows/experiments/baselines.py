@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
-from llm4teach.flows.experiments.spec import Variant
+from llm4teach.flows.experiments.spec import WITHOUT_LLM, Variant
 from llm4teach.flows.experiments.trial import (
     DISCRETE_BC,
     DISCRETE_CQL,
@@ -16,14 +15,8 @@ from llm4teach.flows.experiments.trial import (
     PRETRAIN,
     TEACH,
 )
-from llm4teach.teacher_labeling.config import LiveConfig
 
-# Like `control_trial`: it costs nothing to ask the teacher `none` about all.
-_NO_LLM: dict[str, Any] = {
-    "teacher": {"teacher": "none"},
-    "label": {"share": 1.0, "order": "first"},
-    "live": LiveConfig().model_dump(),
-}
+_NO_LLM = {name: section.model_dump() for name, section in WITHOUT_LLM.items()}
 AS_PUBLISHED = {"pretrain": {"reweight_temperature": 0.0}}
 # Trajectories of the teacher's own policy alone: its plans are followed from the first step on,
 # without exploration, and no student takes turns with it.

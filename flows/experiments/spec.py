@@ -22,7 +22,12 @@ from llm4teach.flows.runtime.settings import Settings, merge
 from llm4teach.teacher_labeling.config import LabelConfig, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.teacher import NO_LLM
 
-_NONE = TeacherConfig(teacher="none")
+# What a control has instead: it costs nothing to ask the teacher `none` about all.
+WITHOUT_LLM = {
+    "teacher": TeacherConfig(teacher="none"),
+    "label": LabelConfig(),
+    "live": LiveConfig(),
+}
 Figure = Literal["curves", "levels", "shifts"]
 
 
@@ -86,9 +91,7 @@ def control_trial(trial: Trial) -> Trial | None:
     """Return the same trial without an LLM; None if there is no LLM in it."""
     if not trial.method.asks or teacher_of(trial.settings).teacher_id.startswith(NO_LLM):
         return None
-    # It costs nothing to ask it about all.
-    changes = {"teacher": _NONE, "label": LabelConfig(), "live": LiveConfig()}
-    return replace(trial, settings=trial.settings.model_copy(update=changes))
+    return replace(trial, settings=trial.settings.model_copy(update=WITHOUT_LLM))
 
 
 def on_task(trial: Trial, task: str, student: str | None = None) -> Trial:

@@ -18,7 +18,7 @@ from llm4teach.flows.runtime.teacher_access import resolve_teacher
 from llm4teach.flows.stages.run_settings import present_config
 from llm4teach.teacher_labeling.config import AskOrder, LiveConfig, TeacherConfig
 from llm4teach.teacher_labeling.factory import teacher_info
-from llm4teach.teacher_labeling.questions import JUDGMENTS, SOFTMAX_TEMPERATURE
+from llm4teach.teacher_labeling.questions import JUDGMENTS
 from llm4teach.teacher_labeling.teacher import TeacherInfo
 
 TRAINING, PLAYING = "compare", "evaluate"  # kinds of runs
@@ -106,7 +106,7 @@ class Trial:
         temperature = settings.teacher.softmax_temperature
         if (
             method.asks
-            and temperature != SOFTMAX_TEMPERATURE
+            and temperature != TeacherConfig().softmax_temperature
             and teacher_of(settings).method == JUDGMENTS
         ):
             used["composed"] = Composed(softmax_temperature=temperature)

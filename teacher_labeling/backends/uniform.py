@@ -66,7 +66,6 @@ class OpenGoalsTeacher:
             names |= {option for option, name in _ACHIEVEMENT_OF.items() if name in names}
             possible = set(state.options)
             chosen = sorted(possible & {PLANS[n] for n in (*names, "explore") if n in PLANS})
-            chosen = chosen or sorted(possible)
             plans = tuple((plan, 1 / len(chosen)) for plan in chosen)
             yield Advice(state, AdviceStatus.OK, plans, coverage=1.0)
 

@@ -46,16 +46,19 @@ def chosen(observations: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return action
 
 
+def right_steps(observations: np.ndarray, actions: np.ndarray, n_actions: int) -> Steps:  # type: ignore[type-arg]
+    """Steps whose advice is the one right action, each an episode of its own."""
+    n = len(actions)
+    advice = np.eye(n_actions, dtype=np.float32)[actions]
+    return Steps(observations, advice, np.zeros(n, np.float32), np.ones(n, bool), np.ones(n, bool))
+
+
 @pytest.mark.parametrize("shape", [VECTOR, DEPTH], ids=["vector", "depth"])
 def test_they_learn_what_their_observations_tell(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     student, observations = Student(shape, 5), some(shape, 400)
     actions = chosen(observations)
-    n = len(actions)
-    steps = Steps(
-        observations, np.eye(5, dtype=np.float32)[actions], np.zeros(n, np.float32),
-        np.ones(n, bool), np.ones(n, bool),
-    )  # fmt: skip
+    steps = right_steps(observations, actions, 5)
     before = (StudentPolicy(student)(observations).argmax(1) == actions).mean()
     distill(student, steps, PretrainConfig(epochs=20), seed=0)
     after = (StudentPolicy(student)(observations).argmax(1) == actions).mean()
@@ -73,10 +76,7 @@ def test_images_of_any_size_are_read(shape: tuple[int, int, int]) -> None:
         row = rng.integers(shape[0] // 2) + action * (shape[0] // 2)
         image[row : row + 4, : shape[1] // 2] = 220
     student = Student(shape, 2)
-    steps = Steps(
-        observations, np.eye(2, dtype=np.float32)[actions], np.zeros(n, np.float32),
-        np.ones(n, bool), np.ones(n, bool),
-    )  # fmt: skip
+    steps = right_steps(observations, actions, 2)
     distill(student, steps, PretrainConfig(epochs=12), seed=0)
     assert (StudentPolicy(student)(observations).argmax(1) == actions).mean() > 0.9
 
@@ -91,10 +91,7 @@ def test_tiles_are_read_with_their_places() -> None:
     observations = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(n, 21, 21, 3).copy()
     actions = np.where(which[:, 0, 0] < 2, which[:, 2, 1], which[:, 1, 2])
     student = Student((21, 21, 3), 5, reads="tiles")
-    steps = Steps(
-        observations, np.eye(5, dtype=np.float32)[actions], np.zeros(n, np.float32),
-        np.ones(n, bool), np.ones(n, bool),
-    )  # fmt: skip
+    steps = right_steps(observations, actions, 5)
     distill(student, steps, PretrainConfig(epochs=15), seed=0)
     assert (StudentPolicy(student)(observations).argmax(1) == actions).mean() > 0.95
 
