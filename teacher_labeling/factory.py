@@ -20,7 +20,7 @@ from llm4teach.teacher_labeling.backends.llama_cpp.weights import (
     find_weights,
 )
 from llm4teach.teacher_labeling.backends.recorded import RecordedTeacher, recordings
-from llm4teach.teacher_labeling.backends.uniform import OPEN_GOALS, OpenGoalsTeacher, UniformTeacher
+from llm4teach.teacher_labeling.backends.uniform import OPEN_GOALS, UniformTeacher
 from llm4teach.teacher_labeling.backends.wrappers import (
     ArgmaxTeacher,
     FaultyTeacher,
@@ -269,6 +269,8 @@ def _expert(config: TeacherConfig, family: str, model: str, api_key: str) -> Tea
 
 def _none(config: TeacherConfig, family: str, model: str, api_key: str) -> Teacher | None:
     if model == OPEN_GOALS:
+        from llm4teach.teacher_labeling.backends.open_goals import OpenGoalsTeacher
+
         return OpenGoalsTeacher(family)
     return None if model else UniformTeacher()
 

@@ -26,7 +26,8 @@ from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.task import describe, ground_plan
 from llm4teach.errors import TeacherError
 from llm4teach.teacher_labeling.backends.expert import ExpertTeacher, rank
-from llm4teach.teacher_labeling.backends.uniform import OpenGoalsTeacher, UniformTeacher
+from llm4teach.teacher_labeling.backends.open_goals import OpenGoalsTeacher
+from llm4teach.teacher_labeling.backends.uniform import UniformTeacher
 from llm4teach.teacher_labeling.config import TeacherConfig
 from llm4teach.teacher_labeling.factory import make_teacher
 from llm4teach.teacher_labeling.teacher import NO_LLM
