@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -73,11 +75,7 @@ def write_steps(
     kind = schema.trajectories(observations.shape[1:])
     if state is not None:
         kind = kind.with_metadata({**kind.metadata, COLLECTION: json.dumps(state)})
-    raw = np.ascontiguousarray(observations).reshape(len(observations), -1)  # (N, bytes)
-    size = raw.shape[1]
-    binary = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(size), len(raw), [None, pa.py_buffer(raw)]
-    )
+    binary = _as_binary(observations)
     columns = [binary if f.name == "observation" else pa.array(steps[f.name], f.type) for f in kind]
     return write_part(folder, pa.Table.from_arrays(columns, schema=kind))
 
@@ -111,7 +109,7 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
     states: dict[str, StoredState] = {}
     for parent in dict.fromkeys(path.parent for path in paths):
         states |= read_states(parent)
-    tables = []
+    tables: deque[pa.Table] = deque()
     for path in paths:
         table = read_parquet(path, kind)
         if table.schema.field("observation").type != kind.field("observation").type:
@@ -121,10 +119,35 @@ def read_steps(folder: StoragePath, observation_shape: Sequence[int]) -> Traject
         tables.append(table.replace_schema_metadata(kind.metadata))
     if not tables:
         raise DatasetError(f"no trajectories in {folder}; collect some first (llm4teach collect)")
-    order = [("run_id", "ascending"), ("episode_id", "ascending"), ("t", "ascending")]
-    table = pa.concat_tables(tables).sort_by(order).combine_chunks()
-    observations = as_observations(table.column("observation"), observation_shape)
+    table, observations = _sorted(tables, kind, observation_shape)
     return Trajectories(table, observations, states)
+
+
+def _sorted(
+    parts: deque[pa.Table], kind: pa.Schema, observation_shape: Sequence[int]
+) -> tuple[pa.Table, NDArray[np.uint8]]:
+    """Sort steps by run, episode and t, and empty ``parts``.
+
+    Returns:
+        All columns, and the observations, which share their memory. They are the bulk of it, so
+        they are moved part by part, and never held twice.
+    """
+    others = pa.concat_tables([part.drop_columns(["observation"]) for part in parts])
+    keys = [("run_id", "ascending"), ("episode_id", "ascending"), ("t", "ascending")]
+    order = pc.sort_indices(others, sort_keys=keys)
+    places = np.empty(len(order), np.int64)  # (N,) where each step goes
+    places[order.to_numpy()] = np.arange(len(order))
+    observations = np.empty((len(order), *observation_shape), np.uint8)
+    start = 0
+    while parts:
+        moved = as_observations(parts.popleft().column("observation"), observation_shape)
+        observations[places[start : start + len(moved)]] = moved
+        start += len(moved)
+        del moved
+        pa.default_memory_pool().release_unused()
+    table = others.take(order).combine_chunks()
+    i = kind.get_field_index("observation")
+    return table.add_column(i, kind.field(i), _as_binary(observations)), observations
 
 
 def states_table(states: Mapping[str, StoredState]) -> pa.Table:
@@ -164,6 +187,13 @@ def distinct_states(trajectories: Trajectories) -> tuple[list[str], NDArray[np.u
     distinct = pc.unique(keys)
     first: NDArray[np.int32] = pc.index_in(distinct, value_set=keys).to_numpy()
     return distinct.to_pylist(), trajectories.observations[first]
+
+
+def _as_binary(observations: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
+    """Return observations as a column, without a copy where they are contiguous."""
+    kind = pa.binary(math.prod(observations.shape[1:]))
+    raw = pa.py_buffer(np.ascontiguousarray(observations))
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(observations), [None, raw])
 
 
 def as_observations(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[np.uint8]:

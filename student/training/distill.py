@@ -58,9 +58,7 @@ def distill(
     if not n_advised:
         raise ValueError("none of the collected steps has advice; label their states first")
     device, n = student.device, len(targets)
-    observations = torch.tensor(steps.observations)  # (N, *observation_shape)
-    parts = [observations[i : i + _AT_ONCE] for i in range(0, n, _AT_ONCE)]
-    inputs = torch.cat([student.encode(part) for part in parts])  # (N, ...)
+    inputs = _encoded(student, steps.observations)  # (N, ...)
     targets = targets.to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
@@ -93,6 +91,16 @@ def distill(
         ).tolist()
         values = {"loss": mean, "agreement": agreement, "value_loss": value_loss}
         on_epoch((epoch + 1) * per_epoch, values)
+
+
+def _encoded(student: Student, observations: Observations) -> Tensor:
+    """Return what the student reads of all observations, (N, ...), without holding it twice."""
+    n = len(observations)
+    one = student.encode(torch.tensor(observations[:1]))
+    inputs = one.new_empty((n, *one.shape[1:]))
+    for i in range(0, n, _AT_ONCE):
+        inputs[i : i + _AT_ONCE] = student.encode(torch.tensor(observations[i : i + _AT_ONCE]))
+    return inputs
 
 
 @torch.no_grad()
