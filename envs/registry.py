@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from llm4teach.envs.crafter.status_bar import DONE_NAME, MEMORY_NAME, crafter_bar_task
+from llm4teach.envs.crafter.hud import DONE_NAME, MEMORY_NAME, crafter_hud_task
 from llm4teach.envs.crafter.task import NAME as CRAFTER
 from llm4teach.envs.crafter.task import crafter_task
 from llm4teach.envs.custom.loading import (
@@ -90,7 +90,7 @@ def get_task(name: str) -> Task:
     if name == CRAFTER:
         return crafter_task()
     if name in (DONE_NAME, MEMORY_NAME):
-        return crafter_bar_task(name)
+        return crafter_hud_task(name)
     if env_id_of(name) in minigrid_ids():
         return minigrid_task(name)
     if is_from_elsewhere(TASKS, name):

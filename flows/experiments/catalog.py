@@ -189,7 +189,7 @@ EXPERIMENTS = (
                     {"label": {"share": share, "order": order}},
                 )
                 for share in (0.01, 0.05, 0.2)
-                for order in ("random", "visits", "uncertain", "spread", "change")
+                for order in ("first", "random", "visits", "uncertain", "spread", "change")
             ),
         ),
         baseline="all questions",
