@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.habitat.client import ON_HABITAT_SIM
 from llm4teach.envs.habitat.skills import plan_actions
 from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
@@ -25,11 +26,13 @@ from llm4teach.envs.habitat.worker.layout import (
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.errors import TaskError
 
-WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes for a vector environment, 1 by default
+WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes of a kinematic vector environment, 1 by default
 DATA = "LLM4TEACH_HABITAT_DATA"  # folder of habitat-sim's data, ./data by default
 _SETTINGS: dict[str, dict[str, Any]] = {
     "HabitatNavPick": {"simulator": "kinematic", "depth": False},
     "HabitatNavPickDepth": {"simulator": "kinematic", "depth": True},
+    "HabitatSimNavPick": {"simulator": "apartments", "depth": False},
+    "HabitatSimNavPickDepth": {"simulator": "apartments", "depth": True},
     "HabitatRearrange": {"simulator": "rearrange", "depth": False},
     "HabitatRearrangeDepth": {"simulator": "rearrange", "depth": True},
 }
@@ -61,7 +64,8 @@ class NavPickTask(BaseTask):
         return HabitatEnv(self.settings, render_mode)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        return HabitatVectorEnv(self.settings, n_envs, _workers())
+        alone = self.settings["simulator"] in ON_HABITAT_SIM
+        return HabitatVectorEnv(self.settings, n_envs, n_envs if alone else _workers())
 
     def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return the environments of `make_vector_env`, which are in other processes anyway."""

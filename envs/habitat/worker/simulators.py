@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from llm4teach.envs.habitat.worker.import_stub import import_habitat
@@ -24,21 +26,51 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
     """Make an environment.
 
     Args:
-        settings: ``simulator`` ("kinematic" or "rearrange"), ``depth``, and for "rearrange" the
-            folder of its data, ``data_path``.
+        settings: ``simulator`` ("kinematic", "apartments" or "rearrange"), ``depth``, and for
+            "rearrange" the folder of its data, ``data_path``.
 
     Raises:
         ValueError: there is no such simulator.
         FileNotFoundError: data is missing; the message says how to get it.
-        ImportError: habitat-sim is missing.
+        ImportError: habitat-sim is missing, or it does not go with this habitat-lab.
+        RuntimeError: this process has a habitat-sim simulator already.
     """
     simulator, depth = settings.get("simulator"), bool(settings.get("depth"))
     if simulator == "kinematic":
         from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
 
         return KinematicEnv(depth)
+    if simulator == "apartments":
+        _require_habitat_sim()
+        from llm4teach.envs.habitat.worker.sim.env import ApartmentsEnv
+
+        return _only_one(lambda: ApartmentsEnv(depth))
     if simulator == "rearrange":
         from llm4teach.envs.habitat.worker.rearrange_env import RearrangeEnv
 
         return RearrangeEnv(settings.get("data_path") or "data", depth)
-    raise ValueError(f"unknown simulator {simulator!r}; there are kinematic and rearrange")
+    raise ValueError(
+        f"unknown simulator {simulator!r}; there are kinematic, apartments and rearrange"
+    )
+
+
+def _require_habitat_sim() -> None:
+    if not HAS_HABITAT_SIM:
+        raise ImportError(
+            f"this simulator needs habitat-sim, and {sys.executable} has none; name an interpreter "
+            "that has it: LLM4TEACH_HABITAT_SIM_PYTHON=/path/to/python (docs/HABITAT.md)"
+        )
+
+
+_simulators: list[WorkerEnv] = []
+
+
+def _only_one(make: Callable[[], WorkerEnv]) -> WorkerEnv:
+    """Make an environment on habitat-sim: a second simulator would end the process."""
+    if _simulators:
+        raise RuntimeError(
+            "habitat-sim allows one simulator in a process, and this worker has had one; use one "
+            "worker for each environment"
+        )
+    _simulators.append(make())
+    return _simulators[0]

@@ -1,8 +1,9 @@
-"""One kinematic Nav & Pick: `habitat.Env` with observations as bytes."""
+"""One Nav & Pick: `habitat.Env` with observations as bytes, on the kinematic simulator."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import habitat
 from habitat.core.logging import logger
@@ -23,15 +24,16 @@ logger.setLevel("WARNING")
 _config = lru_cache(kinematic_config)  # composing one takes much longer than building from it
 
 
-class KinematicEnv:
+class NavPickEnv:
     """Episodes by seed, actions by number.
 
     Args:
-        depth: observe a depth image above the state.
+        config: habitat-lab's, with Nav & Pick's task.
+        depth: observe a depth image above the state; the configuration has the camera.
     """
 
-    def __init__(self, depth: bool = False) -> None:
-        self.env = habitat.Env(_config(depth))
+    def __init__(self, config: Any, depth: bool) -> None:
+        self.env = habitat.Env(config)
         self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
         self._measures = self.env.task.measurements.measures
 
@@ -55,3 +57,14 @@ class KinematicEnv:
 
     def close(self) -> None:
         self.env.close()
+
+
+class KinematicEnv(NavPickEnv):
+    """On the kinematic simulator.
+
+    Args:
+        depth: observe a depth image above the state.
+    """
+
+    def __init__(self, depth: bool = False) -> None:
+        super().__init__(_config(depth), depth)

@@ -129,7 +129,7 @@ class NavPickDistanceToGoal(DistanceToGoal):
         place = (world.x, world.y)
         if self._previous_position != place:
             self._previous_position = place
-            self._metric = world.scene.area.distance_to_goal(*place)
+            self._metric = world.distance_to_goal()
 
 
 @registry.register_measure(name="NavPickSPL")
