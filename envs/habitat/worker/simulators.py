@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llm4teach.envs.habitat.worker.import_stub import import_habitat
@@ -46,12 +47,25 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
 
         return _only_one(lambda: ApartmentsEnv(depth))
     if simulator == "rearrange":
-        from llm4teach.envs.habitat.worker.rearrange_env import RearrangeEnv
-
-        return RearrangeEnv(settings.get("data_path") or "data", depth)
+        return _rearrange_env(settings.get("data_path") or "data", depth)
     raise ValueError(
         f"unknown simulator {simulator!r}; there are kinematic, apartments and rearrange"
     )
+
+
+def _rearrange_env(data_path: str, depth: bool) -> WorkerEnv:
+    from llm4teach.envs.habitat.worker.rearrange.data import check_data
+    from llm4teach.envs.habitat.worker.rearrange.versions import check_versions, installed_lab
+
+    folder = Path(data_path).resolve()
+    check_data(folder)  # first: what is missing can be downloaded meanwhile
+    _require_habitat_sim()
+    import habitat_sim
+
+    check_versions(installed_lab(), habitat_sim.__version__)
+    from llm4teach.envs.habitat.worker.rearrange.env import RearrangeEnv
+
+    return _only_one(lambda: RearrangeEnv(folder, depth))
 
 
 def _require_habitat_sim() -> None:
