@@ -18,24 +18,30 @@ from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
-    DEPTH_COLUMNS,
-    DEPTH_ROWS,
+    CAMERA_SHAPE,
+    CAMERA_STUDENT_SHAPE,
     MAX_STEPS,
-    STATE_BYTES,
+    shape_of,
 )
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.errors import TaskError
 
 WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes of a kinematic vector environment, 1 by default
 DATA = "LLM4TEACH_HABITAT_DATA"  # folder of habitat-sim's data, ./data by default
+_OBSERVATIONS: dict[str, dict[str, Any]] = {
+    "": {"depth": False},
+    "Depth": {"depth": True},
+    "Camera": {"depth": True, "camera": True},
+}
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "HabitatNavPick": {"simulator": "kinematic", "depth": False},
-    "HabitatNavPickDepth": {"simulator": "kinematic", "depth": True},
-    "HabitatSimNavPick": {"simulator": "apartments", "depth": False},
-    "HabitatSimNavPickDepth": {"simulator": "apartments", "depth": True},
+    **{f"HabitatNavPick{k}": {"simulator": "kinematic", **v} for k, v in _OBSERVATIONS.items()},
+    **{f"HabitatSimNavPick{k}": {"simulator": "apartments", **v} for k, v in _OBSERVATIONS.items()},
     "HabitatRearrange": {"simulator": "rearrange", "depth": False},
     "HabitatRearrangeDepth": {"simulator": "rearrange", "depth": True},
 }
+# Students of the kinematic simulator play these without training, on habitat-sim.
+_SHIFTED = {f"HabitatNavPick{k}-sim": f"HabitatNavPick{k}" for k in _OBSERVATIONS}
+_SETTINGS |= {f"HabitatNavPick{k}-sim": _SETTINGS[f"HabitatSimNavPick{k}"] for k in _OBSERVATIONS}
 
 
 class NavPickTask(BaseTask):
@@ -46,11 +52,19 @@ class NavPickTask(BaseTask):
     max_steps = MAX_STEPS
 
     def __init__(self, name: str) -> None:
-        self.name = self.trained_as = name
-        depth = _SETTINGS[name]["depth"]
-        self.observation_shape: tuple[int, ...] = (
-            (DEPTH_ROWS, DEPTH_COLUMNS) if depth else (STATE_BYTES,)
-        )
+        self.name, self.trained_as = name, _SHIFTED.get(name, name)
+        self.observation_shape: tuple[int, ...] = shape_of(_SETTINGS[name])
+
+    @property
+    def student_shape(self) -> tuple[int, ...]:
+        """The whole observation's; with a camera not its last row, which is the skills'."""
+        camera = self.observation_shape == CAMERA_SHAPE
+        return CAMERA_STUDENT_SHAPE if camera else self.observation_shape
+
+    def student_observations(self, observations: Observations) -> Observations:
+        if self.observation_shape == CAMERA_SHAPE:
+            return np.ascontiguousarray(observations[:, : CAMERA_STUDENT_SHAPE[0]])
+        return observations
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -106,9 +120,9 @@ def _workers() -> int:
     return int(count)
 
 
-def habitat_task_names() -> list[str]:
-    """The tasks, the kinematic ones first."""
-    return list(_SETTINGS)
+def habitat_task_names(shifted: bool = False) -> list[str]:
+    """The tasks, the kinematic ones first; with ``shifted`` also those for evaluation alone."""
+    return [name for name in _SETTINGS if shifted or name not in _SHIFTED]
 
 
 @cache

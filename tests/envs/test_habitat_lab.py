@@ -113,7 +113,7 @@ def test_nothing_stands_in_for_a_habitat_sim_that_is_there(tmp_path: Path) -> No
     subprocess.run([str(PYTHON), "-c", code], check=True, timeout=300)
 
 
-@pytest.mark.parametrize("name", ["HabitatNavPick", "HabitatNavPickDepth"])
+@pytest.mark.parametrize("name", ["HabitatNavPick", "HabitatNavPickDepth", "HabitatNavPickCamera"])
 def test_the_tasks_keep_their_protocol(name: str) -> None:
     """As in test_grid_task: shapes, dtypes, keys and grounded rows."""
     task, rng = habitat_task(name), np.random.default_rng(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm4teach.envs.habitat.worker.import_stub import import_habitat
+from llm4teach.envs.habitat.worker.layout import shape_of
 from llm4teach.envs.habitat.worker.loop import WorkerEnv
 
 with contextlib.suppress(ImportError):  # an old gym prints on import that it is unmaintained
@@ -27,8 +28,8 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
     """Make an environment.
 
     Args:
-        settings: ``simulator`` ("kinematic", "apartments" or "rearrange"), ``depth``, and for
-            "rearrange" the folder of its data, ``data_path``.
+        settings: ``simulator`` ("kinematic", "apartments" or "rearrange"), ``depth`` and
+            ``camera`` (see `layout`), and for "rearrange" the folder of its data, ``data_path``.
 
     Raises:
         ValueError: there is no such simulator.
@@ -36,24 +37,24 @@ def make_env(settings: dict[str, Any]) -> WorkerEnv:
         ImportError: habitat-sim is missing, or it does not go with this habitat-lab.
         RuntimeError: this process has a habitat-sim simulator already.
     """
-    simulator, depth = settings.get("simulator"), bool(settings.get("depth"))
+    simulator, shape = settings.get("simulator"), shape_of(settings)
     if simulator == "kinematic":
         from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
 
-        return KinematicEnv(depth)
+        return KinematicEnv(shape)
     if simulator == "apartments":
         _require_habitat_sim()
         from llm4teach.envs.habitat.worker.sim.env import ApartmentsEnv
 
-        return _only_one(lambda: ApartmentsEnv(depth))
+        return _only_one(lambda: ApartmentsEnv(shape))
     if simulator == "rearrange":
-        return _rearrange_env(settings.get("data_path") or "data", depth)
+        return _rearrange_env(settings.get("data_path") or "data", shape)
     raise ValueError(
         f"unknown simulator {simulator!r}; there are kinematic, apartments and rearrange"
     )
 
 
-def _rearrange_env(data_path: str, depth: bool) -> WorkerEnv:
+def _rearrange_env(data_path: str, shape: tuple[int, ...]) -> WorkerEnv:
     from llm4teach.envs.habitat.worker.rearrange.data import check_data
     from llm4teach.envs.habitat.worker.rearrange.versions import check_versions, installed_lab
 
@@ -65,7 +66,7 @@ def _rearrange_env(data_path: str, depth: bool) -> WorkerEnv:
     check_versions(installed_lab(), habitat_sim.__version__)
     from llm4teach.envs.habitat.worker.rearrange.env import RearrangeEnv
 
-    return _only_one(lambda: RearrangeEnv(folder, depth))
+    return _only_one(lambda: RearrangeEnv(folder, shape))
 
 
 def _require_habitat_sim() -> None:

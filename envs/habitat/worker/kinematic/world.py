@@ -170,6 +170,11 @@ class World:
             places[2], places[3] = self._table, (target.x, target.y)
         return np.array([self._target(place) for place in places])
 
+    def room(self) -> tuple[float, float, float, float]:
+        """The room that is explored next, as a row of `targets`, which comes first."""
+        known = self._exploring < 0 or self._known[self._exploring]
+        return self._target(None if known else self._rooms[self._exploring])
+
     def _target(self, place: tuple[float, float] | None) -> tuple[float, float, float, float]:
         if place is None:
             return 0.0, 0.0, 0.0, 0.0

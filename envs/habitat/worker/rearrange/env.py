@@ -22,7 +22,6 @@ from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
     DEPTH_COLUMNS,
     DEPTH_ROWS,
-    DEPTH_SHAPE,
     FIELD_OF_VIEW,
     FORWARD_M,
     HELD_OUT_START,
@@ -33,7 +32,6 @@ from llm4teach.envs.habitat.worker.layout import (
     REACH_DEGREES,
     TARGETS,
     TURN_DEGREES,
-    VECTOR_SHAPE,
     Array,
     encode,
     nav_pick_reward,
@@ -57,10 +55,10 @@ class RearrangeEnv:
     Args:
         folder: habitat-sim's data, a folder called ``data``: episodes name their files from the
             folder above. It is complete (`check_data`).
-        depth: observe a depth image above the state.
+        shape: of an observation, one of `layout`'s.
     """
 
-    def __init__(self, folder: Path, depth: bool = False) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
         os.chdir(folder.parent)
         config = rearrange_config(folder, "train")
         held_out = rearrange_config(folder, "val").habitat.dataset  # held-out seeds play these
@@ -69,7 +67,7 @@ class RearrangeEnv:
             False: self._env.episodes,
             True: make_dataset(held_out.type, config=held_out).episodes,
         }
-        self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
+        self.observation_shape = shape
 
     def reset(self, seed: int, out: Array) -> None:
         env, episodes = self._env, self._episodes[seed >= HELD_OUT_START]

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 
 from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config
 from llm4teach.envs.habitat.worker.kinematic.env import NavPickEnv
+from llm4teach.envs.habitat.worker.layout import VECTOR_SHAPE
 from llm4teach.envs.habitat.worker.sim.simulator import SIMULATOR
 
 _SENSORS = "habitat/simulator/sim_sensors"
@@ -32,11 +33,11 @@ class ApartmentsEnv(NavPickEnv):
     Making one starts the simulator. A process can have one only.
 
     Args:
-        depth: observe a depth image above the state; without it nothing is rendered.
+        shape: of an observation, one of `layout`'s; for the state alone nothing is rendered.
     """
 
-    def __init__(self, depth: bool = False) -> None:
+    def __init__(self, shape: tuple[int, ...] = VECTOR_SHAPE) -> None:
         agent = "habitat.simulator.agents.main_agent.sim_sensors"
-        camera = [f"+{_SENSORS}@{agent}.depth=apartments_depth"] if depth else []
+        camera = [f"+{_SENSORS}@{agent}.depth=apartments_depth"] if shape != VECTOR_SHAPE else []
         config = kinematic_config(overrides=(f"habitat.simulator.type={SIMULATOR}", *camera))
-        super().__init__(config, depth)
+        super().__init__(config, shape)
