@@ -2,6 +2,7 @@
 
     llm4teach teach --task HabitatNavPickCamera --teacher recorded/handwritten-nav-pick
     python benchmarks/blank_camera.py --run RUN
+    python benchmarks/blank_camera.py --run RUN --task HabitatNavPickCamera-sim --n-envs 4
 
 The same held-out episodes are played three times. A blank image shows nothing within 5 m; another's
 is that of an environment beside this one. The row below the image stays as it is.
@@ -19,7 +20,7 @@ from llm4teach.datasets.workspace import Workspace
 from llm4teach.envs.habitat.worker.layout import DEPTH_ROWS
 from llm4teach.envs.registry import get_task
 from llm4teach.envs.task import Observations
-from llm4teach.flows.stages.checkpoints import stored_student
+from llm4teach.flows.stages.checkpoints import CHECKPOINT, PRETRAINED, stored_student
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
 from llm4teach.student.policies import StudentPolicy
@@ -48,12 +49,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", default="workspace")
     parser.add_argument("--run", required=True, help="run whose student plays")
+    parser.add_argument("--pretrained", action="store_true", help="before it was fine-tuned")
     parser.add_argument("--task", default="HabitatNavPickCamera")
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--n-envs", type=int, default=32)
     given = parser.parse_args()
     task = get_task(given.task)
-    policy = StudentPolicy(stored_student(Workspace(given.workspace), task, given.run))
+    name = PRETRAINED if given.pretrained else CHECKPOINT
+    policy = StudentPolicy(stored_student(Workspace(given.workspace), task, given.run, name))
     config = EvaluateConfig(episodes=given.episodes, n_envs=given.n_envs)
     print("| image | success | 95% interval | collisions |\n| --- | ---: | ---: | ---: |")
     changes: list[Callable[[Observations], Observations]] = [own, blank, others]
