@@ -71,7 +71,7 @@ def test_both_simulators_agree_about_free_space_ranges_images_and_ways(
         assert same["ranges_within_1_mm"] > 0.995, name  # the others graze a corner
         assert same["start_mm"] < 60, name  # the navmesh keeps away from what it cannot pass
         assert same["depth_median_m"] < 0.03, name
-        assert same["depth_within_15_cm"] > 0.85, name  # the others are at edges, and tops
+        assert same["depth_within_15_cm"] > 0.9, name  # the others are in the lower corners
         # The kinematic ways have 16 directions and go from cell to cell.
         assert same["way_ratio_least"] > 0.95 and same["way_ratio_most"] < 1.6, name
 

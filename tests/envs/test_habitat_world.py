@@ -243,9 +243,8 @@ def test_the_depth_camera_sees_what_marching_along_its_rays_meets() -> None:
         pz = CAMERA_HEIGHT_M + _SLOPES[i, j] * steps
         ends = [steps[pz <= 0].min(initial=layout.MAX_DEPTH_M)]  # on the floor, if anywhere
         for (x0, y0, x1, y1), height in zip(scene.boxes.bounds, scene.boxes.heights, strict=True):
-            within = np.flatnonzero((x0 <= px) & (px <= x1) & (y0 <= py) & (py <= y1))
-            if len(within) and 0 <= pz[within[0]] <= height:  # its front, not its top
-                ends.append(steps[within[0]])
+            within = (x0 <= px) & (px <= x1) & (y0 <= py) & (py <= y1) & (pz <= height)
+            ends.append(steps[within & (pz >= 0)].min(initial=layout.MAX_DEPTH_M))
         assert image[i, j] == pytest.approx(min(ends), abs=0.03)
     assert image[-1].max() < 2.5, "the lowest row looks at the floor"
 
