@@ -23,6 +23,7 @@ TOY = {"simulator": "toy"}
 @pytest.fixture(autouse=True)
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(PYTHON, str(write_interpreter(tmp_path)))
+    monkeypatch.delenv(client.SIM_PYTHON, raising=False)
     yield
     client.close_idle()
 
