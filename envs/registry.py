@@ -85,7 +85,7 @@ def get_task(name: str) -> Task:
     paper_tasks = door_key_task_names()
     if name in paper_tasks:
         return door_key_task(name)
-    if name in habitat_task_names():
+    if name in habitat_task_names(shifted=True):
         return habitat_task(name)
     if name == CRAFTER:
         return crafter_task()

@@ -32,6 +32,7 @@ ORDER = """
     envs
     envs.grid  envs.vector  envs.habitat.worker
     envs.habitat.worker.kinematic
+    envs.habitat.worker.sim  envs.habitat.worker.rearrange
     envs.habitat.worker.simulators
     envs.habitat.worker.__main__
     envs.custom

@@ -20,8 +20,13 @@ from llm4teach.envs.habitat.worker.protocol import Message, ProtocolError
 from llm4teach.errors import TaskError
 
 PYTHON = "LLM4TEACH_HABITAT_PYTHON"  # names the interpreter
+SIM_PYTHON = "LLM4TEACH_HABITAT_SIM_PYTHON"  # names one with habitat-sim, if that is another
 START_S, ANSWER_S = 180.0, 120.0  # time limits; importing habitat-lab takes seconds
+# A simulator loads a scene when it starts, and in a reset; without a GPU ReplicaCAD takes a minute.
+SCENE_S = 600.0
+ON_HABITAT_SIM = ("apartments", "rearrange")  # simulators, each alone in its process
 _END_S = 5.0
+_QUIET = {"MAGNUM_LOG": "quiet", "HABITAT_SIM_LOG": "quiet", "GLOG_minloglevel": "2"}
 _ROOT = Path(__file__).resolve().parents[2]
 _WORKER = Path(__file__).resolve().parent / "worker"
 
@@ -30,21 +35,25 @@ class WorkerGoneError(RuntimeError):
     """A worker died, does not answer, or sent something that is not a message."""
 
 
-def habitat_python() -> Path:
+def habitat_python(habitat_sim: bool = False) -> Path:
     """Return the interpreter that has habitat-lab.
+
+    Args:
+        habitat_sim: the one named for habitat-sim, if there is such a name.
 
     Raises:
         TaskError: there is none.
     """
-    named = os.environ.get(PYTHON)
+    variable = SIM_PYTHON if habitat_sim and os.environ.get(SIM_PYTHON) else PYTHON
+    named = os.environ.get(variable)
     places = [Path.cwd() / ".venv-habitat/bin/python", _ROOT / ".venv-habitat/bin/python"]
     for place in [Path(named).expanduser()] if named else places:
         if place.is_file():
             return place
-    where = f"{PYTHON}={named} is no file" if named else f"there is none at {places[0]}"
+    where = f"{variable}={named} is no file" if named else f"there is none at {places[0]}"
     raise TaskError(
         f"Habitat's tasks run in an interpreter of their own, with habitat-lab, and {where}; "
-        f"make one (make habitat-env), or say where it is: {PYTHON}=/path/to/python"
+        f"make one (make habitat-env), or say where it is: {variable}=/path/to/python"
     )
 
 
@@ -62,6 +71,7 @@ class HabitatWorker:
 
     def __init__(self, settings: Mapping[str, Any], answer_s: float = ANSWER_S) -> None:
         self.settings, self.answer_s = dict(settings), answer_s
+        self._on_habitat_sim = settings.get("simulator") in ON_HABITAT_SIM
         self.n_envs, self.observation_shape = 0, ()  # type: tuple[int, tuple[int, ...]]
         self.waiting = True  # for an answer
         self._unread = bytearray()  # came with what was read before
@@ -69,11 +79,11 @@ class HabitatWorker:
         # Nothing of this environment belongs into the other: neither its packages nor its threads.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         self._process = subprocess.Popen(
-            [str(habitat_python()), str(_WORKER)],
+            [str(habitat_python(self._on_habitat_sim)), str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**environment, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            env={**_QUIET, **environment, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
             bufsize=0,
         )
         try:
@@ -94,7 +104,7 @@ class HabitatWorker:
             content = {**self.settings, "n_envs": n_envs}
             try:
                 self.send(Message(protocol.MAKE, content))
-                answer = self.receive(START_S)
+                answer = self.receive(SCENE_S if self._on_habitat_sim else START_S)
             except WorkerGoneError as error:
                 raise TaskError(f"the habitat worker makes no environments: {error}") from None
             self.observation_shape = tuple(answer.json["observation_shape"])
@@ -167,6 +177,11 @@ class HabitatWorker:
         return f"{what}{ended}{output}"
 
     @property
+    def reset_s(self) -> float:
+        """Time limit of a reset, in seconds."""
+        return SCENE_S if self._on_habitat_sim else self.answer_s
+
+    @property
     def pid(self) -> int:
         """The process."""
         return self._process.pid
@@ -190,7 +205,7 @@ class HabitatWorker:
         self._log.close()
 
 
-MOST_IDLE = 4
+MOST_IDLE, MOST_IDLE_SIMULATORS = 4, 64  # workers with many environments, and with one each
 _idle: list[HabitatWorker] = []
 _owner = os.getpid()
 _lock = Lock()
@@ -216,8 +231,10 @@ def borrow(settings: Mapping[str, Any]) -> HabitatWorker:
 
 def give_back(worker: HabitatWorker) -> None:
     """Keep the worker for the next `borrow`; end it if enough are idle."""
+    one_each = worker.settings.get("simulator") in ON_HABITAT_SIM
+    most = MOST_IDLE_SIMULATORS if one_each else MOST_IDLE
     with _lock:
-        if worker.alive and not worker.waiting and len(_idle) < MOST_IDLE:
+        if worker.alive and not worker.waiting and len(_idle) < most:
             _idle.append(worker)
             return
     worker.close()

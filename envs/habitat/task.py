@@ -12,27 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm4teach.envs.custom.base import BaseTask
+from llm4teach.envs.habitat.client import ON_HABITAT_SIM
 from llm4teach.envs.habitat.skills import plan_actions
 from llm4teach.envs.habitat.state import FAMILY, identify, nav_pick_state
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
-    DEPTH_COLUMNS,
-    DEPTH_ROWS,
+    CAMERA_SHAPE,
+    CAMERA_STUDENT_SHAPE,
     MAX_STEPS,
-    STATE_BYTES,
+    shape_of,
 )
 from llm4teach.envs.task import Mixture, Observations, State, normalize_rows
 from llm4teach.errors import TaskError
 
-WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes for a vector environment, 1 by default
+WORKERS = "LLM4TEACH_HABITAT_WORKERS"  # processes of a kinematic vector environment, 1 by default
 DATA = "LLM4TEACH_HABITAT_DATA"  # folder of habitat-sim's data, ./data by default
+_OBSERVATIONS: dict[str, dict[str, Any]] = {
+    "": {"depth": False},
+    "Depth": {"depth": True},
+    "Camera": {"depth": True, "camera": True},
+}
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "HabitatNavPick": {"simulator": "kinematic", "depth": False},
-    "HabitatNavPickDepth": {"simulator": "kinematic", "depth": True},
+    **{f"HabitatNavPick{k}": {"simulator": "kinematic", **v} for k, v in _OBSERVATIONS.items()},
+    **{f"HabitatSimNavPick{k}": {"simulator": "apartments", **v} for k, v in _OBSERVATIONS.items()},
     "HabitatRearrange": {"simulator": "rearrange", "depth": False},
     "HabitatRearrangeDepth": {"simulator": "rearrange", "depth": True},
 }
+# Students of the kinematic simulator play these without training, on habitat-sim.
+_SHIFTED = {f"HabitatNavPick{k}-sim": f"HabitatNavPick{k}" for k in _OBSERVATIONS}
+_SETTINGS |= {f"HabitatNavPick{k}-sim": _SETTINGS[f"HabitatSimNavPick{k}"] for k in _OBSERVATIONS}
 
 
 class NavPickTask(BaseTask):
@@ -43,11 +52,19 @@ class NavPickTask(BaseTask):
     max_steps = MAX_STEPS
 
     def __init__(self, name: str) -> None:
-        self.name = self.trained_as = name
-        depth = _SETTINGS[name]["depth"]
-        self.observation_shape: tuple[int, ...] = (
-            (DEPTH_ROWS, DEPTH_COLUMNS) if depth else (STATE_BYTES,)
-        )
+        self.name, self.trained_as = name, _SHIFTED.get(name, name)
+        self.observation_shape: tuple[int, ...] = shape_of(_SETTINGS[name])
+
+    @property
+    def student_shape(self) -> tuple[int, ...]:
+        """The whole observation's; with a camera not its last row, which is the skills'."""
+        camera = self.observation_shape == CAMERA_SHAPE
+        return CAMERA_STUDENT_SHAPE if camera else self.observation_shape
+
+    def student_observations(self, observations: Observations) -> Observations:
+        if self.observation_shape == CAMERA_SHAPE:
+            return np.ascontiguousarray(observations[:, : CAMERA_STUDENT_SHAPE[0]])
+        return observations
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,7 +78,8 @@ class NavPickTask(BaseTask):
         return HabitatEnv(self.settings, render_mode)
 
     def make_vector_env(self, n_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-        return HabitatVectorEnv(self.settings, n_envs, _workers())
+        alone = self.settings["simulator"] in ON_HABITAT_SIM
+        return HabitatVectorEnv(self.settings, n_envs, n_envs if alone else _workers())
 
     def make_worker_env(self, n_envs: int, workers: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return the environments of `make_vector_env`, which are in other processes anyway."""
@@ -102,9 +120,9 @@ def _workers() -> int:
     return int(count)
 
 
-def habitat_task_names() -> list[str]:
-    """The tasks, the kinematic ones first."""
-    return list(_SETTINGS)
+def habitat_task_names(shifted: bool = False) -> list[str]:
+    """The tasks, the kinematic ones first; with ``shifted`` also those for evaluation alone."""
+    return [name for name in _SETTINGS if shifted or name not in _SHIFTED]
 
 
 @cache

@@ -12,7 +12,8 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError, borrow, give_back
+from llm4teach.envs.habitat.client import HabitatWorker, WorkerGoneError, give_back
+from llm4teach.envs.habitat.start import start_workers
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.envs.habitat.worker.layout import ACTIONS, MEASURES
 from llm4teach.envs.habitat.worker.protocol import Message, StepResults
@@ -44,10 +45,8 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
     def __init__(self, settings: Mapping[str, Any], n_envs: int, workers: int = 1) -> None:
         self._settings, self.num_envs = dict(settings), n_envs
         self._rows = [part for part in np.array_split(np.arange(n_envs), workers) if len(part)]
-        self._workers: list[HabitatWorker] = []
-        for rows in self._rows:
-            self._workers.append(borrow(self._settings))
-            self._workers[-1].prepare(len(rows))
+        self._workers: list[HabitatWorker] = []  # also if none starts
+        self._workers = start_workers(self._settings, [len(rows) for rows in self._rows])
         shape = self._workers[0].observation_shape
         self.single_observation_space = spaces.Box(0, 255, shape, np.uint8)
         self.single_action_space = spaces.Discrete(len(ACTIONS))
@@ -118,7 +117,8 @@ class HabitatVectorEnv(gym.vector.VectorEnv[NDArray[np.uint8], NDArray[Any], NDA
         for number, rows in pending:
             worker = self._workers[number]
             try:
-                payload, shape = worker.receive().payload, worker.observation_shape
+                limit_s = worker.reset_s if kind == protocol.RESET else None
+                payload, shape = worker.receive(limit_s).payload, worker.observation_shape
                 results = protocol.unpack_results(payload, len(rows), shape, len(MEASURES))
             except (WorkerGoneError, protocol.ProtocolError) as error:
                 self._replace(number, error)

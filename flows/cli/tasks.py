@@ -67,6 +67,7 @@ def _check(name: str) -> None:
 
 
 def _list_tasks() -> None:
+    from llm4teach.envs.habitat.task import habitat_task_names
     from llm4teach.envs.registry import get_task, listed_task_names, task_names
     from llm4teach.flows.cli.tables import print_table
 
@@ -84,6 +85,7 @@ def _list_tasks() -> None:
         ]
     )
     shifted = [name for name in task_names(shifted=True) if name not in task_names()]
+    shifted += [n for n in habitat_task_names(shifted=True) if n not in habitat_task_names()]
     print(f"\nShifted variants, for `llm4teach evaluate` only: {', '.join(shifted)}.")
     print("Habitat's tasks need an interpreter of their own: make habitat-env (docs/HABITAT.md).")
     print(

@@ -4,13 +4,15 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from toy_habitat import LENGTH, write_interpreter
 
-from llm4teach.envs.habitat import client
+from llm4teach.envs.habitat import client, start
 from llm4teach.envs.habitat.client import PYTHON, HabitatWorker
+from llm4teach.envs.habitat.task import habitat_task
 from llm4teach.envs.habitat.vector import HabitatEnv, HabitatVectorEnv
 from llm4teach.envs.habitat.worker import protocol
 from llm4teach.errors import TaskError
@@ -21,6 +23,7 @@ TOY = {"simulator": "toy"}
 @pytest.fixture(autouse=True)
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(PYTHON, str(write_interpreter(tmp_path)))
+    monkeypatch.delenv(client.SIM_PYTHON, raising=False)
     yield
     client.close_idle()
 
@@ -127,6 +130,41 @@ def test_without_an_interpreter_it_says_how_to_make_one(monkeypatch: pytest.Monk
     monkeypatch.setenv(PYTHON, "/nowhere/python")
     with pytest.raises(TaskError, match=r"/nowhere/python is no file; make one \(make habitat-env"):
         HabitatVectorEnv(TOY, 1)
+
+
+def test_workers_start_side_by_side_and_report_their_progress(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(start, "REPORT_EVERY_S", 0.01)
+    envs = HabitatVectorEnv({"simulator": "apartments"}, 3, workers=3)
+    assert "of 3 run after" in caplog.text
+    observations, _ = envs.reset(seed=20)
+    np.testing.assert_array_equal(observations[:, 0], [20, 21, 22])
+    envs.close()
+    monkeypatch.setenv("LLM4TEACH_TOY_FAULT", "mute")
+    client.close_idle()
+    with pytest.raises(TaskError, match="does not start"):
+        HabitatVectorEnv({"simulator": "apartments"}, 3, workers=3)
+
+
+def test_simulators_on_habitat_sim_have_a_worker_each_an_interpreter_and_time_for_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    python = write_interpreter(other)
+    monkeypatch.setenv(client.SIM_PYTHON, str(python))
+    assert client.habitat_python(habitat_sim=True) == python
+    assert client.habitat_python() == tmp_path / "python"
+    envs: Any = habitat_task("HabitatSimNavPick").make_vector_env(3)
+    assert len(envs._workers) == 3
+    worker = envs._workers[0]
+    assert worker._process.args[0] == str(python)
+    assert worker.reset_s == client.SCENE_S > worker.answer_s
+    envs.close()
+    monkeypatch.setenv(client.SIM_PYTHON, "/nowhere/python")
+    with pytest.raises(TaskError, match=r"SIM_PYTHON=/nowhere/python is no file"):
+        HabitatWorker({"simulator": "rearrange"})
 
 
 def test_workers_are_used_again_and_never_with_an_answer_on_the_way() -> None:

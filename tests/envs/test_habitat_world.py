@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from llm4teach.envs.habitat.state import flag, target
+from llm4teach.envs.habitat.task import habitat_task
 from llm4teach.envs.habitat.worker import layout
 from llm4teach.envs.habitat.worker.kinematic.apartment import (
     ROBOT_RADIUS_M,
@@ -242,9 +243,8 @@ def test_the_depth_camera_sees_what_marching_along_its_rays_meets() -> None:
         pz = CAMERA_HEIGHT_M + _SLOPES[i, j] * steps
         ends = [steps[pz <= 0].min(initial=layout.MAX_DEPTH_M)]  # on the floor, if anywhere
         for (x0, y0, x1, y1), height in zip(scene.boxes.bounds, scene.boxes.heights, strict=True):
-            within = np.flatnonzero((x0 <= px) & (px <= x1) & (y0 <= py) & (py <= y1))
-            if len(within) and 0 <= pz[within[0]] <= height:  # its front, not its top
-                ends.append(steps[within[0]])
+            within = (x0 <= px) & (px <= x1) & (y0 <= py) & (py <= y1) & (pz <= height)
+            ends.append(steps[within & (pz >= 0)].min(initial=layout.MAX_DEPTH_M))
         assert image[i, j] == pytest.approx(min(ends), abs=0.03)
     assert image[-1].max() < 2.5, "the lowest row looks at the floor"
 
@@ -270,6 +270,25 @@ def test_bytes_say_what_the_sensors_say() -> None:
     np.testing.assert_array_equal(image[-1, : len(vector[0])], vector[0])
     assert not image[-1, len(vector[0]) :].any()
     np.testing.assert_allclose(image[:-1] * (layout.MAX_DEPTH_M / 255), depth, atol=0.02)
+
+
+def test_a_camera_student_sees_the_image_and_no_ranges_or_waypoints() -> None:
+    world = World(one_room(), 1.0, 1.4, 0.2)
+    depth = depth_image(world.scene.boxes, world.x, world.y, world.heading)
+    readings = {"ranges": world.ranges(), "flags": world.flags(), "targets": world.targets()}
+    room = (1.0, 0.0, 1.0, 2.0)
+    image, both = np.zeros(DEPTH_SHAPE, np.uint8), np.full(layout.CAMERA_SHAPE, 9, np.uint8)
+    encode({**readings, "depth": depth}, image)
+    encode({**readings, "depth": depth, "room": room}, both)
+    np.testing.assert_array_equal(both[:-2], image[:-1])
+    np.testing.assert_array_equal(both[-1], image[-1], "the skills read the whole state")
+    task = habitat_task("HabitatNavPickCamera")
+    seen = task.student_observations(both[None])
+    assert seen.shape == (1, *task.student_shape)
+    state = image[-1, : layout.STATE_BYTES]
+    flags, targets = state[layout.FLAGS_AT : layout.TARGETS_AT], state[layout.TARGETS_AT :]
+    row = [*flags, *targets[-8:], 255, 128, 255, round(2.0 / layout.MAX_DISTANCE_M * 255)]
+    assert seen[0, -1].tolist() == row + [0] * (layout.DEPTH_COLUMNS - len(row))
 
 
 def test_poses_there_and_back() -> None:

@@ -36,13 +36,13 @@ def main() -> None:
 
     from llm4teach.envs.habitat.worker.kinematic.configs import kinematic_config, nav_pick_episode
     from llm4teach.envs.habitat.worker.kinematic.env import KinematicEnv
-    from llm4teach.envs.habitat.worker.layout import ACTIONS
+    from llm4teach.envs.habitat.worker.layout import ACTIONS, DEPTH_SHAPE, VECTOR_SHAPE
 
     theirs = habitat.Env(kinematic_config(overrides=("habitat.task.measurements.spl.type=SPL",)))
     digests: dict[str, str] = {}
     successes, spls = 0.0, []
     for depth, seeds in EPISODES.items():
-        env = KinematicEnv(depth)
+        env = KinematicEnv(DEPTH_SHAPE if depth else VECTOR_SHAPE)
         for seed in seeds:
             rng, digest = np.random.default_rng(seed), hashlib.sha256()
             observation = np.zeros(env.observation_shape, np.uint8)

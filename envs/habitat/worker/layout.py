@@ -53,6 +53,13 @@ FIELD_OF_VIEW = math.radians(110)  # in which the table is recognized
 
 VECTOR_SHAPE = (STATE_BYTES,)
 DEPTH_SHAPE = (DEPTH_ROWS, DEPTH_COLUMNS)
+# A camera observation has one row more above the state: all that its student sees beside the image.
+# It has flags, the table, the object and the room to explore next, each by bearing and distance. It
+# has neither ranges nor waypoints, so that walls, doorways and furniture are in the image alone.
+CAMERA_SHAPE = (DEPTH_ROWS + 1, DEPTH_COLUMNS)
+CAMERA_STUDENT_SHAPE = (DEPTH_ROWS, DEPTH_COLUMNS)
+_SEEN_AT = TARGETS_AT + TARGETS.index("table") * TARGET_BYTES  # table and object, up to the end
+_ROOM_AT = len(FLAGS) + STATE_BYTES - _SEEN_AT
 
 _ABSENT = (0,) * TARGET_BYTES
 
@@ -62,23 +69,40 @@ def encode_state(ranges: Array, flags: Any, targets: Array, out: Array) -> None:
     out[:FLAGS_AT] = ranges * (255 / MAX_RANGE_M) + 0.5
     rest = [255 if flag else 0 for flag in flags]
     for there, sine, cosine, distance in targets.tolist():
-        if there:
-            away = min(distance * (255 / MAX_DISTANCE_M) + 0.5, 255)
-            bearing = int(sine * 127 + 128 + 0.5), int(cosine * 127 + 128 + 0.5)
-            rest += (255, *bearing, int(away))
-        else:
-            rest += _ABSENT
+        rest += _target_bytes(there, sine, cosine, distance)
     out[FLAGS_AT:] = rest
 
 
+def _target_bytes(there: float, sine: float, cosine: float, distance: float) -> tuple[int, ...]:
+    if not there:
+        return _ABSENT
+    away = min(distance * (255 / MAX_DISTANCE_M) + 0.5, 255)
+    return 255, int(sine * 127 + 128 + 0.5), int(cosine * 127 + 128 + 0.5), int(away)
+
+
 def encode(observations: Mapping[str, Any], out: Array) -> None:
-    """Write habitat-lab's observations into uint8 of `VECTOR_SHAPE` or `DEPTH_SHAPE`."""
+    """Write habitat-lab's observations into uint8 of one of the shapes above.
+
+    For `CAMERA_SHAPE` they have the ``room`` to explore next, as one of the targets.
+    """
     state = out
     if out.ndim == 2:
-        out[:-1] = observations["depth"] * (255 / MAX_DEPTH_M) + 0.5
+        out[: DEPTH_ROWS - 1] = observations["depth"] * (255 / MAX_DEPTH_M) + 0.5
         out[-1, STATE_BYTES:] = 0
         state = out[-1, :STATE_BYTES]
     encode_state(observations["ranges"], observations["flags"], observations["targets"], state)
+    if out.shape == CAMERA_SHAPE:
+        out[-2, : len(FLAGS)] = state[FLAGS_AT:TARGETS_AT]
+        out[-2, len(FLAGS) : _ROOM_AT] = state[_SEEN_AT:]
+        out[-2, _ROOM_AT:] = 0
+        out[-2, _ROOM_AT : _ROOM_AT + TARGET_BYTES] = _target_bytes(*observations["room"])
+
+
+def shape_of(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of an observation with these settings: ``depth`` and ``camera``, both optional."""
+    if settings.get("camera"):
+        return CAMERA_SHAPE
+    return DEPTH_SHAPE if settings.get("depth") else VECTOR_SHAPE
 
 
 # Success is worth 1, less for the time it took; touching things costs less than that in all.

@@ -105,12 +105,20 @@ class Boxes:
         Returns:
             float (B, R), in meters.
         """
+        return self.crossings(x, y, rays)[0]
+
+    def crossings(self, x: float, y: float, rays: Array) -> tuple[Array, Array]:
+        """How far rays go until they enter each box, as `distances`, and until they leave it.
+
+        Returns:
+            Each float (B, R), in meters. Where a ray misses a box the second has no meaning.
+        """
         edges = (self._edges - np.array([[[x]], [[y]]])) * (1.0 / rays)[:, None]  # (2, 2, B, R)
         first, last = np.minimum(*edges), np.maximum(*edges)  # each (2, B, R)
         enter, leave = np.maximum(*first), np.minimum(*last)  # each (B, R)
         np.maximum(enter, 0, out=enter)  # it is never entered behind the point: so a box
         np.copyto(enter, np.inf, where=enter > leave)  # that is left there counts as missed, too
-        return enter
+        return enter, leave
 
     def ranges(self, x: float, y: float, rays: Array, most: float) -> Array:
         """How far each ray goes until it meets any box, at most ``most``; float (R,), meters."""

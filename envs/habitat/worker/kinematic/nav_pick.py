@@ -120,16 +120,20 @@ class PickHeld(NavPickSuccess):
 
 @registry.register_measure(name="NavPickDistanceToGoal")
 class NavPickDistanceToGoal(DistanceToGoal):
-    """Habitat's distance to the goal, in meters, computed again only after a move."""
+    """Habitat's distance to the goal, in meters, computed when it is read, and once a place."""
 
     _previous_position: Any
 
     def update_metric(self, episode: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do before it is read."""
+
+    def get_metric(self) -> float:
         world = self._sim.world
         place = (world.x, world.y)
         if self._previous_position != place:
             self._previous_position = place
-            self._metric = world.scene.area.distance_to_goal(*place)
+            self._metric = world.distance_to_goal()
+        return float(self._metric)
 
 
 @registry.register_measure(name="NavPickSPL")

@@ -85,6 +85,11 @@ class NavigableArea:
         places: Array = self._centers[far.ravel()]
         return places
 
+    def goals(self) -> Array:
+        """Free places from which the arm reaches the goal, float (N, 2)."""
+        places: Array = self._centers[(self.to_goal == 0).ravel()]
+        return places
+
 
 class Ways(NamedTuple):
     """The ways that lead to one place or a few, from each flat cell of a `RouteMap`."""

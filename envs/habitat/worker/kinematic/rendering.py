@@ -36,15 +36,21 @@ _SLOPES = np.tan(np.arctan(_up) + PITCH)[:, None] * np.cos(_AZIMUTHS)  # rise a 
 def depth_image(boxes: Boxes, x: float, y: float, heading: float) -> Array:
     """Horizontal distance to what each pixel shows, float (DEPTH_ROWS - 1, DEPTH_COLUMNS).
 
-    In meters, at most `MAX_DEPTH_M`; the top row first. Things end at the boxes' heights, and the
-    floor is seen below them; tops are not drawn.
+    In meters, at most `MAX_DEPTH_M`; the top row first. It shows the fronts and tops of boxes, and
+    the floor.
     """
-    distances = boxes.distances(x, y, directions(heading + _AZIMUTHS)).T  # (columns, B)
-    order = np.argsort(distances, 1)[:, :6]  # hardly a ray meets more boxes within sight
-    near = np.take_along_axis(distances, order, 1)  # (columns, 6)
+    rays = directions(heading + _AZIMUTHS)
+    enter, leave = (crossed.T for crossed in boxes.crossings(x, y, rays))  # each (columns, B)
+    order = np.argsort(enter, 1)[:, :6]  # hardly a ray meets more boxes within sight
+    near = np.take_along_axis(enter, order, 1)  # (columns, 6)
+    far = np.take_along_axis(leave, order, 1)
     heights = boxes.heights[order]
-    hit = CAMERA_HEIGHT_M + _SLOPES[:, :, None] * np.minimum(near, 1e3)  # (rows, columns, 6)
-    seen = np.where((hit >= 0) & (hit <= heights), near, np.inf).min(2)
+    slopes = _SLOPES[:, :, None]  # (rows, columns, 1)
+    hit = CAMERA_HEIGHT_M + slopes * np.minimum(near, 1e3)  # (rows, columns, 6)
+    front = (hit >= 0) & (hit <= heights)
+    top = (heights - CAMERA_HEIGHT_M) / np.minimum(slopes, -1e-9)  # where a ray is down at the top
+    on_top = (slopes < 0) & (top >= near) & (top <= far)
+    seen = np.where(front, near, np.where(on_top, top, np.inf)).min(2)
     floor = np.where(_SLOPES < 0, -CAMERA_HEIGHT_M / np.minimum(_SLOPES, -1e-9), np.inf)
     depth: Array = np.minimum(np.minimum(seen, floor), MAX_DEPTH_M)
     return depth

@@ -59,15 +59,20 @@ class World:
     def forward(self) -> None:
         """Move ahead with the arm in; slide along what is in the way, which is a collision."""
         self.arm_out = False
-        dx, dy = FORWARD_M * math.cos(self.heading), FORWARD_M * math.sin(self.heading)
         self._ranges = None
-        self.blocked = not self.scene.boxes.is_free(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
-        if not self.blocked:
+        self.blocked = self._advance()
+        self._look()
+        self._note_rooms()
+
+    def _advance(self) -> bool:
+        """Move by `FORWARD_M`, or slide; return whether something was in the way."""
+        dx, dy = FORWARD_M * math.cos(self.heading), FORWARD_M * math.sin(self.heading)
+        blocked = not self.scene.boxes.is_free(self.x + dx, self.y + dy, ROBOT_RADIUS_M)
+        if not blocked:
             self.x, self.y = self.x + dx, self.y + dy
         else:
             self._slide(dx / _SLIDES, dy / _SLIDES)
-        self._look()
-        self._note_rooms()
+        return blocked
 
     def _slide(self, dx: float, dy: float) -> None:
         """Move on in small steps, out of whatever they lead into, as far as that leads on."""
@@ -82,12 +87,15 @@ class World:
     def turn(self, sign: int) -> None:
         """Turn on the spot with the arm in; 1 is to the left."""
         self.arm_out = self.blocked = False
+        self._rotate(sign)
+        self._look()
+
+    def _rotate(self, sign: int) -> None:
         turned = self.heading + sign * math.radians(TURN_DEGREES)
         self.heading = math.remainder(turned, 2 * math.pi)
         if self._ranges is not None:  # from the same place: every ray looks where another did
             first = sign * _RAYS_A_TURN
             self._ranges = np.concatenate((self._ranges[first:], self._ranges[:first]))
-        self._look()
 
     def reach(self) -> None:
         """Stretch the arm out, or draw it in."""
@@ -114,9 +122,13 @@ class World:
         for x, y in (self._table, (target.x, target.y)):
             near = self._distance(x, y) <= 5.0
             in_view = near and abs(self.bearing(x, y)) <= FIELD_OF_VIEW / 2
-            if in_view and self.scene.boxes.sees(self.x, self.y, x, y, self.scene.table):
+            if in_view and self._sees(x, y, self.scene.table):
                 self.table_seen = True
                 return
+
+    def _sees(self, x: float, y: float, box: int) -> bool:
+        """Whether nothing but this box, or any if it is -1, is between the robot and a place."""
+        return self.scene.boxes.sees(self.x, self.y, x, y, box)
 
     def _note_rooms(self) -> None:
         """Note which rooms have been looked at."""
@@ -133,9 +145,15 @@ class World:
     def ranges(self) -> Array:
         """Distances to the nearest box all round, float (RANGES,), at most `MAX_RANGE_M`."""
         if self._ranges is None:
-            rays = _rays(self.heading)
-            self._ranges = self.scene.boxes.ranges(self.x, self.y, rays, MAX_RANGE_M)
+            self._ranges = self._cast()
         return self._ranges
+
+    def _cast(self) -> Array:
+        return self.scene.boxes.ranges(self.x, self.y, _rays(self.heading), MAX_RANGE_M)
+
+    def distance_to_goal(self) -> float:
+        """Length of the shortest way to where the arm reaches the object, in meters."""
+        return self.scene.area.distance_to_goal(self.x, self.y)
 
     def flags(self) -> tuple[bool, ...]:
         """The values of `layout.FLAGS`."""
@@ -151,6 +169,11 @@ class World:
             places[0] = self._table_waypoint()
             places[2], places[3] = self._table, (target.x, target.y)
         return np.array([self._target(place) for place in places])
+
+    def room(self) -> tuple[float, float, float, float]:
+        """The room that is explored next, as a row of `targets`, which comes first."""
+        known = self._exploring < 0 or self._known[self._exploring]
+        return self._target(None if known else self._rooms[self._exploring])
 
     def _target(self, place: tuple[float, float] | None) -> tuple[float, float, float, float]:
         if place is None:
@@ -190,7 +213,7 @@ class World:
     def _in_reach(self, thing: Pickable) -> bool:
         ahead = abs(self.bearing(thing.x, thing.y)) <= math.radians(REACH_DEGREES)
         near = ahead and self._away(thing) <= REACH_M
-        return near and self.scene.boxes.reaches(self.x, self.y, thing.x, thing.y)
+        return near and self._sees(thing.x, thing.y, thing.box)  # arms go through no wall
 
 
 # ---- the floor in habitat's coordinates, where y is up and a robot looks along -z: the floor's

@@ -1,8 +1,9 @@
-"""Nav & Pick on habitat-sim's own RearrangePddlTask-v0, in ReplicaCAD's apartments.
+"""Nav & Pick on habitat-sim's RearrangePddlTask-v0: actions, readings and reward.
 
-Written against habitat-lab 0.3.3's sources; it has never met a habitat-sim (docs/HABITAT.md). The
-robot moves by ``base_velocity``, which is also what ``oracle_nav_action`` does, along the navmesh
-paths that the waypoints name; picking is ``pddl_apply_action``, with the domain's own conditions.
+It has met stand-in data in ReplicaCAD's format, and not ReplicaCAD itself (docs/HABITAT.md). The
+robot moves by ``base_velocity``, which is also what habitat-lab's oracle navigation does, along the
+navmesh paths that the waypoints name. Picking is ``pddl_apply_action``, with the domain's own
+conditions, and only where the arm reaches and nothing is in its way.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import habitat
+import habitat_sim
 import numpy as np
-from habitat.config.default import get_config
+from habitat.datasets import make_dataset
 
 from llm4teach.envs.habitat.worker.layout import (
     ACTIONS,
     DEPTH_COLUMNS,
     DEPTH_ROWS,
-    DEPTH_SHAPE,
     FIELD_OF_VIEW,
     FORWARD_M,
     HELD_OUT_START,
@@ -27,116 +29,51 @@ from llm4teach.envs.habitat.worker.layout import (
     MAX_RANGE_M,
     MAX_STEPS,
     RANGES,
-    REACH_M,
+    REACH_DEGREES,
     TARGETS,
     TURN_DEGREES,
-    VECTOR_SHAPE,
     Array,
     encode,
     nav_pick_reward,
 )
+from llm4teach.envs.habitat.worker.rearrange import task  # noqa: F401  it registers
+from llm4teach.envs.habitat.worker.rearrange.config import CAMERA, rearrange_config
 
 _RAY_HEIGHT_M, _ROBOT_M = 0.3, 0.35  # rays begin outside of the robot
+_EYES_M = 1.25  # height of the head's camera
 _ROBOT = "robot_0"
-_ARM_M = REACH_M + 1.25  # within the 2 m at which the domain lets a robot pick
-
-BASE = "benchmark/rearrange/multi_task/rearrange_easy.yaml"
-_EPISODES = "datasets/replica_cad/rearrange/v2/{split}/rearrange_easy.json.gz"
-NEEDED = (
-    "replica_cad/replicaCAD.scene_dataset_config.json",
-    "objects/ycb/configs",
-    "robots/hab_fetch/robots/hab_suction.urdf",
-    _EPISODES.format(split="train"),
-    _EPISODES.format(split="val"),
-)
-DOWNLOAD = (
-    "python -m habitat_sim.utils.datasets_download --uids rearrange_task_assets --data-path {}"
-)
-
-
-def check_data(folder: Path) -> None:
-    """Look for the data before anything is built.
-
-    Raises:
-        FileNotFoundError: some of it is missing; the message says what, and how to get it.
-    """
-    missing = [name for name in NEEDED if not (folder / name).exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"the rearrange simulator needs ReplicaCAD's data, and {folder} lacks "
-            f"{', '.join(missing)}. Get it (CC BY-NC, some GB) with the worker's interpreter: "
-            f"{DOWNLOAD.format(folder)}; or say where it is: LLM4TEACH_HABITAT_DATA=/path/to/data"
-        )
-
-
-def has_gpu() -> bool:
-    """Whether there is a graphics card to render on."""
-    return any(os.path.exists(f"/dev/{name}") for name in ("nvidia0", "dri/renderD128"))  # noqa: PTH110
-
-
-def rearrange_config(folder: Path, split: str, max_steps: int) -> Any:
-    """Return habitat-lab's rearrangement task with the two oracle actions beside its own.
-
-    Args:
-        folder: of the data.
-        split: "train" or "val".
-        max_steps: habitat's own time limit, in its steps.
-    """
-    agent = "habitat.simulator.agents.main_agent"
-    overrides = [
-        "+habitat/task/actions@habitat.task.actions.oracle_nav_action=oracle_nav_action",
-        "+habitat/task/actions@habitat.task.actions.pddl_apply_action=pddl_apply_action",
-        "+habitat/task/lab_sensors@habitat.task.lab_sensors.has_finished_oracle_nav="
-        "has_finished_oracle_nav",
-        f"habitat.environment.max_episode_steps={max_steps}",
-        f"habitat.simulator.habitat_sim_v0.gpu_device_id={0 if has_gpu() else -1}",
-        f"habitat.simulator.additional_object_paths=[{folder}/objects/ycb/configs/]",
-        f"{agent}.articulated_agent_urdf={folder}/robots/hab_fetch/robots/hab_suction.urdf",
-        f"{agent}.ik_arm_urdf={folder}/robots/hab_fetch/robots/fetch_onlyarm.urdf",
-        f"habitat.dataset.scenes_dir={folder}/replica_cad/",
-        f"habitat.dataset.split={split}",
-        "habitat.dataset.data_path="
-        + str(folder / _EPISODES).replace("{", "\\{").replace("}", "\\}"),
-    ]
-    return get_config(BASE, overrides)
+ARM_M = 1.25  # what Fetch's arm reaches, from the middle of its base
+_TOUCH_M = 0.1  # a ray that ends this near to the object's middle meets the object
 
 
 class RearrangeEnv:
     """Episodes by seed, actions by number; the same bytes as `KinematicEnv`.
 
-    Args:
-        data_path: folder of habitat-sim's data, called ``data``: episodes name their files from
-            the folder above.
-        depth: observe a depth image above the state.
+    Making one starts the simulator and loads the first scene, which takes up to a minute without
+    a GPU. A process can have one only.
 
-    Raises:
-        FileNotFoundError: data is missing; the message says how to get it.
-        ImportError: habitat-sim is missing.
+    Args:
+        folder: habitat-sim's data, a folder called ``data``: episodes name their files from the
+            folder above. It is complete (`check_data`).
+        shape: of an observation, one of `layout`'s.
     """
 
-    def __init__(self, data_path: str, depth: bool = False) -> None:
-        folder = Path(data_path).resolve()
-        check_data(folder)
-        import habitat
-        import habitat_sim
-
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
         os.chdir(folder.parent)
-        self._sim_module, self._envs = habitat_sim, {}
-        for split in ("train", "val"):  # held-out seeds play the val episodes
-            config = rearrange_config(folder, split, 1_000_000)
-            self._envs[split] = lambda config=config: habitat.Env(config)
-        self._env: Any = None
-        self._split = ""
-        self.observation_shape: tuple[int, ...] = DEPTH_SHAPE if depth else VECTOR_SHAPE
+        config = rearrange_config(folder, "train")
+        held_out = rearrange_config(folder, "val").habitat.dataset  # held-out seeds play these
+        self._env = habitat.Env(config)
+        self._episodes = {
+            False: self._env.episodes,
+            True: make_dataset(held_out.type, config=held_out).episodes,
+        }
+        self.observation_shape = shape
 
     def reset(self, seed: int, out: Array) -> None:
-        split = "val" if seed >= HELD_OUT_START else "train"
-        if split != self._split:
-            self.close()
-            self._env, self._split = self._envs[split](), split
-        env = self._env
-        env.current_episode = env.episodes[seed % len(env.episodes)]
-        env.seed(seed % (1 << 31))
+        env, episodes = self._env, self._episodes[seed >= HELD_OUT_START]
+        env.current_episode = episodes[seed % len(episodes)]
+        env.task.episode_seed = seed % (1 << 31)
+        env.seed(env.task.episode_seed)
         self._seen = env.reset()
         self._steps = self._collisions = 0
         self._arm_out = self._blocked = self._table_seen = False
@@ -159,14 +96,16 @@ class RearrangeEnv:
             self._blocked = name == "forward" and moved < 0.9 * FORWARD_M
         elif name == "reach":
             self._arm_out = not self._arm_out
-        elif self._arm_out:
+        elif self._arm_out and self._in_reach():
             self._pick()
         self._steps += 1
         self._collisions += self._blocked
         held = self._held() == 0
         reward, self._touched = nav_pick_reward(self._blocked, held, self._steps, self._touched)
         self._write(out)
-        return reward, held, not held and self._steps >= MAX_STEPS
+        # habitat ends an episode itself when the robot pushes too hard: a failure, no time limit.
+        ended = held or bool(self._env.episode_over)
+        return reward, ended, not ended and self._steps >= MAX_STEPS
 
     def measures(self) -> list[float]:
         success = float(self._held() == 0)
@@ -176,13 +115,12 @@ class RearrangeEnv:
 
     def render(self) -> Array:
         """What the robot's camera sees, as grey levels, uint8 (height, width, 3)."""
-        depth = np.asarray(self._seen["head_depth"])[..., 0]
-        return np.repeat((255 * (1 - depth))[..., None], 3, 2).astype(np.uint8)
+        near = 1 - np.clip(self._depth() / MAX_DEPTH_M, 0, 1)
+        pixels: Array = np.repeat((255 * near)[..., None], 3, 2).astype(np.uint8)
+        return pixels.repeat(8, 0).repeat(8, 1)
 
     def close(self) -> None:
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        self._env.close()
 
     # ---- acting
 
@@ -192,7 +130,7 @@ class RearrangeEnv:
         frequency = self._env.sim.ctrl_freq
         length = FORWARD_M if name == "forward" else math.radians(TURN_DEGREES)
         speed = action._lin_speed if name == "forward" else action._ang_speed
-        times = max(1, math.ceil(length * frequency / speed))
+        times = max(1, math.ceil(length * frequency / speed - 1e-6))
         share = length * frequency / speed / times  # of the full speed
         linear = share if name == "forward" else 0.0
         angular = {"forward": 0.0, "left": share, "right": -share}[name]
@@ -223,6 +161,8 @@ class RearrangeEnv:
         raise RuntimeError("the episode's object is none of the domain's entities")
 
     def _do(self, name: str, **arguments: Array) -> None:
+        if self._env.episode_over:  # habitat takes no more actions
+            return
         self._seen = self._env.step({"action": name, "action_args": arguments})
 
     # ---- sensing
@@ -242,7 +182,7 @@ class RearrangeEnv:
 
     def _way(self, place: Array) -> tuple[list[Any], float]:
         """Points of the navmesh's shortest path to next to a place, and its length in meters."""
-        path = self._sim_module.ShortestPath()
+        path = habitat_sim.ShortestPath()
         path.requested_start = self._base()
         path.requested_end = self._env.sim.safe_snap_point(place)
         found = self._env.sim.pathfinder.find_path(path)
@@ -255,12 +195,31 @@ class RearrangeEnv:
         bearing = math.atan2(y, x) - float(self._env.sim.articulated_agent.base_rot)
         return 1.0, math.sin(bearing), math.cos(bearing), math.hypot(x, y)
 
+    def _in_reach(self) -> bool:
+        """Whether the arm reaches the object, with nothing in its way."""
+        thing = self._object()
+        _, sine, cosine, distance = self._relative(thing)
+        ahead = abs(math.atan2(sine, cosine)) <= math.radians(REACH_DEGREES)
+        return distance <= ARM_M and ahead and self._sees(thing)
+
+    def _sees(self, place: Array) -> bool:
+        """Whether a ray from the head to the object's place meets nothing before it."""
+        eyes = np.array(self._base()) + np.array([0.0, _EYES_M, 0.0])
+        aim = np.asarray(place) - eyes
+        length = float(np.linalg.norm(aim))
+        ray = habitat_sim.geo.Ray(eyes, aim / length)
+        robot = self._env.sim.articulated_agent
+        own = {robot.get_robot_sim_id(), *getattr(robot.sim_obj, "link_object_ids", {})}
+        own.add(self._env.sim.scene_obj_ids[self._target])
+        hits = self._env.sim.cast_ray(ray, max_distance=length).hits
+        return all(hit.object_id in own or hit.ray_distance > length - _TOUCH_M for hit in hits)
+
     def _clear(self, angle: float, most: float) -> float:
         """Distance to what a ray along the floor meets, ``angle`` from straight ahead; meters."""
         heading = float(self._env.sim.articulated_agent.base_rot) + angle
         aim = np.array([math.cos(heading), 0.0, -math.sin(heading)])
         start = np.array(self._base()) + _ROBOT_M * aim + np.array([0.0, _RAY_HEIGHT_M, 0.0])
-        ray = self._sim_module.geo.Ray(start, aim)
+        ray = habitat_sim.geo.Ray(start, aim)
         hits = self._env.sim.cast_ray(ray, max_distance=most).hits
         return min([_ROBOT_M + hit.ray_distance for hit in hits] + [most])
 
@@ -272,7 +231,7 @@ class RearrangeEnv:
             self._table_seen = self._clear(bearing, thing[3]) > thing[3] - 1.0
         if self._table_seen:
             targets[2] = targets[3] = thing  # the object stands for what it lies on
-            if thing[3] > _ARM_M:
+            if thing[3] > ARM_M:
                 points, _ = self._way(self._object())
                 targets[0] = self._relative(points[1]) if len(points) > 1 else thing
         targets[1] = self._next_unexplored()
@@ -280,11 +239,13 @@ class RearrangeEnv:
         flags = (self._table_seen, self._arm_out, held == 0, held > 0, self._blocked)
         angles = np.arange(RANGES) * (2 * math.pi / RANGES)
         ranges = np.array([self._clear(float(angle), MAX_RANGE_M) for angle in angles])
-        image = np.asarray(self._seen["head_depth"])[..., 0] * MAX_DEPTH_M  # (rows, columns)
-        rows = np.arange(DEPTH_ROWS - 1) * len(image) // (DEPTH_ROWS - 1)
-        columns = np.arange(DEPTH_COLUMNS) * image.shape[1] // DEPTH_COLUMNS
         readings = {"ranges": ranges, "flags": flags, "targets": targets}
-        encode({**readings, "depth": np.minimum(image[rows][:, columns], MAX_DEPTH_M)}, out)
+        encode({**readings, "depth": np.minimum(self._depth(), MAX_DEPTH_M)}, out)
+
+    def _depth(self) -> Array:
+        """The camera's image, float (DEPTH_ROWS - 1, DEPTH_COLUMNS), in meters; 0 is nothing."""
+        image = np.asarray(self._seen[CAMERA])[..., 0]
+        return np.where(image > 0, image, MAX_DEPTH_M).reshape(DEPTH_ROWS - 1, DEPTH_COLUMNS)
 
     def _next_unexplored(self) -> tuple[float, float, float, float]:
         """The next point on the way to a place drawn at random, a new one when it is near."""

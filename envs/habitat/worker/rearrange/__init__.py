@@ -1,0 +1,1 @@
+"""Nav & Pick on habitat-sim's own rearrangement task, in ReplicaCAD's apartments."""

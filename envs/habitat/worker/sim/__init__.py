@@ -1,0 +1,1 @@
+"""Nav & Pick on the real habitat-sim, in the apartments of the kinematic simulator."""
