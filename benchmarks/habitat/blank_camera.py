@@ -1,8 +1,8 @@
 """Does a student need its depth image? Its success with it, with a blank one, with another's.
 
     llm4teach teach --task HabitatNavPickCamera --teacher recorded/handwritten-nav-pick
-    python benchmarks/blank_camera.py --run RUN
-    python benchmarks/blank_camera.py --run RUN --task HabitatNavPickCamera-sim --n-envs 4
+    python benchmarks/habitat/blank_camera.py --run RUN
+    python benchmarks/habitat/blank_camera.py --run RUN --task HabitatNavPickCamera-sim --n-envs 4
 
 The same held-out episodes are played three times. A blank image shows nothing within 5 m; another's
 is that of an environment beside this one. The row below the image stays as it is.

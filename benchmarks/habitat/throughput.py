@@ -1,7 +1,7 @@
 """How fast Nav & Pick is: habitat-lab's Env inside a worker, and what the way to the core costs.
 
-    python benchmarks/habitat_throughput.py --steps 4000
-    python benchmarks/habitat_throughput.py --simulator apartments --n-envs 1 2 --depth
+    python benchmarks/habitat/throughput.py --steps 4000
+    python benchmarks/habitat/throughput.py --simulator apartments --n-envs 1 2 --depth
 
 The first line is what habitat-lab itself needs: its `Env` with a task that has neither sensors nor
 measures, and a robot that only moves its arm. The second steps the real task in the worker's
