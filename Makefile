@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## an LLM of 100 MB teaches a student with thirty answers, be
 
 docs: $(INSTALLED) .typecheck ## build the documentation site in build/site, without network access
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
-	@echo build/site/index.html
+	@echo 'build/site/index.html (the search needs a server: python -m http.server -d build/site)'
 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
