@@ -91,6 +91,7 @@ def test_the_commands_of_the_quickstart_and_the_query_run(
     assert teach == ["teach", "--config", "examples/demo.toml"]  # which `workspace` ran
 
 
+@pytest.mark.extended
 def test_the_exported_student_plays_as_the_readme_says(workspace: str, tmp_path: Path) -> None:
     (code,) = (b for b in documents.blocks(README, "python") if "OnnxStudent" in b)
     exported = tmp_path / "student.onnx"
@@ -102,6 +103,7 @@ def test_the_exported_student_plays_as_the_readme_says(workspace: str, tmp_path:
     assert names["action"] in names["student"].action_names
 
 
+@pytest.mark.extended
 def test_the_world_in_20_lines_is_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = (b for b in documents.blocks(README, "python") if "GymTask" in b)
     assert len([line for line in code.splitlines() if line]) <= 20
@@ -146,6 +148,7 @@ def test_the_diagrams_are_what_the_script_draws() -> None:
         assert (ROOT / "docs" / "images" / name).read_text() == drawing, "docs/tools/figures.py"
 
 
+@pytest.mark.extended
 def test_the_animation_is_small_and_can_be_drawn_again(workspace: str) -> None:
     assert (ROOT / "docs" / "images" / "student.svg").stat().st_size < 1_000_000
     drawn = tool("animation").draw(workspace, best=False)
