@@ -27,7 +27,6 @@ from llm4teach.analysis.reports.figures import (
     standalone,
 )
 
-ALL = "all questions"  # label of the variant that asks each of them
 LOOKS = {  # color and line of each order
     "first": (FAINT, "-"),
     "random": (FAINT, "--"),
@@ -61,7 +60,7 @@ def points(comparison: Sequence[Row]) -> list[Point]:
         share, _, order = name.partition(" ")
         rates = [float(row["success"]) for row in rows]
         asks, is_part = bool(rows[0]["control"]), order in LOOKS
-        if asks or not any(not point.asks for point in found):
+        if asks or all(point.asks for point in found):
             found.append(
                 Point(
                     *(rows[0]["task"], share if is_part else "", order if is_part else "", asks),

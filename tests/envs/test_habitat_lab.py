@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from habitat_teacher import written_table
 
 from llm4teach.envs.habitat import client
 from llm4teach.envs.habitat.client import habitat_python
@@ -20,9 +21,7 @@ from llm4teach.envs.vector.episodes import EpisodeVector
 from llm4teach.errors import TaskError
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
-from llm4teach.student.policies import teacher_policy, uniform_policy
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
+from llm4teach.student.policies import uniform_policy
 
 try:
     PYTHON = habitat_python()
@@ -169,16 +168,9 @@ def test_seeds_determine_episodes_alone_or_in_company() -> None:
 
 
 def test_the_written_table_solves_it_and_its_measures_are_told() -> None:
-    teacher = make_teacher(TeacherConfig(teacher="recorded/handwritten-nav-pick"), TASK.family)
-
-    class Advice:
-        def teacher_probs(self, observations: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            states = describe(TASK, observations)
-            mixtures = [advice.plans for advice in teacher.advise(states)]
-            return TASK.ground(observations, mixtures, np.arange(len(states)))
-
     config = EvaluateConfig(episodes=24, n_envs=12)
-    played = evaluate_policy(TASK, teacher_policy(Advice()), "sampled", config, seed=0)
+    with written_table(TASK) as policy:
+        played = evaluate_policy(TASK, policy, "sampled", config, seed=0)
     won = [episode for episode in played if episode["success"]]
     assert len(won) >= 22
     for episode in won:
@@ -193,7 +185,6 @@ def test_the_written_table_solves_it_and_its_measures_are_told() -> None:
     assert np.median([episode["measures"]["distance_to_goal"] for episode in won]) < 0.7
     random = evaluate_policy(TASK, uniform_policy(5), "sampled", EvaluateConfig(episodes=4), seed=0)
     assert all(e["length"] == layout.MAX_STEPS for e in random if not e["success"])
-    teacher.close()
 
 
 def test_a_killed_worker_costs_its_episodes_and_nothing_else() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from habitat_teacher import written_table
 
 from llm4teach.envs.habitat import client
 from llm4teach.envs.habitat.client import HabitatWorker, habitat_python
@@ -19,9 +20,6 @@ from llm4teach.envs.task import describe
 from llm4teach.errors import TaskError
 from llm4teach.student.config import EvaluateConfig
 from llm4teach.student.evaluation.evaluate import evaluate_policy
-from llm4teach.student.policies import teacher_policy
-from llm4teach.teacher_labeling.config import TeacherConfig
-from llm4teach.teacher_labeling.factory import make_teacher
 
 
 def why_not() -> str:
@@ -152,16 +150,9 @@ def test_depth_is_rendered_above_the_same_state() -> None:
 
 
 def test_the_written_table_solves_it() -> None:
-    teacher = make_teacher(TeacherConfig(teacher="recorded/handwritten-nav-pick"), TASK.family)
-
-    class Advice:
-        def teacher_probs(self, observations: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            states = describe(TASK, observations)
-            mixtures = [advice.plans for advice in teacher.advise(states)]
-            return TASK.ground(observations, mixtures, np.arange(len(states)))
-
     config = EvaluateConfig(episodes=16, n_envs=2)
-    played = evaluate_policy(TASK, teacher_policy(Advice()), "sampled", config, seed=0)
+    with written_table(TASK) as policy:
+        played = evaluate_policy(TASK, policy, "sampled", config, seed=0)
     won = [episode for episode in played if episode["success"]]
     assert len(won) >= 14
     for episode in won:
@@ -169,4 +160,3 @@ def test_the_written_table_solves_it() -> None:
         assert (measures["success"], measures["pick_held"]) == (1, 0)
         assert 0 < measures["spl"] <= 1 and measures["distance_to_goal"] < 20
     assert np.median([episode["measures"]["distance_to_goal"] for episode in won]) < 0.5
-    teacher.close()
